@@ -1,0 +1,65 @@
+# Storecast: every command starts here. Needs Python 3.11 and make; all else comes into .venv by itself.
+#
+# On Linux the package index's torch brings several gigabytes of CUDA libraries. Where there is no GPU, put the CPU
+# wheel of torch (the version in constraints.txt, any local label such as +cpu) into a folder and name it:
+#     make demo PIP_FIND_LINKS=/path/to/wheels
+# pip prefers the wheel found there, and nothing of CUDA is installed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format up down bench constraints clean
+
+PYTHON ?= python3.11
+ARGS ?=
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ifdef PIP_FIND_LINKS
+export PIP_FIND_LINKS
+endif
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with the pinned packages and the project itself (the other targets do it too)
+
+$(INSTALLED): constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 not found; name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Setting up $(VENV): once, some minutes"
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@$(PIP) pip setuptools hatchling
+	@$(PIP) --no-build-isolation --editable '.[s3]' --group dev
+	@touch $@
+
+demo: $(INSTALLED) ## Forecast a synthetic retailer: all models, a comparison, a release and a report
+	@$(VENV)/bin/storecast demo $(ARGS)
+
+test: $(INSTALLED) ## Run every test that needs no cluster, with coverage (ARGS="-k words" chooses)
+	@$(PY) -m pytest --cov --cov-report=term $(ARGS)
+
+lint: $(INSTALLED) ## Check format, style, types and the direction of imports
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports
+
+format: $(INSTALLED) ## Put the code into the house format
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+up: $(INSTALLED) ## Start the local stack: Prefect on 4200, MLflow on 5000
+	@$(VENV)/bin/storecast up $(ARGS)
+
+down: $(INSTALLED) ## Stop the local stack
+	@$(VENV)/bin/storecast down $(ARGS)
+
+bench: $(INSTALLED) ## Measure accuracy, time and memory (ARGS="--data DIR" for the real panel)
+	@$(PY) -m benchmarks $(ARGS)
+
+constraints: $(INSTALLED) ## Take the newest allowed packages into constraints.txt
+	@$(PY) scripts/constraints.py
+
+clean: ## Remove .venv and what tools cache; runs and releases in .storecast stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage
