@@ -10,7 +10,7 @@ import pandas as pd
 from storecast.panel import Floats, Panel
 
 EVENT_KINDS = ("holiday", "bridge", "additional", "event", "workday")
-"""Kinds of events, after ingest: day off, bridge day, days around a holiday, one-off event, a working weekend."""
+"""Kinds of events: day off, bridge day, days around a holiday, one-off event, a working weekend."""
 
 DAYS_PER_YEAR = 365.25
 
@@ -44,7 +44,7 @@ def event_days(panel: Panel, kinds: Collection[str] | None = None, *, local: boo
     Args:
         panel: the panel whose axes are used; in a weekly panel an event marks the week that holds it.
         kinds: only these kinds; None: all but "workday".
-        local: True: only events bound to a static value (region, city); False: only those for all; None: both.
+        local: True: only events bound to a static value (a city); False: only those for all; None: both.
     """
     out = np.zeros(panel.y.shape)
     wanted = set(EVENT_KINDS) - {"workday"} if kinds is None else set(kinds)

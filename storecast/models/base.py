@@ -38,6 +38,10 @@ class Fallback:
     used: str
 
 
+def _silent(done: int, total: int) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class FitContext:
     """What a fit may use besides the panel.
@@ -46,8 +50,10 @@ class FitContext:
         seed: seeds every random choice.
         threads: cores this fit may use.
         workdir: folder that outlives a killed process; checkpoints go there. None: do not checkpoint.
-        previous: the same model fitted at an earlier cutoff (its orders or weights may be the start), or None.
-        features: folder of the features stage's output, or None: a model that needs features builds them itself.
+        previous: the same model fitted at an earlier cutoff (its orders or weights may be the start), or
+            None.
+        features: folder of the features stage's output, or None: a model that needs features builds them
+            itself.
         progress: called with (done, total) as work proceeds.
     """
 
@@ -56,7 +62,7 @@ class FitContext:
     workdir: Path | None = None
     previous: Forecaster | None = None
     features: Path | None = None
-    progress: Callable[[int, int], None] = lambda done, total: None
+    progress: Callable[[int, int], None] = _silent
 
 
 @dataclass(frozen=True)

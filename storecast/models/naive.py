@@ -22,7 +22,7 @@ class NaiveConfig(ModelConfig):
 
 
 class SeasonalNaive:
-    """Repeats the last season (7 days; 52 weeks where the history has two years of them, else the last week)."""
+    """Repeats the last season: 7 days; 52 weeks where the history has two years, else the last week."""
 
     scope: ClassVar[Literal["local", "global"]] = "local"
     Config: ClassVar[type[ModelConfig]] = NaiveConfig

@@ -1,0 +1,66 @@
+"""Finding configuration files, and saying what is wrong with one."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from storecast.errors import ConfigError
+
+_CHECKOUT = Path(__file__).parent.parent / "configs"
+_INSTALLED = Path(__file__).parent / "_configs"
+
+
+def config_folder(kind: str) -> Path:
+    """The folder of the configs that ship: "datasets", "model_configs" or "training_configs"."""
+    return (_INSTALLED if _INSTALLED.exists() else _CHECKOUT) / kind
+
+
+def config_file(name: str, kind: str) -> Path:
+    """A YAML file by path, or by the name of one that ships with the package.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    folder = config_folder(kind)
+    shipped = folder / f"{name}.yaml"
+    if shipped.is_file():
+        return shipped
+    names = sorted(p.stem for p in folder.glob("*.yaml"))
+    near = difflib.get_close_matches(Path(name).stem, names, n=1)
+    raise ConfigError(
+        "there is no such file",
+        where=name,
+        expected=f"a YAML file, or one of the names {', '.join(names)}",
+        cure=f"did you mean {near[0]!r}?" if near else "check the path",
+    )
+
+
+def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> ConfigError:
+    """Pydantic's findings as one ConfigError; an unknown key comes with the nearest valid one."""
+    lines, cures = [], []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "the file"
+        if item["type"] == "extra_forbidden":
+            valid = sorted(f.alias or n for n, f in _owner(model, item["loc"]).model_fields.items())
+            near = difflib.get_close_matches(str(item["loc"][-1]), valid, n=1)
+            lines.append(f"unknown key {key!r}")
+            cures.append(f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(valid)}")
+        else:
+            lines.append(f"{key}: {item['msg']}, found {item['input']!r}"[:300])
+    return ConfigError("; ".join(lines), where=where, cure=" ".join(cures))
+
+
+def _owner(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """The model that holds the last key of `loc`, as far as plain nesting leads."""
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return model
+        model = inner
+    return model

@@ -1,0 +1,127 @@
+"""The settings: STORECAST_* variables over a YAML file over defaults, and where each value came from.
+
+The YAML file is storecast.yaml in the current folder, or the one that STORECAST_CONFIG names.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from storecast.configs import explain
+from storecast.errors import ConfigError
+
+PREFIX = "STORECAST_"
+FILE_VARIABLE = "STORECAST_CONFIG"
+
+
+class Settings(BaseSettings):
+    """What an installation can set."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    home: Path = Field(
+        default=Path(".storecast"),
+        description="Folder of everything that is kept: data sets, releases, databases.",
+    )
+    workspace: str = Field(
+        default="",
+        description="URI of data sets and releases, such as s3://bucket/prefix; empty: the home folder.",
+    )
+    tracking_uri: str = Field(
+        default="",
+        description="MLflow tracking and registry URI; empty: SQLite and files in the home folder.",
+    )
+    tracking_token: SecretStr = Field(
+        default=SecretStr(""), description="Bearer token for the MLflow server, where it asks for one."
+    )
+    prefect_api_url: str = Field(
+        default="",
+        description="Prefect API, such as http://host:4200/api; empty: in process, SQLite in home.",
+    )
+    cores: int = Field(
+        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        ge=1,
+        description="Cores a run may use: processes for local models, threads for global ones.",
+    )
+
+    @property
+    def root(self) -> str:
+        """URI under which data sets and releases lie."""
+        return self.workspace or str(self.home.absolute())
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables first, then what the YAML file gave (passed as arguments)."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+
+def load_settings() -> Settings:
+    """The settings in force.
+
+    Raises:
+        ConfigError: a key or variable is unknown (with the nearest valid one) or has a wrong value.
+    """
+    _refuse_unknown_variables()
+    values, where = _from_file()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise explain(error, where=where or f"{PREFIX}* variables", model=Settings) from error
+
+
+def explain_settings() -> list[tuple[str, str, str]]:
+    """(name, value, where it came from) of every setting; secrets are masked."""
+    settings = load_settings()
+    values, where = _from_file()
+    rows = []
+    for name in Settings.model_fields:
+        variable = PREFIX + name.upper()
+        source = variable if variable in os.environ else where if name in values else "default"
+        rows.append((name, str(getattr(settings, name)), source))
+    return rows
+
+
+def _from_file() -> tuple[dict[str, Any], str]:
+    named = os.environ.get(FILE_VARIABLE)
+    path = Path(named or "storecast.yaml")
+    if not path.is_file():
+        if named:
+            raise ConfigError("there is no such file", where=f"{FILE_VARIABLE}={named}")
+        return {}, ""
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError("this is not YAML", where=str(path), found=str(error)) from error
+    if not isinstance(content, dict):
+        raise ConfigError(
+            "not a mapping of settings", where=str(path), expected="lines of the form key: value"
+        )
+    return content, str(path)
+
+
+def _refuse_unknown_variables() -> None:
+    valid = [PREFIX + name.upper() for name in Settings.model_fields] + [FILE_VARIABLE]
+    for name in os.environ:
+        if name.startswith(PREFIX) and name not in valid:
+            near = difflib.get_close_matches(name, valid, n=1)
+            raise ConfigError(
+                f"unknown setting {name}",
+                where="environment",
+                expected=f"one of {', '.join(valid)}",
+                cure=f"did you mean {near[0]}?" if near else f"unset {name}",
+            )

@@ -1,0 +1,72 @@
+"""Which code a result came from: a hash over a module and everything of ours that it imports.
+
+A change in a model's file re-runs that model's fits and what follows from them, not the others.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+OURS = ("storecast", "components")
+
+
+@cache
+def code_version(*modules: str) -> str:
+    """Hash of the sources of `modules`, of all modules of ours they import, and of library versions.
+
+    Args:
+        modules: dotted names, such as "components.train" and "storecast.models.arima".
+    """
+    digest = hashlib.sha256()
+    sources, libraries = _closure(modules)
+    for name in sorted(sources):
+        digest.update(f"{name}\n{sources[name]}\n".encode())
+    for name in sorted(libraries):
+        try:
+            digest.update(f"{name}=={metadata.version(name)}\n".encode())
+        except metadata.PackageNotFoundError:
+            continue  # the standard library, or a module whose distribution has another name
+    return digest.hexdigest()[:16]
+
+
+def _closure(modules: tuple[str, ...]) -> tuple[dict[str, str], set[str]]:
+    sources: dict[str, str] = {}
+    libraries: set[str] = set()
+    todo = list(modules)
+    while todo:
+        name = todo.pop()
+        if name.split(".")[0] not in OURS and name not in modules:
+            libraries.add(name.split(".")[0])
+            continue
+        path = _source(name)
+        if path is None or name in sources:
+            continue
+        sources[name] = path.read_text()
+        todo += _imports(ast.parse(sources[name]))
+    return sources, libraries
+
+
+def _source(name: str) -> Path | None:
+    """The file of a module; None for names that are not modules (functions, classes)."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return None
+    return Path(spec.origin)
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

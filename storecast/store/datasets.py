@@ -1,0 +1,176 @@
+"""Immutable data sets: each stage's output is a folder named by what it was made from.
+
+The folder's key is a hash of the stage, its inputs' content, its configuration and its code, so a stage
+whose key exists is not run again. The folder is written under a temporary name and renamed when whole;
+`manifest.json` lists every file with its checksum, and for Parquet its rows and schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from storecast.errors import StoreError
+from storecast.store import uri as uris
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A finished data set: where it is and what its manifest says."""
+
+    uri: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def hash(self) -> str:
+        """Hash of the content: equal content, equal hash, whatever made it."""
+        return str(self.manifest["hash"])
+
+    @property
+    def key(self) -> str:
+        """Name of the folder: hash of everything that went into making it."""
+        return str(self.manifest["key"])
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """What the stage counted while making it."""
+        counts: Mapping[str, Any] = self.manifest["counts"]
+        return counts
+
+
+class DatasetStore:
+    """The data sets under one root URI, and the scratch space of builds that are under way."""
+
+    def __init__(self, root: str, scratch: Path | None = None) -> None:
+        self.root = root if not uris.is_local(root) else str(uris.local_path(root))
+        self.scratch = scratch or (
+            Path(self.root) / "scratch" if uris.is_local(root) else Path.home() / ".cache" / "storecast"
+        )
+
+    def path(self, dataset: Dataset | str) -> Path:
+        """A local folder with the data set's files."""
+        uri = dataset if isinstance(dataset, str) else dataset.uri
+        return uris.fetch(uri, self.scratch / "cache")
+
+    def open(self, uri: str) -> Dataset:
+        """The data set at a URI.
+
+        Raises:
+            StoreError: nothing is there, or it was never finished.
+        """
+        manifest = uris.join(uri, MANIFEST)
+        if not uris.exists(manifest):
+            raise StoreError(
+                "this is not a finished data set",
+                where=uri,
+                expected=f"a folder with a {MANIFEST}",
+                cure="run the stage that makes it, or check the URI",
+            )
+        return Dataset(uri=uri, manifest=json.loads(uris.read_text(manifest)))
+
+    def find(self, stage: str, key: str) -> Dataset | None:
+        """The data set with that key, or None."""
+        uri = uris.join(self.root, "datasets", stage, key)
+        return self.open(uri) if uris.exists(uris.join(uri, MANIFEST)) else None
+
+    def materialise(
+        self,
+        stage: str,
+        *,
+        inputs: Mapping[str, str],
+        config: Mapping[str, Any],
+        code: str,
+        build: Callable[[Path, Path], Mapping[str, Any]],
+    ) -> Dataset:
+        """The data set these inputs lead to: found, or built now.
+
+        Args:
+            stage: name of the stage, also the folder that holds its outputs.
+            inputs: content hash of each input by name.
+            config: everything that is configured, JSON-serialisable.
+            code: version of the code, see `storecast.store.code`.
+            build: called with an empty folder to fill and a work folder that outlives a killed build
+                (for checkpoints); returns the counts for the manifest.
+
+        Raises:
+            StoreError: the build raised an error of the file system.
+        """
+        recipe = {"stage": stage, "inputs": dict(inputs), "config": dict(config), "code": code}
+        key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+        if found := self.find(stage, key):
+            return found
+        name = f"{stage}-{key}"
+        work = self.scratch / "work" / name
+        work.mkdir(parents=True, exist_ok=True)
+        folder = self._fresh_folder(name)
+        counts = build(folder, work)
+        files = describe_files(folder)
+        manifest = {**recipe, "key": key, "hash": content_hash(files), "counts": dict(counts), "files": files}
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
+        uris.publish(folder, uris.join(self.root, "datasets", stage, key), last=MANIFEST)
+        shutil.rmtree(work, ignore_errors=True)
+        return self.open(uris.join(self.root, "datasets", stage, key))
+
+    def _fresh_folder(self, name: str) -> Path:
+        """An empty temporary folder; what dead builds of the same data set left is removed."""
+        parent = self.scratch / "building"
+        parent.mkdir(parents=True, exist_ok=True)
+        host = socket.gethostname()
+        for left in parent.glob(f"{name}@{host}@*"):
+            if not _alive(int(left.name.rsplit("@", 1)[-1])):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = parent / f"{name}@{host}@{os.getpid()}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+
+def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Each file below `folder` by relative name: bytes, sha256, and rows and schema where it is Parquet."""
+    return {
+        path.relative_to(folder).as_posix(): _describe(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+def content_hash(files: Mapping[str, Mapping[str, Any]]) -> str:
+    """One hash for a set of described files."""
+    lines = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _describe(path: Path) -> dict[str, Any]:
+    entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_hash(path)}
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        footer = pq.ParquetFile(path)
+        entry["rows"] = footer.metadata.num_rows
+        entry["schema"] = {field.name: str(field.type) for field in footer.schema_arrow}
+    return entry
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,167 @@
+"""Releases: immutable, checksummed folders, and one pointer that says which of them is current.
+
+    releases/<id>/            release.json, forecasts.parquet, bundle/, report.html, ..., checksums.json
+    releases/current.json     {"current": id, "history": [{"id", "at", "why"}, ...]}, replaced whole
+
+A release's id is the cutoff and a hash of its content, so the same content is the same release.
+Times are kept in the pointer only: the folder is the same, byte for byte, whenever it is made.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storecast.errors import ReleaseError
+from storecast.store import uri as uris
+from storecast.store.datasets import DatasetStore, content_hash, describe_files
+
+CHECKSUMS = "checksums.json"
+ABOUT = "release.json"
+POINTER = "current.json"
+
+
+@dataclass(frozen=True)
+class Activation:
+    """When a release became current, and why."""
+
+    id: str
+    at: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release: its id, where it is and what its release.json says."""
+
+    id: str
+    uri: str
+    about: Mapping[str, Any]
+
+
+class ReleaseStore:
+    """The releases of one data set (`name`) under a store's root."""
+
+    def __init__(self, store: DatasetStore, name: str) -> None:
+        self.store = store
+        self.root = uris.join(store.root, "releases", name)
+
+    def publish(self, folder: Path, about: Mapping[str, Any]) -> Release:
+        """Make a filled folder a release; it is not current yet.
+
+        Writes release.json and checksums.json into it and renames it into place. Publishing the same
+        content again returns the release that is there.
+        """
+        cutoff = str(about["cutoff"])
+        (folder / ABOUT).write_text(json.dumps(dict(about), indent=1, sort_keys=True) + "\n")
+        files = describe_files(folder)
+        sums = {name: entry["sha256"] for name, entry in files.items()}
+        (folder / CHECKSUMS).write_text(json.dumps(sums, indent=1, sort_keys=True) + "\n")
+        release_id = f"{cutoff}-{content_hash(files)[:12]}"
+        uri = uris.join(self.root, release_id)
+        if uris.exists(uris.join(uri, CHECKSUMS)):
+            shutil.rmtree(folder)
+        else:
+            uris.publish(folder, uri, last=CHECKSUMS)
+        return self.get(release_id)
+
+    def ids(self) -> list[str]:
+        """All releases, oldest cutoff first."""
+        return [name for name in uris.children(self.root) if name != POINTER and not name.startswith(".")]
+
+    def get(self, release_id: str) -> Release:
+        """One release by id, or by a beginning of it that no other shares.
+
+        Raises:
+            ReleaseError: there is none, or there are several.
+        """
+        matches = [name for name in self.ids() if name.startswith(release_id)]
+        if release_id in matches:
+            matches = [release_id]
+        if len(matches) != 1:
+            raise ReleaseError(
+                f"{'no release' if not matches else 'more than one release'} matches {release_id!r}",
+                where=self.root,
+                expected=f"one of {', '.join(self.ids()) or 'none: there is no release yet'}",
+                cure="storecast releases list",
+            )
+        uri = uris.join(self.root, matches[0])
+        return Release(matches[0], uri, json.loads(uris.read_text(uris.join(uri, ABOUT))))
+
+    def path(self, release: Release) -> Path:
+        """A local folder with the release's files."""
+        return uris.fetch(release.uri, self.store.scratch / "releases")
+
+    def history(self) -> list[Activation]:
+        """What was current when, the newest last."""
+        pointer = uris.join(self.root, POINTER)
+        if not uris.exists(pointer):
+            return []
+        return [Activation(**entry) for entry in json.loads(uris.read_text(pointer))["history"]]
+
+    def current(self) -> Release | None:
+        """The release the pointer names, or None before the first."""
+        history = self.history()
+        return self.get(history[-1].id) if history else None
+
+    def activate(self, release_id: str, why: str) -> Release:
+        """Point at a release after verifying it. Activating the current one changes nothing.
+
+        Raises:
+            ReleaseError: it does not exist or is damaged.
+        """
+        release = self.get(release_id)
+        history = self.history()
+        if history and history[-1].id == release.id:
+            return release
+        if problems := self.verify(release.id):
+            raise ReleaseError(
+                f"release {release.id} is damaged and was not activated",
+                where=release.uri,
+                expected="every file as its checksum says",
+                found="; ".join(problems),
+                cure="run the pipeline again to make it anew, or activate another release",
+            )
+        entry = Activation(release.id, datetime.now(UTC).isoformat(timespec="seconds"), why)
+        pointer = {"current": release.id, "history": [vars(item) for item in [*history, entry]]}
+        uris.write_text(uris.join(self.root, POINTER), json.dumps(pointer, indent=1) + "\n")
+        return release
+
+    def rollback(self, why: str = "rolled back") -> Release:
+        """Activate the release that was current before the current one.
+
+        Raises:
+            ReleaseError: there is no earlier one.
+        """
+        trail: list[str] = []
+        for entry in self.history():
+            if entry.id in trail:  # going back to a release undoes what came after it
+                trail = trail[: trail.index(entry.id)]
+            trail.append(entry.id)
+        if len(trail) < 2:
+            raise ReleaseError(
+                "there is no earlier release to roll back to",
+                where=self.root,
+                cure="storecast releases list shows all; storecast releases activate ID takes one",
+            )
+        return self.activate(trail[-2], why)
+
+    def verify(self, release_id: str) -> list[str]:
+        """What is wrong with a release's files: missing, changed or extra ones. Empty when all is well."""
+        release = self.get(release_id)
+        folder = self.path(release)
+        expected: dict[str, str] = json.loads((folder / CHECKSUMS).read_text())
+        found = {n: f["sha256"] for n, f in describe_files(folder).items() if n != CHECKSUMS}
+        problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
+        problems += [f"{name} does not belong to it" for name in sorted(found.keys() - expected.keys())]
+        problems += [
+            f"{name} was changed"
+            for name in sorted(expected.keys() & found.keys())
+            if expected[name] != found[name]
+        ]
+        return problems

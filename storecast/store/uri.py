@@ -1,0 +1,138 @@
+"""Where bytes live: every path is an fsspec URI, a plain folder being the default.
+
+Nothing else in the project knows whether a file is on a disk or in an object store.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from storecast.errors import StoreError
+
+
+def is_local(uri: str) -> bool:
+    """Whether the URI is a path on this machine."""
+    return "://" not in uri or uri.startswith("file://")
+
+
+def local_path(uri: str) -> Path:
+    """The path of a local URI, absolute."""
+    return Path(uri.removeprefix("file://")).absolute()
+
+
+def join(uri: str, *parts: str) -> str:
+    """The URI of something below `uri`."""
+    return "/".join([uri.rstrip("/"), *parts])
+
+
+def name_of(uri: str) -> str:
+    """The last part of a URI."""
+    return uri.rstrip("/").rsplit("/", 1)[-1]
+
+
+def filesystem(uri: str) -> tuple[Any, str]:
+    """The fsspec file system of a URI and the path in it.
+
+    Raises:
+        StoreError: the URI's protocol needs a package that is not installed.
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(uri)
+    except (ImportError, ValueError) as error:
+        raise StoreError(
+            "storage of this kind is not available",
+            where=uri,
+            expected="a folder, or a URI whose fsspec driver is installed",
+            found=str(error),
+            cure='for s3:// install the extra: pip install "storecast[s3]"',
+        ) from error
+    return fs, path
+
+
+def exists(uri: str) -> bool:
+    """Whether there is a file or folder."""
+    fs, path = filesystem(uri)
+    return bool(fs.exists(path))
+
+
+def read_text(uri: str) -> str:
+    """A file's text.
+
+    Raises:
+        StoreError: the file is not there.
+    """
+    fs, path = filesystem(uri)
+    try:
+        content: bytes = fs.cat_file(path)
+    except FileNotFoundError as error:
+        raise StoreError("there is no such file", where=uri, cure="check the path") from error
+    return content.decode()
+
+
+def write_text(uri: str, text: str) -> None:
+    """Write a whole file so that a reader sees the old text or the new one, never a part."""
+    if is_local(uri):
+        path = local_path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(path)
+        return
+    fs, target = filesystem(uri)
+    fs.pipe_file(target, text.encode())
+
+
+def children(uri: str) -> list[str]:
+    """Names directly below a folder, sorted; none where it does not exist."""
+    fs, path = filesystem(uri)
+    if not fs.exists(path):
+        return []
+    return sorted(name_of(str(entry)) for entry in fs.ls(path, detail=False))
+
+
+def fetch(uri: str, cache: Path) -> Path:
+    """A local folder with the files below `uri`: the folder itself, or a copy under `cache`.
+
+    Copies are named by the URI's last part, which names immutable content, and made only once.
+    """
+    if is_local(uri):
+        return local_path(uri)
+    target = cache / name_of(uri)
+    if not target.exists():
+        fs, path = filesystem(uri)
+        cache.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
+        fs.get(path.rstrip("/") + "/", str(part) + "/", recursive=True)
+        try:
+            part.rename(target)
+        except OSError:  # another process was first, with the same content
+            shutil.rmtree(part)
+    return target
+
+
+def publish(folder: Path, uri: str, last: str) -> None:
+    """Make a finished local folder visible at `uri`, whole or not at all.
+
+    On a disk it is renamed. In an object store, which cannot rename, the file named `last` goes up
+    last and its presence says that the rest is there. If somebody else published first, theirs stays.
+    """
+    if is_local(uri):
+        target = local_path(uri)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.rename(target)
+        except OSError:
+            if not (target / last).exists():
+                raise
+            shutil.rmtree(folder)
+        return
+    fs, target_path = filesystem(uri)
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    for file in sorted(files, key=lambda p: p == folder / last):
+        fs.put_file(str(file), join(target_path, file.relative_to(folder).as_posix()))
+    shutil.rmtree(folder)
