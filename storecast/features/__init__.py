@@ -1,0 +1,23 @@
+"""Features of each series at each cutoff, for each day ahead; nothing after the cutoff is seen.
+
+table = build(panel, training_cutoffs(panel), observed_only=True)      rows to learn from
+table = build(panel, [panel.cutoff])                                   rows to forecast
+write(folder, panel, cutoffs); table = read(folder, panel, cutoffs)    the same, through a file
+names, array = known_future(panel)                                     what is known of every day in advance
+"""
+
+from storecast.features.files import load_or_build, read, stored_cutoffs, write
+from storecast.features.known import known_future
+from storecast.features.table import FeatureTable, build, categories_of, training_cutoffs
+
+__all__ = [
+    "FeatureTable",
+    "build",
+    "categories_of",
+    "known_future",
+    "load_or_build",
+    "read",
+    "stored_cutoffs",
+    "training_cutoffs",
+    "write",
+]

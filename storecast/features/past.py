@@ -1,0 +1,175 @@
+"""What the past says at a cutoff: levels, weekdays, promotions, zeros, peers, and the year before."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storecast.features.peers import Peers
+from storecast.features.sums import RunningMean
+from storecast.panel import Floats, Panel
+
+Columns: TypeAlias = dict[str, Floats]
+
+WEEK_WINDOWS = (1, 2, 4, 8, 16, 52)
+"""Windows of the rolling means, in weeks."""
+SAME_WEEKDAY = (1, 2, 4, 8, 16)
+"""Numbers of same weekdays whose mean is a feature."""
+BASE_WEEKS = 6
+YEAR_WEEKS = 52
+LONG_AGO = 400.0
+
+
+class Past:
+    """The history of a panel, prepared so that the features of any cutoff are a few look-ups.
+
+    All levels are means of log(1+y). Apart from `base`, the recent level of the same weekday, they are
+    differences to `base`, so that what is learnt of one series holds for a larger one.
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel = panel
+        self.week = 7 if panel.freq == "D" else 1
+        y = panel.history
+        seen = ~np.isnan(y)
+        self.logs = np.log1p(np.maximum(np.nan_to_num(y), 0.0))
+        self.level = RunningMean(self.logs, seen)
+        self.square = RunningMean(self.logs**2, seen)
+        self.weekly = RunningMean(self.logs, seen, stride=self.week)
+        sold = seen & (self.logs > 0)
+        self.zeros = RunningMean((~sold).astype(np.float64), seen)
+        self.selling = RunningMean(self.logs, sold)
+        position = np.arange(y.shape[1])
+        self.last_sale = np.maximum.accumulate(np.where(sold, position, -1), axis=1)
+        self.first_sale = np.where(sold.any(axis=1), sold.argmax(axis=1), y.shape[1])
+        self.covariates = {name: _CovariateMeans(x, self.logs, seen) for name, x in panel.known.items()}
+        self.past_only = {
+            name: RunningMean(np.arcsinh(x[:, : y.shape[1]]), ~np.isnan(x[:, : y.shape[1]]))
+            for name, x in panel.past.items()
+        }
+        self.peers = Peers(panel.static)
+
+    def columns(self, at: int, horizon: int) -> Columns:
+        """Features at cutoff position `at`: arrays that broadcast to (n, horizon)."""
+        ahead = np.arange(1, horizon + 1)
+        same = at + ahead - self.week * -(-ahead // self.week)
+        month = self.level.over(at, 4 * self.week)
+        base = self._base(at, same, month)
+        mid = base.mean(axis=1)
+        out: Columns = {"base": base, "base_mean": mid[:, None]}
+        out |= self._levels(at, mid)
+        for n in SAME_WEEKDAY:
+            out[f"weekday_mean_{n}"] = self.weekly.over(same, n) - base
+        out["weekday_effect"] = base - mid[:, None]
+        out |= self._zeros(at)
+        out |= self._promotions(at, ahead, mid)
+        out |= self._year_ago(at, ahead)
+        out |= self._peers(out, same, month)
+        for name, means in self.past_only.items():
+            recent = means.over(at, self.week)
+            out[f"{name}_mean_week"] = recent[:, None]
+            out[f"{name}_trend"] = (recent - means.over(at, 8 * self.week))[:, None]
+        return out
+
+    def _base(self, at: int, same: NDArray[np.int64], month: Floats) -> Floats:
+        """(n, H) recent level of the same weekday; without a history that of the peers."""
+        base = self.weekly.over(same, BASE_WEEKS)
+        base = np.where(np.isnan(base), month[:, None], base)
+        unknown: NDArray[np.bool_] = np.isnan(base).any(axis=1)
+        if unknown.any():
+            base[unknown] = self.peers.expected(self.level.over(at, 8 * self.week))[unknown, None]
+        return base
+
+    def _levels(self, at: int, mid: Floats) -> Columns:
+        out = {"lag_1": self.level.over(at, 1) - mid}
+        if self.week > 1:
+            out["mean_3"] = self.level.over(at, 3) - mid
+        for weeks in WEEK_WINDOWS:
+            out[f"mean_{weeks}w"] = self.level.over(at, weeks * self.week) - mid
+        out["trend_1w"] = self.level.over(at, self.week) - self.level.over(at - self.week, self.week)
+        out["trend_4w"] = self.level.over(at, 4 * self.week) - self.level.over(
+            at - 4 * self.week, 4 * self.week
+        )
+        for weeks in (2, 8):
+            mean = self.level.over(at, weeks * self.week)
+            variance = self.square.over(at, weeks * self.week) - mean**2
+            out[f"sd_{weeks}w"] = np.sqrt(np.maximum(variance, 0.0))
+        return {name: values[:, None] for name, values in out.items()}
+
+    def _zeros(self, at: int) -> Columns:
+        last = self.last_sale[:, at]
+        first = self.first_sale
+        return {
+            "since_sale": np.where(last < 0, LONG_AGO, np.minimum(at - last, LONG_AGO))[:, None],
+            "since_first_sale": np.where(first > at, np.nan, at - first)[:, None],
+            **{f"zeros_{w}w": self.zeros.over(at, w * self.week)[:, None] for w in (1, 2, 8, 52)},
+            "level_when_selling": self.selling.over(at, 8 * self.week)[:, None],
+        }
+
+    def _promotions(self, at: int, ahead: NDArray[np.int64], mid: Floats) -> Columns:
+        """Each known-future covariate on the day, around it, and what sales were with and without it."""
+        out: Columns = {}
+        for name, x in self.covariates.items():
+            out |= {f"{name}_{key}": v for key, v in x.columns(at, ahead, mid, self.week).items()}
+        return out
+
+    def _year_ago(self, at: int, ahead: NDArray[np.int64]) -> Columns:
+        """The same weekday a year ago and the days around it, against the level of that time."""
+        then = at - YEAR_WEEKS * self.week
+        days = np.minimum(then + ahead, at)
+        level = self.level.over(then, 4 * self.week)[:, None]
+        inside = then + ahead <= at
+        on = np.where(inside, self.level.over(days, 1), np.nan)
+        near = np.minimum(days + self.week // 2, at)
+        around = np.where(inside, self.level.over(near, max(self.week, 3)), np.nan)
+        month = self.level.over(then + 4 * self.week, 4 * self.week)[:, None]
+        return {"year_ago": on - level, "year_ago_around": around - level, "year_ago_month": month - level}
+
+    def _peers(self, out: Columns, same: NDArray[np.int64], month: Floats) -> Columns:
+        """Means over the series that share a static value: trend, weekday profile, promotions, level."""
+        trend = (out["trend_1w"], out["mean_1w"] - out["mean_8w"])
+        profile = self.weekly.over(same, 8) - month[:, None]
+        columns: Columns = {}
+        for name, peers in self.peers.groups.items():
+            columns[f"{name}_trend_1w"] = peers.mean(trend[0])
+            columns[f"{name}_trend_8w"] = peers.mean(trend[1])
+            columns[f"{name}_weekday"] = peers.mean(profile)
+            columns[f"{name}_level"] = peers.mean(month[:, None])
+            columns[f"{name}_year_ago"] = peers.mean(out["year_ago_around"])
+            columns[f"{name}_zeros"] = peers.mean(out["zeros_1w"])
+            for known in self.covariates:
+                columns[f"{name}_{known}"] = peers.mean(out[f"{known}_on_day"] - out[f"{known}_usual"])
+        return columns
+
+
+class _CovariateMeans:
+    """One known-future covariate: its own course, and the sales on dates with and without it."""
+
+    def __init__(self, x: Floats, logs: Floats, seen: NDArray[np.bool_]) -> None:
+        t = logs.shape[1]
+        self.x = np.arcsinh(x)
+        self.course = RunningMean(self.x, np.ones(x.shape, dtype=bool))
+        self.on = RunningMean(logs, seen & (x[:, :t] > 0))
+        self.off = RunningMean(logs, seen & ~(x[:, :t] > 0))
+
+    def columns(self, at: int, ahead: NDArray[np.int64], mid: Floats, week: int) -> Columns:
+        """Features of the dates `at + ahead`; looks no further ahead than the last of them."""
+        day, end = at + ahead, at + int(ahead[-1])
+        here = self.x[:, day]
+        tomorrow = np.minimum(day + 1, end)
+        reach = np.minimum(day + week, end)
+        with_it, without = self.on.over(at, 16 * week), self.off.over(at, 8 * week)
+        return {
+            "on_day": here,
+            "change_before": here - self.x[:, day - 1],
+            "change_after": self.x[:, tomorrow] - here,
+            "week_before": self.course.over(day - 1, week),
+            "week_ahead": self.course.over(reach, week),
+            "usual": self.course.over(at, 4 * week)[:, None],
+            "horizon": self.course.over(end, len(ahead))[:, None],
+            "level_with": (with_it - mid)[:, None],
+            "level_without": (without - mid)[:, None],
+            "level_as_planned": np.where(here > 0, with_it[:, None], without[:, None]) - mid[:, None],
+        }
