@@ -140,7 +140,7 @@ def _series(
     number = int(store["store_nbr"])
     rare = family == n_families - 1
     base = 0.4 if rare else rng.uniform(8, 300)
-    week = 1 + 0.35 * np.sin(2 * np.pi * (dates.dayofweek.to_numpy() + rng.uniform(0, 1)) / 7)
+    week = 1 + 0.35 * np.sin(2 * np.pi * (dates.day_of_week.to_numpy() + rng.uniform(0, 1)) / 7)
     year = 1 + 0.2 * np.sin(2 * np.pi * (dates.dayofyear.to_numpy() / 365.25 + rng.uniform(0, 1)))
     trend = 1 + rng.uniform(-0.1, 0.4) * t / len(t)
     level = np.where((t > 0.6 * len(t)) & (number == 1) & (family == 0), 1.8, 1.0)
@@ -151,7 +151,7 @@ def _series(
     mean = base * week * year * trend * level * lift * festive * rng.gamma(60, 1 / 60, len(dates))
     sales = rng.poisson(mean).astype(np.float64)
     closed = ((dates.month == 12) & (dates.day == 25)) | ((dates.month == 1) & (dates.day == 1))
-    closed = closed | ((number == 2) & (dates.dayofweek == 6))
+    closed = closed | ((number == 2) & (dates.day_of_week == 6))
     if n_stores > 2 and number == n_stores:
         closed = closed | (t < 0.4 * len(t))
     sales[np.asarray(closed)] = 0.0
