@@ -141,7 +141,7 @@ def _series(
     rare = family == n_families - 1
     base = 0.4 if rare else rng.uniform(8, 300)
     week = 1 + 0.35 * np.sin(2 * np.pi * (dates.day_of_week.to_numpy() + rng.uniform(0, 1)) / 7)
-    year = 1 + 0.2 * np.sin(2 * np.pi * (dates.dayofyear.to_numpy() / 365.25 + rng.uniform(0, 1)))
+    year = 1 + 0.2 * np.sin(2 * np.pi * (dates.day_of_year.to_numpy() / 365.25 + rng.uniform(0, 1)))
     trend = 1 + rng.uniform(-0.1, 0.4) * t / len(t)
     level = np.where((t > 0.6 * len(t)) & (number == 1) & (family == 0), 1.8, 1.0)
     promoted = (rng.random(len(dates)) < 0.12) * rng.integers(1, 12, len(dates))
