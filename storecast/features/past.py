@@ -77,8 +77,8 @@ class Past:
         """(n, H) recent level of the same weekday; without a history that of the peers."""
         base = self.weekly.over(same, BASE_WEEKS)
         base = np.where(np.isnan(base), month[:, None], base)
-        unknown: NDArray[np.bool_] = np.isnan(base).any(axis=1)
-        if unknown.any():
+        unknown = np.flatnonzero(np.isnan(base[:, 0]))
+        if len(unknown):
             base[unknown] = self.peers.expected(self.level.over(at, 8 * self.week))[unknown, None]
         return base
 
