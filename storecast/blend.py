@@ -1,0 +1,226 @@
+"""The choice of blend weights from backtest errors.
+
+Weights are chosen per segment, on the scale of log(1+y) where RMSLE lives: non-negative, summing to 1, and
+minimising the squared error of the weighted mean. Since the weights sum to 1, that error is wᵀAw with A the
+matrix of summed products of the models' errors, so a segment is one small matrix whatever its number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from storecast.errors import DataError
+from storecast.metrics import CV_COLUMNS, QUANTILE_COLUMNS, check_columns
+from storecast.panel import Floats
+from storecast.segments import VOLUME
+
+BLEND = "blend"
+"""Model name of the blend's rows in the cv table."""
+
+SHRINKAGE = 4000.0
+"""Rows of evidence at which a segment's own weights count as much as the global ones."""
+
+
+@dataclass(frozen=True)
+class BlendWeights:
+    """Weights of the models, one set per segment and one for series whose segment has none.
+
+    Attributes:
+        models: names, in the order of the weights.
+        overall: (M,) weights for any series.
+        column: the segment column they were chosen by.
+        segments: (M,) weights by segment value.
+    """
+
+    models: tuple[str, ...]
+    overall: tuple[float, ...]
+    column: str
+    segments: Mapping[str, tuple[float, ...]]
+
+    def rows(self, segments: Sequence[str | None]) -> Floats:
+        """(n, M) weights of n series by their segments; an unknown segment gets the overall ones."""
+        if not len(segments):
+            return np.empty((0, len(self.models)))
+        return np.array([self.segments.get(str(name), self.overall) for name in segments])
+
+    def to_frame(self) -> pd.DataFrame:
+        """Columns `segment, model, weight`; the overall weights are segment "all"."""
+        table = {"all": self.overall, **self.segments}
+        return pd.DataFrame(
+            [
+                (name, model, weight)
+                for name, weights in table.items()
+                for model, weight in zip(self.models, weights, strict=True)
+            ],
+            columns=["segment", "model", "weight"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form for JSON."""
+        return {
+            "models": list(self.models),
+            "overall": list(self.overall),
+            "column": self.column,
+            "segments": {name: list(weights) for name, weights in self.segments.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what `to_dict` gave."""
+        return cls(
+            models=tuple(data["models"]),
+            overall=tuple(data["overall"]),
+            column=data["column"],
+            segments={name: tuple(weights) for name, weights in data["segments"].items()},
+        )
+
+    @classmethod
+    def equal(cls, models: Sequence[str], column: str = VOLUME) -> Self:
+        """The same weight for every model, in every segment."""
+        return cls(tuple(models), (1.0 / len(models),) * len(models), column, {})
+
+
+def simplex_weights(products: Floats) -> Floats:
+    """argmin wᵀAw over w ≥ 0, Σw = 1, for a positive semi-definite A of shape (M, M).
+
+    With A = LᵀL the minimiser u ≥ 0 of |Lu|² + (1ᵀu - 1)² satisfies the same optimality conditions up to its
+    scale, so one non-negative least squares (Lawson & Hanson 1974) and a division give it exactly.
+    """
+    from scipy.optimize import nnls
+
+    size = len(products)
+    level = np.trace(products) / size
+    if level <= 0:
+        return np.full(size, 1.0 / size)
+    values, vectors = np.linalg.eigh(products / level)
+    root = np.sqrt(np.maximum(values, 1e-10))[:, None] * vectors.T
+    solution, _ = nnls(np.vstack([root, np.ones(size)]), np.append(np.zeros(size), 1.0))
+    return np.asarray(solution / solution.sum())
+
+
+def fit_weights(cv: pd.DataFrame, column: str = VOLUME, shrinkage: float = SHRINKAGE) -> BlendWeights:
+    """Weights per value of `column` from all folds of the cv table.
+
+    A segment of n rows gets (n·own + shrinkage·global) / (n + shrinkage): small segments stay near the global
+    weights.
+
+    Args:
+        cv: the cv table of the models to blend, each with the same rows, and with `column`.
+        column: segment column, e.g. "volume" or a static one.
+        shrinkage: in rows, ≥ 0.
+
+    Raises:
+        DataError: a column is missing, or the models do not have the same rows.
+    """
+    wide = _wide(cv, column)
+    known = np.isfinite(wide.y)
+    errors, segments = wide.errors[known], wide.segments[known]
+    overall = simplex_weights(errors.T @ errors)
+    found: dict[str, tuple[float, ...]] = {}
+    for name in sorted(set(segments)):
+        mine = errors[segments == name]
+        own = simplex_weights(mine.T @ mine)
+        share = len(mine) / (len(mine) + shrinkage)
+        found[str(name)] = _clean(share * own + (1 - share) * overall)
+    return BlendWeights(tuple(wide.models), _clean(overall), column, found)
+
+
+def honest_blend(
+    cv: pd.DataFrame,
+    column: str = VOLUME,
+    shrinkage: float = SHRINKAGE,
+    first: Sequence[str] | None = None,
+    naive: str = "naive",
+) -> pd.DataFrame:
+    """The blend's rows of the cv table, each fold weighted by what the folds before it show.
+
+    The first fold has none before it: its weights are equal over `first`, the models known from elsewhere to
+    beat the seasonal naive, or, where nothing is known (None), over every model but the naive.
+
+    Returns:
+        Rows with the cv table's columns (and `column`), model "blend". Points and quantiles are weighted
+        means of the models' on the log(1+y) scale.
+    """
+    models = sorted(cv["model"].unique())
+    start = list(first) if first is not None else ([m for m in models if m != naive] or models)
+    cutoffs = sorted(cv["cutoff"].unique())
+    parts = []
+    for number, cutoff in enumerate(cutoffs):
+        if number:
+            weights = fit_weights(cv[cv["cutoff"] < cutoff], column, shrinkage)
+        else:
+            weights = BlendWeights.equal(start, column)
+        parts.append(blend_rows(cv[cv["cutoff"] == cutoff], weights))
+    return pd.concat(parts, ignore_index=True)
+
+
+def blend_rows(cv: pd.DataFrame, weights: BlendWeights) -> pd.DataFrame:
+    """The cv rows of the blend of the table's models by given weights."""
+    chosen = cv[cv["model"].isin(weights.models)]
+    wide = _wide(chosen, weights.column)
+    if tuple(wide.models) != tuple(sorted(weights.models)):
+        raise DataError(
+            "the cv table lacks a model of the blend",
+            expected=", ".join(sorted(weights.models)),
+            found=", ".join(wide.models),
+        )
+    order = [weights.models.index(name) for name in wide.models]
+    share = weights.rows(wide.segments.tolist())[:, order]
+    out = wide.keys.assign(model=BLEND)
+    for position, name in enumerate(["yhat", *QUANTILE_COLUMNS]):
+        out[name] = np.expm1(np.maximum((share * wide.logs[position]).sum(axis=1), 0.0))
+    return out[[*CV_COLUMNS, weights.column]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Wide:
+    """The cv table with models side by side: logs (1 + quantiles, rows, M), y (rows,), keys one row each."""
+
+    models: list[str]
+    keys: pd.DataFrame
+    y: Floats
+    logs: Floats
+    segments: np.ndarray[Any, np.dtype[Any]]
+
+    @property
+    def errors(self) -> Floats:
+        """(rows, M) errors on the log scale."""
+        return np.asarray(self.logs[0] - np.log1p(self.y)[:, None])
+
+
+def _wide(cv: pd.DataFrame, column: str) -> _Wide:
+    check_columns(cv, [*CV_COLUMNS, column])
+    models = sorted(cv["model"].unique())
+    blocks = [cv[cv["model"] == name].sort_values(["cutoff", "unique_id", "ds"]) for name in models]
+    keys = blocks[0].drop(columns=["model", "yhat", *QUANTILE_COLUMNS]).reset_index(drop=True)
+    for name, block in zip(models, blocks, strict=True):
+        same = len(block) == len(keys) and all(
+            np.array_equal(block[key].to_numpy(), keys[key].to_numpy())
+            for key in ("cutoff", "unique_id", "ds")
+        )
+        if not same:
+            raise DataError(
+                f"models {models[0]!r} and {name!r} were not backtested on the same rows",
+                where="cv table",
+                expected=f"{len(keys)} rows with the same cutoff, unique_id and ds",
+                found=f"{len(block)} rows",
+                cure="backtest every model on the same folds and series before blending",
+            )
+    columns = ["yhat", *QUANTILE_COLUMNS]
+    logs = np.stack(
+        [np.log1p(np.maximum(block[columns].to_numpy(np.float64), 0)).T for block in blocks], axis=-1
+    )
+    return _Wide(
+        models, keys, keys["y"].to_numpy(np.float64), logs, keys[column].astype(str).to_numpy(object)
+    )
+
+
+def _clean(weights: Floats) -> tuple[float, ...]:
+    """Rounded to 6 digits and summing to 1, so that weights read well and save to the same bytes."""
+    rounded = np.round(np.where(weights < 1e-4, 0.0, weights), 6)
+    return tuple(float(value) for value in rounded / rounded.sum())

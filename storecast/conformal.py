@@ -1,0 +1,231 @@
+"""Calibration of the intervals on the backtest's folds.
+
+Split conformal prediction in the manner of conformalised quantile regression (Romano, Patterson & Candès
+2019),
+asymmetric: each end of each interval is calibrated for itself. The score of an actual is its distance from
+    the
+median in units of the forecast's own distance between the median and that end, on the log(1+y) scale:
+
+    score = (median - y) / (median - lower)    for lower ends,    (y - median) / (upper - median)    for upper
+    ones
+
+and the calibrated end lies `factor` such distances from the median. So series keep their own widths, the
+factor says by how much the model's spread was too small (> 1) or too large (< 1), and an interval without
+width (a series that never sells) stays without. One factor per group (volume class and stretch of the
+horizon) is shrunk towards the common one, and a last common factor makes the share of actuals beyond the end,
+over all rows together, what it should be: the coverage that is promised is the pooled one, with the certain
+zeros in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from storecast.errors import DataError
+from storecast.metrics import QUANTILE_COLUMNS, check_columns
+from storecast.models.base import QUANTILES, Forecast
+from storecast.panel import Floats
+
+MEDIAN = QUANTILES.index(0.5)
+BUCKETS = 2
+SHRINKAGE = 2000.0
+MAX_FACTOR = 3.0
+EVERYWHERE = "all"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Factors by which the ends of the intervals move away from the median.
+
+    Attributes:
+        levels: quantile levels, in the order of the factors; the median's factor is 1.
+        horizon: horizon that was calibrated; it is cut into `buckets` equal stretches.
+        buckets: number of stretches.
+        overall: (Q,) factors of a series without a known group.
+        groups: (Q,) factors by "segment|bucket".
+        segments: segment by unique_id.
+    """
+
+    levels: tuple[float, ...]
+    horizon: int
+    buckets: int
+    overall: tuple[float, ...]
+    groups: Mapping[str, tuple[float, ...]]
+    segments: Mapping[str, str]
+
+    @classmethod
+    def fit(
+        cls,
+        cv: pd.DataFrame,
+        segments: Mapping[str, str] | None = None,
+        buckets: int = BUCKETS,
+        shrinkage: float = SHRINKAGE,
+    ) -> Self:
+        """Calibrate on the rows of one model.
+
+        Args:
+            cv: cv table rows of one model over one or more folds; rows with NaN `y` are ignored.
+            segments: segment by unique_id, e.g. the volume class; None: all series are one segment.
+            buckets: stretches of the horizon with factors of their own.
+            shrinkage: rows at which a group's own factor counts as much as the common one.
+
+        Raises:
+            DataError: a column is missing, the table holds several models, or no row has an actual.
+        """
+        check_columns(cv, ["unique_id", "h", "y", *QUANTILE_COLUMNS])
+        known = cv.loc[cv["y"].notna().to_numpy()]
+        models = sorted(known["model"].unique()) if "model" in known else []
+        if known.empty or len(models) > 1:
+            raise DataError(
+                "intervals are calibrated on the actuals of one model's folds",
+                expected="rows of one model with a y",
+                found=f"{len(known)} rows of models {models}",
+            )
+        horizon = int(known["h"].max())
+        mapping = {str(key): str(value) for key, value in (segments or {}).items()}
+        keys = _keys(known["unique_id"].to_numpy(), known["h"].to_numpy(), mapping, horizon, buckets)
+        logs = np.log1p(known[list(QUANTILE_COLUMNS)].to_numpy(np.float64))
+        actual = np.log1p(np.maximum(known["y"].to_numpy(np.float64), 0.0))
+        codes, names = pd.factorize(keys, sort=True)
+        columns = [
+            _end_factors(_scores(actual, logs, q), tail, codes, len(names), shrinkage)
+            for q, tail in enumerate(_tails())
+        ]
+        overall = tuple(common for common, _ in columns)
+        table = np.column_stack([own for _, own in columns])
+        groups = {str(name): tuple(map(float, row)) for name, row in zip(names, table, strict=True)}
+        return cls(QUANTILES, horizon, buckets, overall, groups, mapping)
+
+    def apply_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame (`unique_id`, `h`, quantile columns) with calibrated quantiles."""
+        check_columns(frame, ["unique_id", "h", *QUANTILE_COLUMNS], where="forecast")
+        factors = self._factors(frame["unique_id"].to_numpy(), frame["h"].to_numpy())
+        moved = _move(frame[list(QUANTILE_COLUMNS)].to_numpy(np.float64), factors)
+        return frame.assign(**{name: moved[:, i] for i, name in enumerate(QUANTILE_COLUMNS)})
+
+    def apply(self, forecast: Forecast) -> Forecast:
+        """The forecast with calibrated quantiles; point and median stay, ends never cross nor fall below 0.
+
+        Dates beyond the calibrated horizon get the factors of its last stretch.
+        """
+        n, steps = forecast.point.shape
+        factors = self._factors(np.repeat(forecast.ids, steps), np.tile(np.arange(1, steps + 1), n))
+        flat = forecast.quantiles.reshape(n * steps, -1)
+        return replace(forecast, quantiles=_move(flat, factors).reshape(forecast.quantiles.shape))
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form for JSON."""
+        return {
+            "levels": list(self.levels),
+            "horizon": self.horizon,
+            "buckets": self.buckets,
+            "overall": list(self.overall),
+            "groups": {name: list(values) for name, values in self.groups.items()},
+            "segments": dict(self.segments),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what `to_dict` gave."""
+        return cls(
+            levels=tuple(data["levels"]),
+            horizon=data["horizon"],
+            buckets=data["buckets"],
+            overall=tuple(data["overall"]),
+            groups={name: tuple(values) for name, values in data["groups"].items()},
+            segments=dict(data["segments"]),
+        )
+
+    def _factors(self, ids: NDArray[Any], ahead: NDArray[Any]) -> Floats:
+        """(rows, Q) factors of rows by series and date ahead."""
+        keys = _keys(ids, ahead, self.segments, self.horizon, self.buckets)
+        codes, names = pd.factorize(keys)
+        table = np.array([self.groups.get(str(name), self.overall) for name in names])
+        return np.asarray(table[codes])
+
+
+def calibrate_folds(cv: pd.DataFrame, segments: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The cv table with each model's intervals calibrated on the folds before each row's fold.
+
+    The first fold has none before it and keeps the models' own intervals. So the coverage of any later fold
+    is one that was not calibrated on it.
+    """
+    check_columns(cv, ["model", "cutoff"])
+    first = cv["cutoff"].min()
+    parts = []
+    for (_, cutoff), rows in cv.groupby(["model", "cutoff"], sort=True, observed=True):
+        earlier = cv[(cv["model"] == rows["model"].iloc[0]) & (cv["cutoff"] < cutoff)]
+        if cutoff == first or not earlier["y"].notna().any():
+            parts.append(rows)
+        else:
+            parts.append(Calibration.fit(earlier, segments).apply_frame(rows))
+    return pd.concat(parts).sort_index()
+
+
+def _tails() -> list[float]:
+    """Share of actuals that should lie beyond each end."""
+    return [min(level, 1 - level) for level in QUANTILES]
+
+
+def _scores(actual: Floats, logs: Floats, position: int) -> Floats:
+    """(rows,) scores of one end; 0 on the median's inner side, infinite beyond an end without width."""
+    if position == MEDIAN:
+        return np.zeros(len(actual))
+    side = -1.0 if position < MEDIAN else 1.0
+    miss = np.maximum(side * (actual - logs[:, MEDIAN]), 0.0)
+    width = side * (logs[:, position] - logs[:, MEDIAN])
+    flat = np.where(miss > 1e-9, np.inf, 0.0)
+    return np.divide(miss, width, out=flat, where=width > 1e-9)
+
+
+def _end_factors(
+    scores: Floats, tail: float, codes: NDArray[np.intp], size: int, shrinkage: float
+) -> tuple[float, Floats]:
+    """Common factor of an end, and the factor of each group."""
+    if not scores.any():
+        return 1.0, np.ones(size)
+    common = _conformal_quantile(scores, tail)
+    own = np.empty(size)
+    for group in range(size):
+        mine = scores[codes == group]
+        share = len(mine) / (len(mine) + shrinkage)
+        own[group] = np.exp(share * np.log(_conformal_quantile(mine, tail)) + (1 - share) * np.log(common))
+    last = _conformal_quantile(scores / own[codes], tail)
+    return common, np.round(np.clip(own * last, 1 / MAX_FACTOR, MAX_FACTOR), 6)
+
+
+def _conformal_quantile(scores: Floats, tail: float) -> float:
+    """The ⌈(n+1)(1-tail)⌉-th smallest score (Vovk et al. 2005) within the limits; 1 where it says nothing."""
+    n = len(scores)
+    rank = int(np.ceil((n + 1) * (1 - tail)))
+    value = float(np.partition(scores, rank - 1)[rank - 1]) if rank <= n else np.inf
+    says_something = 0 < value < np.inf
+    return float(np.clip(value, 1 / MAX_FACTOR, MAX_FACTOR)) if says_something else 1.0
+
+
+def _move(quantiles: Floats, factors: Floats) -> Floats:
+    """(rows, Q) ends moved to `factor` times their distance from the median, outwards in order, ≥ 0."""
+    logs = np.log1p(np.maximum(quantiles, 0.0))
+    middle = logs[:, MEDIAN : MEDIAN + 1]
+    moved = np.maximum(middle + factors * (logs - middle), 0.0)
+    moved[:, MEDIAN:] = np.maximum.accumulate(moved[:, MEDIAN:], axis=1)
+    moved[:, MEDIAN::-1] = np.minimum.accumulate(moved[:, MEDIAN::-1], axis=1)
+    out = np.expm1(moved)
+    out[:, MEDIAN] = quantiles[:, MEDIAN]
+    return out
+
+
+def _keys(
+    ids: NDArray[Any], ahead: NDArray[Any], segments: Mapping[str, str], horizon: int, buckets: int
+) -> NDArray[np.object_]:
+    """(rows,) "segment|bucket" of each row."""
+    codes, names = pd.factorize(pd.Series(ids))
+    segment = np.array([segments.get(str(name), EVERYWHERE) for name in names], dtype=object)
+    bucket = np.minimum((ahead.astype(np.int64) - 1) * buckets // horizon, buckets - 1)
+    return np.asarray(segment[codes] + np.array([f"|{b}" for b in range(buckets)], dtype=object)[bucket])

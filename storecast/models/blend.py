@@ -1,0 +1,146 @@
+"""The blend: a weighted mean of other models' forecasts, with weights that the backtest chose per segment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field
+
+from storecast.blend import SHRINKAGE, BlendWeights
+from storecast.errors import ModelError
+from storecast.models.base import FitContext, FitReport, Forecast, Forecaster, ModelConfig
+from storecast.models.catalogue import class_path_of, load_class
+from storecast.panel import Panel
+from storecast.segments import VOLUME
+
+
+class BlendConfig(ModelConfig):
+    """How the weights are chosen (by `storecast.blend.fit_weights`)."""
+
+    segment: str = Field(default=VOLUME, description='"volume", or a static column: weights per its values.')
+    shrinkage: float = Field(
+        default=SHRINKAGE,
+        ge=0,
+        description="Backtest rows at which a segment's own weights count as much as the global ones.",
+    )
+
+
+class Blend:
+    """Weighted mean of the members' points and quantiles, both on the log(1+y) scale.
+
+    For points that is the forecast whose squared log error the weights minimise. For quantiles it is quantile
+    averaging ("Vincentization", Lichtendahl, Grushka-Cockayne & Winkler 2013), which keeps the shape of the
+    members' distributions and never crosses.
+
+    Members are fitted elsewhere and given by `Blend.of`; `fit` fits nothing.
+    """
+
+    scope: ClassVar[Literal["local", "global"]] = "global"
+    Config: ClassVar[type[ModelConfig]] = BlendConfig
+
+    def __init__(self, config: BlendConfig) -> None:
+        self.config = config
+        self.members: dict[str, Forecaster] = {}
+        self.weights = BlendWeights((), (), config.segment, {})
+        self.segments: dict[str, str] = {}
+
+    @classmethod
+    def of(
+        cls,
+        members: Mapping[str, Forecaster],
+        weights: BlendWeights,
+        segments: Mapping[str, str],
+        config: BlendConfig | None = None,
+    ) -> Self:
+        """A blend of fitted models.
+
+        Args:
+            members: fitted forecaster by model name; at least those of `weights`, others are left out.
+            weights: from `storecast.blend.fit_weights`.
+            segments: segment by unique_id, as the weights were chosen by; other series get the overall
+                weights.
+            config: None: the defaults, with the segment column of the weights.
+
+        Raises:
+            ModelError: a model that has weights is not among the members.
+        """
+        missing = [name for name in weights.models if name not in members]
+        if missing:
+            raise ModelError(
+                f"the blend has weights for models that were not given: {', '.join(missing)}",
+                expected=", ".join(weights.models),
+                found=", ".join(members),
+                cure="fit these models too, or choose the weights without them",
+            )
+        blend = cls(config or BlendConfig(segment=weights.column))
+        blend.members = {name: members[name] for name in weights.models}
+        blend.weights = weights
+        blend.segments = {str(key): str(value) for key, value in segments.items()}
+        return blend
+
+    def fit(self, panel: Panel, context: FitContext) -> FitReport:
+        """Report the weights; members come fitted.
+
+        Raises:
+            ModelError: the blend has no members.
+        """
+        self._ready()
+        context.progress(panel.n_series, panel.n_series)
+        return FitReport(info={"weights": self.weights.to_dict()})
+
+    def forecast(self, panel: Panel) -> Forecast:
+        """The weighted mean of the members' forecasts; a member without weight is not asked."""
+        self._ready()
+        shares = self.weights.rows([self.segments.get(str(name)) for name in panel.ids])
+        point = np.zeros((panel.n_series, panel.horizon))
+        quantiles: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None = None
+        levels: tuple[float, ...] = ()
+        for share, member in zip(shares.T, self.members.values(), strict=True):
+            if not share.any():
+                continue
+            part = member.forecast(panel)
+            point += share[:, None] * np.log1p(part.point)
+            scaled = share[:, None, None] * np.log1p(part.quantiles)
+            quantiles, levels = (scaled if quantiles is None else quantiles + scaled), part.levels
+        if quantiles is None:
+            raise ModelError(
+                "the blend was asked for a forecast of no series", expected="at least one series"
+            )
+        return Forecast(panel.ids, panel.future_dates, np.expm1(point), np.expm1(quantiles), levels)
+
+    def save(self, folder: Path) -> None:
+        """Write weights.json and each member into members/<name>/ by its own save."""
+        self._ready()
+        for name, member in self.members.items():
+            (folder / "members" / name).mkdir(parents=True)
+            member.save(folder / "members" / name)
+        content = {
+            "config": self.config.model_dump(),
+            "members": {name: class_path_of(member) for name, member in self.members.items()},
+            "weights": self.weights.to_dict(),
+            "segments": self.segments,
+        }
+        (folder / "weights.json").write_text(json.dumps(content, indent=1, sort_keys=True))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read back what `save` wrote; only classes that implement Forecaster are loaded."""
+        content = json.loads((folder / "weights.json").read_text())
+        members = {
+            name: load_class(path).load(folder / "members" / name)
+            for name, path in content["members"].items()
+        }
+        weights = BlendWeights.from_dict(content["weights"])
+        return cls.of(members, weights, content["segments"], BlendConfig(**content["config"]))
+
+    def _ready(self) -> None:
+        if not self.members:
+            raise ModelError(
+                "the blend has no members",
+                expected="fitted models and weights",
+                cure="make it by Blend.of(members, weights, segments)",
+            )
