@@ -1,0 +1,153 @@
+"""What a fitted LSTM must remember of its panel besides the weights: codes, scales and levels, as JSON."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from storecast.errors import ModelError
+from storecast.panel import Floats, Panel
+
+UNKNOWN = 0
+"""Code of a series or static value that was not there at the fit."""
+
+
+class Encoding(BaseModel):
+    """Names, codes and scales, learnt from a panel's history.
+
+    Attributes:
+        freq: frequency of the panel.
+        horizon: dates ahead that the model learnt to forecast.
+        ids: series, in the order of their codes 1, 2, ...
+        static: per static column its values, in the order of their codes 1, 2, ...
+        known: per known-future covariate (mean, standard deviation) of its signed logarithm.
+        past: the same for the past-only covariates in use.
+        level: mean of log(1 + y) over all series.
+        effects: per static column and value, how far its series' level lies from `level`: the start of a
+            series without history.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    freq: str
+    horizon: int
+    ids: tuple[str, ...]
+    static: dict[str, tuple[str, ...]]
+    known: dict[str, tuple[float, float]]
+    past: dict[str, tuple[float, float]]
+    level: float
+    effects: dict[str, dict[str, float]]
+
+    @property
+    def week(self) -> int:
+        """Dates in a week."""
+        return 7 if self.freq == "D" else 1
+
+    @classmethod
+    def of(cls, panel: Panel, use_past: bool) -> Encoding:
+        """Learn the encoding from the panel's history."""
+        static = {str(c): tuple(sorted(panel.static[c].unique())) for c in sorted(panel.static.columns)}
+        level, effects = _levels(panel, static)
+        end = panel.n_history
+        return cls(
+            freq=panel.freq,
+            horizon=panel.horizon,
+            ids=tuple(str(i) for i in panel.ids),
+            static=static,
+            known={k: _scale(v[:, :end]) for k, v in sorted(panel.known.items())},
+            past={k: _scale(v[:, :end]) for k, v in sorted(panel.past.items()) if use_past},
+            level=level,
+            effects=effects,
+        )
+
+    def check(self, panel: Panel) -> None:
+        """Raise a ModelError unless the panel can be forecast with this encoding."""
+        checks = (
+            ("frequency", self.freq, panel.freq, self.freq == panel.freq),
+            ("horizon", f"1..{self.horizon}", str(panel.horizon), 1 <= panel.horizon <= self.horizon),
+            ("known-future covariates", str(sorted(self.known)), str(sorted(panel.known)),
+             set(self.known) <= set(panel.known)),
+            ("past-only covariates", str(sorted(self.past)), str(sorted(panel.past)),
+             set(self.past) <= set(panel.past)),
+            ("static covariates", str(sorted(self.static)), str(sorted(panel.static.columns)),
+             set(self.static) <= set(panel.static.columns)),
+        )  # fmt: skip
+        for name, expected, found, ok in checks:
+            if not ok:
+                raise ModelError(
+                    f"the LSTM was fitted on a panel with another {name}",
+                    expected=expected,
+                    found=found,
+                    cure="fit the model again on this panel",
+                )
+
+    def codes(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) code of each series and (n, n_static) codes of its static values; 0 where unknown."""
+        series = {name: code for code, name in enumerate(self.ids, start=1)}
+        rows = np.array([series.get(str(i), UNKNOWN) for i in panel.ids], dtype=np.int64)
+        columns = [
+            panel.static[column].map({v: c for c, v in enumerate(values, start=1)}).fillna(UNKNOWN)
+            for column, values in self.static.items()
+        ]
+        table = np.zeros((panel.n_series, len(columns)), dtype=np.int64)
+        for k, column in enumerate(columns):
+            table[:, k] = column.to_numpy(dtype=np.int64)
+        return rows, table
+
+    def cold_levels(self, panel: Panel) -> Floats:
+        """(n,) log level expected of each series by its static values alone."""
+        out = np.full(panel.n_series, self.level)
+        for column, effects in self.effects.items():
+            out += panel.static[column].map(effects).fillna(0.0).to_numpy(dtype=np.float64)
+        clipped: Floats = np.maximum(out, 0.0)
+        return clipped
+
+    def scaled(self, panel: Panel) -> Floats:
+        """(n, T, n_known) known-future covariates on the scale learnt at the fit."""
+        return _stack([_apply(panel.known[k], s) for k, s in self.known.items()], panel.y.shape)
+
+    def scaled_past(self, panel: Panel) -> Floats:
+        """(n, T, n_past) past-only covariates on the scale learnt at the fit, 0 where unknown."""
+        seen = np.arange(panel.y.shape[1]) < panel.n_history
+        parts = [np.where(seen, np.nan_to_num(_apply(panel.past[k], s)), 0.0) for k, s in self.past.items()]
+        return _stack(parts, panel.y.shape)
+
+
+def _stack(parts: list[Floats], shape: tuple[int, ...]) -> Floats:
+    return np.stack(parts, axis=-1) if parts else np.empty((*shape, 0))
+
+
+def _signed_log(values: Floats) -> Floats:
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
+def _scale(values: Floats) -> tuple[float, float]:
+    logs = _signed_log(values)
+    logs = logs[np.isfinite(logs)]
+    if logs.size == 0:
+        return 0.0, 1.0
+    return float(logs.mean()), float(logs.std()) or 1.0
+
+
+def _apply(values: Floats, scale: tuple[float, float]) -> Floats:
+    return (_signed_log(values) - scale[0]) / scale[1]
+
+
+def _levels(panel: Panel, static: dict[str, tuple[str, ...]]) -> tuple[float, dict[str, dict[str, float]]]:
+    """Ridge regression of the series' recent levels on their static values (one-hot)."""
+    weeks = 8 if panel.freq != "D" else 56
+    logs = np.log1p(panel.history[:, -weeks:])
+    seen = np.isfinite(logs)
+    levels = np.nan_to_num(logs).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    has = seen.any(axis=1)
+    mean = float(levels[has].mean()) if has.any() else 0.0
+    pairs = [(c, v) for c, values in static.items() for v in values]
+    if not pairs:
+        return mean, {}
+    onehot = np.stack([(panel.static[c] == v).to_numpy(dtype=np.float64)[has] for c, v in pairs], axis=1)
+    ridge = onehot.T @ onehot + np.eye(len(pairs))
+    beta = np.linalg.solve(ridge, onehot.T @ (levels[has] - mean))
+    effects: dict[str, dict[str, float]] = {c: {} for c in static}
+    for (c, v), b in zip(pairs, beta, strict=True):
+        effects[c][v] = float(b)
+    return mean, effects
