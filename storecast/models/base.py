@@ -157,3 +157,12 @@ class Forecaster(Protocol):
     def load(cls, folder: Path) -> Self:
         """Read back what `save` wrote."""
         ...
+
+
+@runtime_checkable
+class FeatureUser(Protocol):
+    """A model that learns from the feature table; it is given one by `FitContext.features`."""
+
+    def feature_cutoffs(self, panel: Panel) -> pd.DatetimeIndex:
+        """The training cutoffs whose rows a fit on this panel reads."""
+        ...

@@ -7,13 +7,13 @@ import importlib
 import inspect
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypeIs
 
 from storecast.configs import config_file, explain
 from storecast.errors import ConfigError
 from storecast.models.base import Forecaster, ModelConfig
+from storecast.yaml_model import load_yaml_model
 
 
 class ModelSpec(BaseModel):
@@ -62,13 +62,7 @@ def load_spec(name: str) -> ModelSpec:
     Raises:
         ConfigError: there is no such file, or it is wrong.
     """
-    path = config_file(name, "model_configs")
-    try:
-        return ModelSpec.model_validate(yaml.safe_load(path.read_text()))
-    except ValidationError as error:
-        raise explain(error, where=str(path), model=ModelSpec) from error
-    except yaml.YAMLError as error:
-        raise ConfigError("this is not YAML", where=str(path), found=str(error)) from error
+    return load_yaml_model(config_file(name, "model_configs"), ModelSpec)
 
 
 def load_class(class_path: str) -> type[Forecaster]:
@@ -100,6 +94,11 @@ def load_class(class_path: str) -> type[Forecaster]:
             else "implement scope, Config, fit, forecast, save, load",
         )
     return cls
+
+
+def uses_features(spec: ModelSpec) -> bool:
+    """Whether the model learns from the feature table."""
+    return hasattr(load_class(spec.class_path), "feature_cutoffs")
 
 
 def class_path_of(model: Forecaster) -> str:

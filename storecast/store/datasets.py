@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,17 +112,28 @@ class DatasetStore:
         name = f"{stage}-{key}"
         work = self.scratch / "work" / name
         work.mkdir(parents=True, exist_ok=True)
-        folder = self._fresh_folder(name)
-        counts = build(folder, work)
-        files = describe_files(folder)
-        manifest = {**recipe, "key": key, "hash": content_hash(files), "counts": dict(counts), "files": files}
-        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n")
-        uris.publish(folder, uris.join(self.root, "datasets", stage, key), last=MANIFEST)
+        with self.building(name) as folder:
+            counts = build(folder, work)
+            files = describe_files(folder)
+            made = {"key": key, "hash": content_hash(files), "counts": dict(counts), "files": files}
+            (folder / MANIFEST).write_text(json.dumps({**recipe, **made}, indent=1, sort_keys=True) + "\n")
+            uris.publish(folder, uris.join(self.root, "datasets", stage, key), last=MANIFEST)
         shutil.rmtree(work, ignore_errors=True)
         return self.open(uris.join(self.root, "datasets", stage, key))
 
+    @contextmanager
+    def building(self, name: str) -> Iterator[Path]:
+        """An empty temporary folder to fill and publish; if it is still there at the end, it is removed.
+
+        What dead builds of the same name left is removed, too.
+        """
+        folder = self._fresh_folder(name)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _fresh_folder(self, name: str) -> Path:
-        """An empty temporary folder; what dead builds of the same data set left is removed."""
         parent = self.scratch / "building"
         parent.mkdir(parents=True, exist_ok=True)
         host = socket.gethostname()

@@ -109,6 +109,10 @@ class ReleaseStore:
         history = self.history()
         return self.get(history[-1].id) if history else None
 
+    def was_current(self, release_id: str) -> bool:
+        """Whether it is or once was current. One that was rolled back comes back only by hand."""
+        return any(entry.id == release_id for entry in self.history())
+
     def activate(self, release_id: str, why: str) -> Release:
         """Point at a release after verifying it. Activating the current one changes nothing.
 
@@ -119,21 +123,14 @@ class ReleaseStore:
         history = self.history()
         if history and history[-1].id == release.id:
             return release
-        if problems := self.verify(release.id):
-            raise ReleaseError(
-                f"release {release.id} is damaged and was not activated",
-                where=release.uri,
-                expected="every file as its checksum says",
-                found="; ".join(problems),
-                cure="run the pipeline again to make it anew, or activate another release",
-            )
+        self.check(release)
         entry = Activation(release.id, datetime.now(UTC).isoformat(timespec="seconds"), why)
         pointer = {"current": release.id, "history": [vars(item) for item in [*history, entry]]}
         uris.write_text(uris.join(self.root, POINTER), json.dumps(pointer, indent=1) + "\n")
         return release
 
-    def rollback(self, why: str = "rolled back") -> Release:
-        """Activate the release that was current before the current one.
+    def before_current(self) -> Release:
+        """The release to roll back to: the one that was current before the current one.
 
         Raises:
             ReleaseError: there is no earlier one.
@@ -149,7 +146,18 @@ class ReleaseStore:
                 where=self.root,
                 cure="storecast releases list shows all; storecast releases activate ID takes one",
             )
-        return self.activate(trail[-2], why)
+        return self.get(trail[-2])
+
+    def check(self, release: Release) -> None:
+        """Raise a ReleaseError that names the damaged files, where there are any."""
+        if problems := self.verify(release.id):
+            raise ReleaseError(
+                f"release {release.id} is damaged and was not activated",
+                where=release.uri,
+                expected="every file as its checksum says",
+                found="; ".join(problems),
+                cure="run the pipeline again to make it anew, or activate another release",
+            )
 
     def verify(self, release_id: str) -> list[str]:
         """What is wrong with a release's files: missing, changed or extra ones. Empty when all is well."""

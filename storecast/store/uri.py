@@ -5,6 +5,7 @@ Nothing else in the project knows whether a file is on a disk or in an object st
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -58,6 +59,13 @@ def exists(uri: str) -> bool:
     """Whether there is a file or folder."""
     fs, path = filesystem(uri)
     return bool(fs.exists(path))
+
+
+def content_hash(uri: str) -> str:
+    """sha256 of a file's bytes."""
+    fs, path = filesystem(uri)
+    with fs.open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_text(uri: str) -> str:

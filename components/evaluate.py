@@ -1,0 +1,115 @@
+"""Stage: from the folds' forecasts to scores, blend weights and calibrated intervals.
+
+    python -m components.evaluate --panel URI --fit URI --fit URI ... --training quick
+
+Weights and calibration that score a fold come from earlier folds only; those for the release from all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from components.stage import Workspace, main, open_panel, open_store
+from storecast.backtest import cv_rows, fold_cutoffs
+from storecast.blend import fit_weights, honest_blend
+from storecast.conformal import Calibration, calibrate_folds
+from storecast.metrics import naive_scale, score
+from storecast.panel import Panel
+from storecast.segments import VOLUME, attach, segment_table
+from storecast.store.code import code_version
+from storecast.store.datasets import Dataset, DatasetStore
+from storecast.training_config import NAIVE, TrainingConfig, load_training_config
+
+
+def run(
+    panel: Annotated[str, typer.Option(help="URI of the panel.")],
+    fit: Annotated[list[str], typer.Option(help="URI of a fold's fit; once per model and fold.")],
+    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    workspace: Workspace = "",
+) -> Dataset:
+    """Score every model and the blend on the folds; choose weights and calibrate intervals.
+
+    Args:
+        panel: URI of the panel.
+        fit: URIs of the fits of all models at all folds.
+        training: training config, by name or file.
+        workspace: where data sets lie.
+
+    Returns:
+        A data set with cv.parquet (every forecast beside its actual), scores_*.parquet, scores.json,
+        weights.json, calibration.json and segments.parquet.
+    """
+    store, config = open_store(workspace), load_training_config(training)
+    fits = [store.open(uri) for uri in fit]
+    source = store.open(panel)
+
+    def build(folder: Path, work: Path) -> Mapping[str, Any]:
+        del work
+        whole = open_panel(store, panel)
+        cv = _cv_table(store, whole, fits)
+        return _evaluate(whole, cv, config, folder)
+
+    return store.materialise(
+        "evaluate",
+        inputs={"panel": source.hash, **{_label(fit): fit.hash for fit in fits}},
+        config={
+            "folds": config.folds,
+            "blend_segment": config.blend_segment,
+            "gate": config.gate.model_dump(),
+        },
+        code=code_version(__name__),
+        build=build,
+    )
+
+
+def _label(fit: Dataset) -> str:
+    return f"{fit.manifest['config']['model']['name']}@{fit.manifest['config']['cutoff']}"
+
+
+def _cv_table(store: DatasetStore, panel: Panel, fits: list[Dataset]) -> pd.DataFrame:
+    parts = []
+    for fit in fits:
+        about = fit.manifest["config"]
+        forecast = pd.read_parquet(store.path(fit) / "forecast.parquet")
+        parts.append(cv_rows(panel, about["model"]["name"], pd.Timestamp(about["cutoff"]), forecast))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _evaluate(panel: Panel, cv: pd.DataFrame, config: TrainingConfig, folder: Path) -> Mapping[str, Any]:
+    first = fold_cutoffs(panel, config.folds)[0]
+    segments = segment_table(panel, first)
+    by = config.blend_segment
+    cv = attach(cv, segments, [by])
+    cv = pd.concat([cv, honest_blend(cv, column=by, naive=NAIVE)], ignore_index=True)
+    weights = fit_weights(cv[cv["model"] != "blend"], column=by)
+    volumes = {str(k): str(v) for k, v in segments[VOLUME].items()}
+    calibration = Calibration.fit(cv[cv["model"] == "blend"], volumes)
+    cv = attach(calibrate_folds(cv, volumes), segments)
+    scale = naive_scale(panel.at(first, 0))
+    columns = [[], ["cutoff"], ["h"], *([name] for name in segments.columns)]
+    for extra in columns:
+        table = score(cv, ["model", *extra], scale)
+        table.to_parquet(folder / f"scores_{'_'.join(extra) or 'overall'}.parquet", index=False)
+    cv.to_parquet(folder / "cv.parquet", index=False, compression="zstd")
+    segments.reset_index().to_parquet(folder / "segments.parquet", index=False)
+    _write_json(folder / "weights.json", weights.to_dict())
+    _write_json(folder / "calibration.json", calibration.to_dict())
+    overall = score(cv, ["model", "cutoff"], scale)
+    overall["cutoff"] = overall["cutoff"].dt.strftime("%Y-%m-%d")
+    _write_json(folder / "scores.json", overall.to_dict("records"))
+    last = overall[overall["cutoff"] == overall["cutoff"].max()].set_index("model")["rmsle"]
+    return {"rows": len(cv), "rmsle_last_fold": {k: round(float(v), 5) for k, v in last.items()}}
+
+
+def _write_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,132 @@
+"""Stage: the forecast to release, and the bundle that made it.
+
+    python -m components.forecast --panel URI --evaluation URI --decision URI --fit URI ... [--champion URI]
+
+A promoted challenger becomes the bundle: the fits at the panel's cutoff, blended and calibrated as the
+evaluation says. Else the champion's bundle forecasts the panel anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from components.stage import Workspace, main, open_panel, open_store
+from components.train import load_fit
+from storecast.backtest import cv_rows
+from storecast.blend import BlendWeights, blend_rows
+from storecast.bundle import Bundle, write_bundle
+from storecast.conformal import Calibration
+from storecast.errors import ReleaseError
+from storecast.models.blend import Blend
+from storecast.panel import Panel
+from storecast.store import uri as uris
+from storecast.store.code import code_version
+from storecast.store.datasets import Dataset, DatasetStore
+
+
+def run(
+    panel: Annotated[str, typer.Option(help="URI of the panel.")],
+    evaluation: Annotated[str, typer.Option(help="URI of the evaluation.")],
+    decision: Annotated[str, typer.Option(help="URI of the gate's decision.")],
+    fit: Annotated[
+        list[str], typer.Option(help="URI of a model's fit at the panel's cutoff; once per model.")
+    ],
+    champion: Annotated[str, typer.Option(help="URI of the current release, or nothing.")] = "",
+    workspace: Workspace = "",
+) -> Dataset:
+    """Forecast the panel's future by the bundle that the gate chose.
+
+    Args:
+        panel: URI of the panel.
+        evaluation: URI of the evaluation: weights and calibration.
+        decision: URI of the gate's decision.
+        fit: URIs of the models' fits at the panel's cutoff.
+        champion: URI of the current release, used where the challenger was not promoted.
+        workspace: where data sets lie.
+
+    Returns:
+        A data set with forecasts.parquet and bundle/.
+
+    Raises:
+        ReleaseError: the challenger was not promoted and there is no champion.
+    """
+    store = open_store(workspace)
+    verdict = json.loads((store.path(decision) / "decision.json").read_text())
+    fits = [store.open(uri) for uri in fit]
+
+    def build(folder: Path, work: Path) -> Mapping[str, Any]:
+        del work
+        whole = open_panel(store, panel)
+        if verdict["promoted"]:
+            forecast = _challenger(store, whole, store.path(panel), store.path(evaluation), fits, folder)
+        elif champion:
+            forecast = _champion(store, whole, store.path(panel), champion, folder)
+        else:
+            raise ReleaseError(
+                "there is nothing to release: no champion yet, and the challenger was not promoted",
+                found=" ".join(verdict["reasons"]),
+                cure="look at the report; give more history or better covariates, or other models",
+            )
+        forecast.to_parquet(folder / "forecasts.parquet", index=False, compression="zstd")
+        return {"rows": len(forecast), "series": int(forecast["unique_id"].nunique())}
+
+    inputs = {"panel": panel, "evaluation": evaluation, "decision": decision}
+    return store.materialise(
+        "forecast",
+        inputs={
+            **{name: store.open(uri).hash for name, uri in inputs.items()},
+            **{str(f.manifest["config"]["model"]["name"]): f.hash for f in fits},
+        },
+        config={"champion": "" if verdict["promoted"] else uris.name_of(champion)},
+        code=code_version(__name__),
+        build=build,
+    )
+
+
+def _challenger(
+    store: DatasetStore, panel: Panel, context: Path, evaluation: Path, fits: list[Dataset], folder: Path
+) -> pd.DataFrame:
+    weights = BlendWeights.from_dict(json.loads((evaluation / "weights.json").read_text()))
+    calibration = Calibration.from_dict(json.loads((evaluation / "calibration.json").read_text()))
+    segments = pd.read_parquet(evaluation / "segments.parquet").set_index("unique_id")[weights.column]
+    by_name = {str(fit.manifest["config"]["model"]["name"]): store.path(fit) for fit in fits}
+    members = {name: load_fit(path) for name, path in by_name.items()}
+    model = Blend.of(members, weights, {str(k): str(v) for k, v in segments.items()})
+    write_bundle(folder / "bundle", model, calibration, context, _about(panel, context))
+    rows = pd.concat(
+        [
+            cv_rows(panel, name, panel.cutoff, pd.read_parquet(path / "forecast.parquet"))
+            for name, path in by_name.items()
+        ]
+    )
+    rows[weights.column] = rows["unique_id"].map(segments).astype(str)
+    blended = blend_rows(rows, weights)
+    return calibration.apply_frame(blended.drop(columns=["cutoff", "model", "y", weights.column]))
+
+
+def _champion(store: DatasetStore, panel: Panel, context: Path, champion: str, folder: Path) -> pd.DataFrame:
+    bundle = Bundle.load(uris.fetch(champion, store.scratch / "releases") / "bundle")
+    about = {**bundle.about, **_about(panel, context), "fitted_to": bundle.about["fitted_to"]}
+    write_bundle(folder / "bundle", bundle.model, bundle.calibration, context, about)
+    return bundle.forecast(panel)
+
+
+def _about(panel: Panel, context: Path) -> dict[str, Any]:
+    about = json.loads((context / "panel.json").read_text())
+    return {
+        "dataset": about["dataset"],
+        "keys": about["keys"],
+        "cutoff": str(panel.cutoff.date()),
+        "fitted_to": str(panel.cutoff.date()),
+        "horizon": panel.horizon,
+    }
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,109 @@
+"""Stage: may the challenger become the champion?
+
+    python -m components.gate --panel URI --evaluation URI [--champion RELEASE_URI]
+
+The champion is compared on rows it has not learnt from: folds after its own cutoff, which it forecasts
+anew; where there are none yet, the days that both backtests forecast, each at its own lead.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from components.stage import Workspace, main, open_panel, open_store
+from storecast.backtest import cv_rows
+from storecast.blend import BLEND
+from storecast.bundle import Bundle
+from storecast.gate import Decision, decide
+from storecast.panel import Panel
+from storecast.segments import attach
+from storecast.store import uri as uris
+from storecast.store.code import code_version
+from storecast.store.datasets import Dataset
+from storecast.training_config import NAIVE, load_training_config
+
+CHAMPION = "champion"
+
+
+def run(
+    panel: Annotated[str, typer.Option(help="URI of the panel.")],
+    evaluation: Annotated[str, typer.Option(help="URI of the challenger's evaluation.")],
+    champion: Annotated[str, typer.Option(help="URI of the current release, or nothing.")] = "",
+    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    workspace: Workspace = "",
+) -> Dataset:
+    """Decide whether the challenger becomes the champion.
+
+    Args:
+        panel: URI of the panel.
+        evaluation: URI of the challenger's evaluation.
+        champion: URI of the current release, or "" where there is none.
+        training: training config: its `gate` sets the rules.
+        workspace: where data sets lie.
+
+    Returns:
+        A data set with decision.json and comparisons.parquet.
+    """
+    store, config = open_store(workspace), load_training_config(training)
+    source, scores = store.open(panel), store.open(evaluation)
+
+    def build(folder: Path, work: Path) -> Mapping[str, Any]:
+        del work
+        whole = open_panel(store, panel)
+        cv = pd.read_parquet(store.path(scores) / "cv.parquet")
+        cv = cv[cv["model"].isin([BLEND, NAIVE])]
+        rival = None
+        if champion:
+            cv = _beside_champion(cv, whole, uris.fetch(champion, store.scratch / "releases"))
+            segments = pd.read_parquet(store.path(scores) / "segments.parquet").set_index("unique_id")
+            cv = attach(cv, segments, config.gate.segments)
+            rival = CHAMPION
+        decision = decide(cv, challenger=BLEND, champion=rival, naive=NAIVE, config=config.gate)
+        return write_decision(folder, decision)
+
+    return store.materialise(
+        "gate",
+        inputs={"panel": source.hash, "evaluation": scores.hash},
+        config={**config.gate.model_dump(mode="json"), "champion": uris.name_of(champion)},
+        code=code_version(__name__),
+        build=build,
+    )
+
+
+def write_decision(folder: Path, decision: Decision) -> Mapping[str, Any]:
+    """Write a decision as JSON and its comparisons as a table."""
+    (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1, sort_keys=True) + "\n")
+    decision.to_frame().to_parquet(folder / "comparisons.parquet", index=False)
+    return {"promoted": decision.promoted, "comparisons": len(decision.comparisons)}
+
+
+def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFrame:
+    """The cv table with the champion's rows, all models on the same series and days."""
+    bundle = Bundle.load(release / "bundle")
+    cutoffs = sorted(cv["cutoff"].unique())
+    unseen = [c for c in cutoffs if c >= pd.Timestamp(bundle.about["fitted_to"])]
+    if unseen:
+        theirs = pd.concat(
+            [cv_rows(panel, CHAMPION, c, bundle.forecast(panel.at(c, panel.horizon))) for c in unseen]
+        )
+        return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), ["cutoff", "unique_id", "ds"])
+    backtest = pd.read_parquet(release / "backtest.parquet")
+    theirs = backtest[backtest["model"] == BLEND].assign(model=CHAMPION)
+    both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
+    return _common(both, ["unique_id", "ds"])
+
+
+def _common(cv: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows whose keys every model has."""
+    models = cv["model"].nunique()
+    return cv[cv.groupby(keys, observed=True)["model"].transform("nunique") == models]
+
+
+if __name__ == "__main__":
+    main(run)

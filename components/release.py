@@ -1,0 +1,99 @@
+"""Stage: the forecast and all that explains it, as an immutable release.
+
+    python -m components.release --panel URI --evaluation URI --decision URI --forecast URI --report URI
+
+The release is published, not yet current: `components.activate` does that.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from components.stage import Workspace, main, open_store
+from storecast.blend import BLEND
+from storecast.store import uri as uris
+from storecast.store.datasets import Dataset
+from storecast.store.releases import Release, ReleaseStore
+from storecast.training_config import NAIVE
+
+
+def run(
+    panel: Annotated[str, typer.Option(help="URI of the panel.")],
+    evaluation: Annotated[str, typer.Option(help="URI of the evaluation.")],
+    decision: Annotated[str, typer.Option(help="URI of the gate's decision.")],
+    forecast: Annotated[str, typer.Option(help="URI of the forecast.")],
+    report: Annotated[str, typer.Option(help="URI of the report.")],
+    champion: Annotated[str, typer.Option(help="URI of the release it was measured against.")] = "",
+    workspace: Workspace = "",
+) -> Release:
+    """Publish a release.
+
+    Args:
+        panel: URI of the panel.
+        evaluation: URI of the evaluation.
+        decision: URI of the gate's decision.
+        forecast: URI of the forecast.
+        report: URI of the report.
+        champion: URI of the release that the gate measured it against, or "".
+        workspace: where data sets and releases lie.
+
+    Returns:
+        The release: forecasts.parquet, bundle/, backtest.parquet, scores, report, lineage, checksums.
+    """
+    store = open_store(workspace)
+    parts = {
+        "panel": panel,
+        "evaluation": evaluation,
+        "decision": decision,
+        "forecast": forecast,
+        "report": report,
+    }
+    made = {name: store.open(uri) for name, uri in parts.items()}
+    paths = {name: store.path(dataset) for name, dataset in made.items()}
+    bundle = json.loads((paths["forecast"] / "bundle" / "bundle.json").read_text())
+    with store.building(f"release-{made['forecast'].key}") as folder:
+        _fill(folder, paths)
+        (folder / "lineage.json").write_text(json.dumps(_lineage(made), indent=1, sort_keys=True) + "\n")
+        scores = made["evaluation"].counts["rmsle_last_fold"]
+        about = {
+            **bundle,
+            "rmsle_last_fold": scores,
+            "promoted": made["decision"].counts["promoted"],
+            "series": made["forecast"].counts["series"],
+            "rows": made["forecast"].counts["rows"],
+            "panel": made["panel"].hash,
+            "evaluation": made["evaluation"].hash,
+            "champion": uris.name_of(champion),
+        }
+        return ReleaseStore(store, str(bundle["dataset"])).publish(folder, about)
+
+
+def _fill(folder: Path, paths: dict[str, Path]) -> None:
+    shutil.copytree(paths["forecast"] / "bundle", folder / "bundle")
+    shutil.copy(paths["forecast"] / "forecasts.parquet", folder)
+    shutil.copy(paths["decision"] / "decision.json", folder)
+    shutil.copy(paths["panel"] / "quality.json", folder)
+    for path in sorted(paths["evaluation"].glob("scores*")):
+        shutil.copy(path, folder)
+    for path in sorted(paths["report"].iterdir()):
+        if path.suffix in {".html", ".png"}:
+            shutil.copy(path, folder)
+    cv = pd.read_parquet(paths["evaluation"] / "cv.parquet")
+    kept = cv[cv["model"].isin([BLEND, NAIVE])]
+    kept.to_parquet(folder / "backtest.parquet", index=False, compression="zstd")
+
+
+def _lineage(made: dict[str, Dataset]) -> dict[str, Any]:
+    """Where everything came from, down to the hashes of the raw files."""
+    wanted = ("stage", "key", "hash", "code", "inputs", "config")
+    return {name: {key: dataset.manifest[key] for key in wanted} for name, dataset in made.items()}
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,151 @@
+"""The command line: `storecast run`, `demo`, `releases`, `export`, `config`, `up`, `down`.
+
+It parses, calls and prints. Exit codes: 0 done; 2 something is wrong with data, settings or the store, and
+the message says what and how to mend it; 3 the run ended but nothing could be released.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines import environment, stack
+from pipelines.releases_cli import export, releases
+from storecast import __version__
+from storecast.errors import StorecastError
+from storecast.settings import explain_settings, load_settings
+from storecast.synthetic import write_raw
+
+if TYPE_CHECKING:
+    from pipelines.training import Outcome
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="From the daily sales of every store and product family to a released forecast.",
+)
+config_app = typer.Typer(no_args_is_help=True, help="The settings.")
+app.add_typer(config_app, name="config")
+app.add_typer(releases, name="releases")
+app.command()(export)
+console = Console()
+
+NOT_RELEASED = 3
+
+
+@app.command()
+def run(
+    dataset: Annotated[
+        str, typer.Option(help="Data set config: a YAML file, or the name of one that ships.")
+    ],
+    data: Annotated[str, typer.Option(help="Folder or URI of the raw files.")],
+    profile: Annotated[
+        str, typer.Option(help="Training config: full, quick, or a YAML file of your own.")
+    ] = "full",
+) -> None:
+    """Train all models, compare them on a backtest and release a forecast.
+
+    Stages whose inputs, settings and code are unchanged are not run again; a run that was killed goes
+    on where it stopped.
+    """
+    _report(_train(dataset, data, profile))
+
+
+@app.command()
+def demo(
+    seed: Annotated[int, typer.Option(help="The same seed gives the same sales.")] = 7,
+) -> None:
+    """The whole job on a synthetic retailer: 36 series, all six models, some minutes."""
+    raw = load_settings().home / "demo" / f"raw-{seed}"
+    write_raw(raw, seed=seed)
+    console.print(f"Synthetic sales of 6 stores and 6 families are in [bold]{raw}[/]")
+    _report(_train("synthetic", str(raw), "demo"))
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect UI.")] = stack.PREFECT_PORT,
+    mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = stack.MLFLOW_PORT,
+) -> None:
+    """Start the local stack: the Prefect and MLflow UIs over what runs have written."""
+    for name, address in stack.up(
+        load_settings(), prefect_port=prefect_port, mlflow_port=mlflow_port
+    ).items():
+        console.print(f"{name:<8} {address}")
+    console.print("Stop them with: storecast down")
+
+
+@app.command()
+def down() -> None:
+    """Stop the local stack."""
+    stopped = stack.down(load_settings())
+    console.print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+@config_app.command("show")
+def show_config() -> None:
+    """Print the settings in force and where each value came from."""
+    table = Table("setting", "value", "from")
+    for row in explain_settings():
+        table.add_row(*row)
+    console.print(table)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    print(__version__)
+
+
+def _train(dataset: str, data: str, profile: str) -> Outcome:
+    settings = load_settings()
+    environment.prepare(settings)
+    with console.status("Starting Prefect"):
+        from pipelines.terminal import StageDisplay
+        from pipelines.training import training_flow
+    with StageDisplay(console).showing():
+        outcome: Outcome = training_flow(dataset, data, profile, settings.root)
+    return outcome
+
+
+def _report(outcome: Outcome) -> None:
+    """The comparison, the decision, where everything lies and what to do next."""
+    from pipelines.terminal import score_table
+    from pipelines.training import comparison, reasons
+    from storecast.store.datasets import DatasetStore
+
+    store = DatasetStore(load_settings().root)
+    console.print()
+    console.print(score_table(comparison(store.path(outcome.evaluation)), "The last fold, best model first"))
+    for reason in reasons(store.path(outcome.decision)):
+        console.print(f"  {reason}", highlight=False)
+    folder = store.path(outcome.report)
+    console.print(f"\nreport   {folder / 'report.html'}", soft_wrap=True, highlight=False)
+    console.print(f"picture  {folder / 'forecasts.png'}", soft_wrap=True, highlight=False)
+    if outcome.current is None:
+        console.print("[yellow]Nothing was released: the challenger did not pass the gate.[/]")
+        raise typer.Exit(NOT_RELEASED)
+    console.print(f"release  {outcome.current.uri}", soft_wrap=True, highlight=False)
+    if outcome.made is None:
+        console.print("[yellow]The champion stays; its release is still the current one.[/]")
+    console.print("\nLook further:  storecast releases show    storecast up", highlight=False)
+
+
+def main() -> None:
+    """Run the command line; errors that a user can act on become one message and exit code 2."""
+    try:
+        app()
+    except StorecastError as error:
+        Console(stderr=True).print(
+            f"[bold red]{type(error).__name__}[/] {error}", highlight=False, soft_wrap=True
+        )
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

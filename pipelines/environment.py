@@ -1,0 +1,29 @@
+"""What Prefect and MLflow must find in the environment before they are imported."""
+
+from __future__ import annotations
+
+import os
+
+from components import mlflow_tracking
+from pipelines import stack
+from storecast.settings import Settings
+
+
+def prepare(settings: Settings) -> None:
+    """Set the variables of Prefect and MLflow that the settings imply; what is set already stays.
+
+    Runs go to the Prefect server that the settings name, or to the local stack's where it is up, or else
+    to a server that Prefect starts in the background for this process, on the same database.
+    """
+    api = settings.prefect_api_url or stack.running(settings).get("prefect", "")
+    if api:
+        os.environ.setdefault("PREFECT_API_URL", api if api.endswith("/api") else f"{api}/api")
+    for name, value in {
+        "PREFECT_HOME": str(stack.prefect_home(settings)),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+        **mlflow_tracking.QUIET,
+    }.items():
+        os.environ.setdefault(name, value)

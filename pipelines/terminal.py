@@ -1,0 +1,83 @@
+"""What a run looks like in a terminal: a bar for the stage at work, a line for each that is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from components.stage import progress as stage_progress
+
+PERCENT = {"vs_naive", "wape", "bias", "coverage_80", "coverage_95"}
+
+
+class StageDisplay:
+    """Shows what stages report: a moving bar in a terminal, one line per finished stage anywhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[count]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self.running: dict[str, tuple[TaskID, float]] = {}
+
+    def report(self, label: str, done: int, total: int) -> None:
+        """A stage began (0 of 0), got on, or ended (1 of 1 after others)."""
+        if label not in self.running:
+            task = self.bars.add_task(label, total=None, count="")
+            self.running[label] = (task, time.monotonic())
+        task, _ = self.running[label]
+        if total:
+            self.bars.update(task, completed=done, total=total, count=f"{done:,}/{total:,}")
+
+    def finish(self, label: str) -> None:
+        """A stage ended: its bar goes, a line stays."""
+        if label in self.running:
+            task, began = self.running.pop(label)
+            self.bars.remove_task(task)
+            seconds = time.monotonic() - began
+            state = (
+                "unchanged" if seconds < 0.5 else f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+            )
+            self.console.print(f"  [green]✓[/] {label:<34} [dim]{state}[/]", highlight=False)
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show what stages report meanwhile."""
+        before = stage_progress.reporter, stage_progress.finished
+        stage_progress.reporter, stage_progress.finished = self.report, self.finish
+        try:
+            with self.bars:
+                yield
+        finally:
+            stage_progress.reporter, stage_progress.finished = before
+
+
+def score_table(scores: pd.DataFrame, title: str) -> Table:
+    """The comparison of models as a table; the best is bold."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for name in scores.columns:
+        table.add_column(str(name).replace("_", " "), justify="left" if name == "model" else "right")
+    for i, row in enumerate(scores.itertuples(index=False)):
+        cells = [_cell(str(n), v) for n, v in zip(scores.columns, row, strict=True)]
+        table.add_row(*cells, style="bold" if i == 0 else "")
+    return table
+
+
+def _cell(name: str, value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if name in PERCENT:
+        return f"{value:+.1%}" if name in {"vs_naive", "bias"} else f"{value:.1%}"
+    return f"{value:,.2f}" if name == "mae" else f"{value:.4f}"

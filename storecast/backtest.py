@@ -1,0 +1,48 @@
+"""Rolling-origin evaluation: which cutoffs, and the table of forecasts beside actuals.
+
+The folds are of one horizon each, do not overlap, and end at the panel's cutoff: with 3 folds of 16 days
+the last 48 days are forecast from 48, 32 and 16 days before the cutoff (Tashman 2000).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from storecast.errors import DataError
+from storecast.metrics import CV_COLUMNS
+from storecast.panel import Panel
+
+
+def fold_cutoffs(panel: Panel, folds: int) -> list[pd.Timestamp]:
+    """Cutoffs of the folds, the earliest first.
+
+    Raises:
+        DataError: the history is too short: each fold needs a horizon of actuals, and two seasons (or a
+            horizon, if that is longer) must be left to learn from.
+    """
+    left = panel.n_history - folds * panel.horizon
+    weekly_seasons = 2 * min(panel.season_length, 7)
+    need = max(weekly_seasons, panel.horizon)
+    if panel.horizon < 1 or left < need:
+        raise DataError(
+            f"the history is too short for {folds} folds of {panel.horizon} dates",
+            where=f"panel {panel.dates[0].date()}..{panel.cutoff.date()}",
+            expected=f"at least {need + folds * panel.horizon} dates of history",
+            found=f"{panel.n_history} dates",
+            cure="give more history, a shorter horizon in the data set's YAML, or fewer folds",
+        )
+    return [panel.dates[left - 1 + i * panel.horizon] for i in range(folds)]
+
+
+def cv_rows(panel: Panel, model: str, cutoff: pd.Timestamp, forecast: pd.DataFrame) -> pd.DataFrame:
+    """One model's forecasts at a cutoff as rows of the cv table, with the actuals that the panel knows.
+
+    Args:
+        panel: the whole panel, which knows what came after the cutoff.
+        model: name for the `model` column.
+        cutoff: the fold's cutoff.
+        forecast: `Forecast.to_frame()`: every series of the panel, every day of the horizon.
+    """
+    rows = pd.Index(panel.ids).get_indexer(forecast["unique_id"])
+    cols = panel.dates.get_indexer(pd.DatetimeIndex(forecast["ds"]))
+    return forecast.assign(cutoff=cutoff, model=model, y=panel.y[rows, cols])[list(CV_COLUMNS)]

@@ -1,0 +1,158 @@
+"""A bundle: everything a model needs to forecast again, in one folder that loads without executing code.
+
+bundle.json         class, keys, data set, cutoff, horizon
+model/              what the model's own `save` wrote
+calibration.json    how its intervals are calibrated
+context/            the panel it forecasts from
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from storecast.conformal import Calibration
+from storecast.errors import DataError, ModelError
+from storecast.models.base import Forecaster
+from storecast.models.catalogue import class_path_of, load_class
+from storecast.panel import Panel
+from storecast.panel_io import read_panel
+
+ABOUT = "bundle.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """A loaded bundle: the model, its calibration, and where its context lies."""
+
+    folder: Path
+    model: Forecaster
+    calibration: Calibration
+    about: Mapping[str, Any]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read a bundle.
+
+        Raises:
+            ModelError: the folder is not a bundle.
+        """
+        if not (folder / ABOUT).is_file():
+            raise ModelError(
+                "this is not a model bundle", where=str(folder), expected=f"a folder with {ABOUT}"
+            )
+        about = json.loads((folder / ABOUT).read_text())
+        calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
+        model = load_class(about["class"]).load(folder / "model")
+        return cls(folder, model, calibration, about)
+
+    @cached_property
+    def panel(self) -> Panel:
+        """The panel as it was when the bundle was made."""
+        return read_panel(self.folder / "context")
+
+    def forecast(self, panel: Panel | None = None) -> pd.DataFrame:
+        """Calibrated forecasts of a panel's future (None: of the bundle's own).
+
+        Returns:
+            Columns `unique_id, ds, h, yhat`, one `q<level>` per quantile; in units of sales.
+        """
+        return self.calibration.apply(self.model.forecast(panel or self.panel)).to_frame()
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Forecasts for the rows of a frame, in its order.
+
+        Args:
+            frame: `ds` and either `unique_id` or the data set's key columns. Columns named like known-future
+                covariates are a what-if: their values replace the known ones on those rows.
+
+        Returns:
+            The frame's columns, then `unique_id`, `h`, `yhat` and the quantiles.
+
+        Raises:
+            DataError: a column is missing, or a series or date is not one this bundle forecasts.
+        """
+        ids = self._ids(frame)
+        ds = pd.to_datetime(frame["ds"])
+        rows = pd.Index(self.panel.ids).get_indexer(pd.Index(ids))
+        ahead = self.panel.future_dates.get_indexer(pd.DatetimeIndex(ds))
+        self._refuse_unknown(ids, ds, rows, ahead)
+        needed = np.unique(rows)
+        panel = self._what_if(frame, rows, ahead).select(needed)
+        forecast = self.forecast(panel)
+        picked = forecast.iloc[np.searchsorted(needed, rows) * self.panel.horizon + ahead]
+        kept = frame.drop(columns=[c for c in picked.columns if c in frame.columns and c != "ds"])
+        answer = picked.drop(columns="ds").set_index(frame.index)
+        return pd.concat([kept, answer], axis=1)
+
+    def _ids(self, frame: pd.DataFrame) -> pd.Series:
+        keys = list(self.about["keys"])
+        if "ds" not in frame or not ("unique_id" in frame or set(keys) <= set(frame.columns)):
+            raise DataError(
+                "the frame lacks what names a forecast",
+                expected=f"ds, and unique_id or the keys {', '.join(keys)}",
+                found=", ".join(map(str, frame.columns)),
+            )
+        if "unique_id" in frame:
+            return frame["unique_id"].astype(str)
+        by_key = pd.Series(self.panel.ids, index=pd.MultiIndex.from_frame(self.panel.static[keys]))
+        asked = pd.MultiIndex.from_frame(frame[keys].astype(str))
+        names = by_key.reindex(asked).to_numpy(dtype=object)
+        joined = np.array([" ".join(key) for key in asked], dtype=object)
+        return pd.Series(np.where(pd.isna(names), joined, names), index=frame.index)
+
+    def _refuse_unknown(
+        self, ids: pd.Series, ds: pd.Series, rows: np.ndarray[Any, Any], ahead: np.ndarray[Any, Any]
+    ) -> None:
+        if (rows < 0).any():
+            unknown = sorted(set(ids[rows < 0]))
+            raise DataError(
+                f"{len(unknown)} unknown series: {', '.join(unknown[:5])}",
+                expected=f"one of the {self.panel.n_series} series of {self.about['dataset']}",
+                cure="leave these rows out, or release a forecast of a panel that has them",
+            )
+        if (ahead < 0).any():
+            first, last = self.panel.future_dates[[0, -1]]
+            raise DataError(
+                "a date is not one of the forecast's",
+                expected=f"{first.date()}..{last.date()}",
+                found=str(ds[ahead < 0].iloc[0].date()),
+            )
+
+    def _what_if(self, frame: pd.DataFrame, rows: np.ndarray[Any, Any], ahead: np.ndarray[Any, Any]) -> Panel:
+        panel = self.panel
+        for name in panel.known.keys() & set(frame.columns):
+            values = panel.known[name].copy()
+            values[rows, panel.n_history + ahead] = frame[name].to_numpy(dtype=np.float64)
+            panel = panel.with_known(name, values)
+        return panel
+
+
+def write_bundle(
+    folder: Path, model: Forecaster, calibration: Calibration, context: Path, about: Mapping[str, Any]
+) -> None:
+    """Write a bundle into an empty folder.
+
+    Args:
+        folder: where to; created.
+        model: the fitted model.
+        calibration: of its intervals.
+        context: a panel folder, as `storecast.panel_io` writes it.
+        about: `dataset`, `keys`, `cutoff`, `fitted_to`, `horizon` and anything worth knowing.
+    """
+    (folder / "model").mkdir(parents=True)
+    model.save(folder / "model")
+    shutil.copytree(context, folder / "context")
+    content = {"class": class_path_of(model), **about}
+    (folder / "calibration.json").write_text(
+        json.dumps(calibration.to_dict(), indent=1, sort_keys=True) + "\n"
+    )
+    (folder / ABOUT).write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,47 @@
+"""What a training run does: which models, how many folds, how the gate decides."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from storecast.configs import config_file
+from storecast.gate import GateConfig
+from storecast.yaml_model import load_yaml_model
+
+NAIVE = "naive"
+
+
+class TrainingConfig(BaseModel):
+    """A training run, as configs/training_configs/*.yaml say it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Shown in Prefect, MLflow and the report.")
+    models: tuple[str, ...] = Field(
+        min_length=1, description="Model specs: names of configs/model_configs, or paths of YAML files."
+    )
+    profile: str = Field(default="full", description="Which of the models' parameter profiles to use.")
+    folds: int = Field(
+        default=3, ge=1, description="Backtest folds of one horizon each, ending at the cutoff."
+    )
+    blend_segment: str = Field(
+        default="volume", description='Blend weights are chosen per value of it: "volume" or a static column.'
+    )
+    gate: GateConfig = Field(default_factory=GateConfig)
+    shard_size: int = Field(default=250, ge=1, description="Series per shard of a local model.")
+    seed: int = Field(default=0, ge=0, description="Seeds every random choice.")
+
+    @field_validator("models")
+    @classmethod
+    def _has_naive(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        """The seasonal naive is what everything is measured against."""
+        return models if NAIVE in models else (NAIVE, *models)
+
+
+def load_training_config(name: str) -> TrainingConfig:
+    """A training config by name or path.
+
+    Raises:
+        ConfigError: there is no such file, or it is wrong.
+    """
+    return load_yaml_model(config_file(name, "training_configs"), TrainingConfig)
