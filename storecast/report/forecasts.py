@@ -1,0 +1,107 @@
+"""The picture of forecasts: a handful of series, what was forecast in the last fold, and what came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from storecast.report import style
+from storecast.report.inputs import ReportInputs
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+N_SERIES = 6
+HISTORY_HORIZONS = 3
+
+
+def forecasts(inputs: ReportInputs) -> Figure:
+    """History, forecast with its 80 % and 95 % intervals, and actuals of six series of different volume."""
+    rows = inputs.last_fold
+    rows = rows[(rows["model"] == inputs.shown_model).to_numpy()]
+    chosen = representative(inputs, rows)
+    columns = min(3, len(chosen))
+    lines = -(-len(chosen) // columns)
+    figure, axes = style.new_figure(4.4 * columns, 2.6 * lines + 1.1, lines, columns)
+    for axis, name in zip(axes, chosen, strict=False):
+        _draw(axis, inputs, name, rows[(rows["unique_id"] == name).to_numpy()].sort_values("ds"))
+    for axis in axes[len(chosen) :]:
+        axis.set_visible(False)
+    for axis in axes[::columns]:
+        axis.set_ylabel("sales")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=4, fontsize=9)
+    cutoff = rows["cutoff"].iloc[0]
+    note = f"{inputs.shown_model}: forecast made after {cutoff:%d %b %Y}, beside what was sold"
+    style.headline(figure, "Forecasts and what happened", note)
+    return figure
+
+
+def representative(inputs: ReportInputs, rows: pd.DataFrame) -> list[str]:
+    """Up to six series spread over the range of volumes, largest first.
+
+    Of each sixth of the series that sell (by mean sales over the history that is shown), the one whose error
+    in the fold is the median one of its sixth: neither the best looking nor the worst.
+    """
+    known = rows[rows["y"].notna().to_numpy()]
+    log_error = (np.log1p(known["yhat"]) - np.log1p(known["y"])) ** 2
+    errors = log_error.groupby(known["unique_id"].astype(str)).mean()
+    start, end = _window(inputs, rows)
+    means = pd.Series(np.nanmean(np.nan_to_num(inputs.panel.y[:, start:end]), axis=1), index=inputs.panel.ids)
+    volume = means.reindex(errors.index)
+    selling = volume[volume > 0].sort_index().sort_values(ascending=False, kind="stable")
+    names = selling if len(selling) else volume.sort_index()
+    parts = np.array_split(np.arange(len(names)), min(N_SERIES, len(names)))
+    picked = []
+    for part in parts:
+        mine = errors[names.index[part]].sort_values(kind="stable")
+        picked.append(str(mine.index[len(mine) // 2]))
+    return picked
+
+
+def _window(inputs: ReportInputs, rows: pd.DataFrame) -> tuple[int, int]:
+    """First and last position of the history that is shown before the fold."""
+    end = int(inputs.panel.dates.searchsorted(rows["cutoff"].iloc[0], side="right"))
+    return max(0, end - HISTORY_HORIZONS * int(rows["h"].max())), end
+
+
+def _draw(axis: Axes, inputs: ReportInputs, name: str, fold: pd.DataFrame) -> None:
+    start, end = _window(inputs, fold)
+    row = int(np.flatnonzero(inputs.panel.ids == name)[0])
+    dates = inputs.panel.dates
+    ds = fold["ds"].to_numpy()
+    axis.fill_between(ds, fold["q0.025"], fold["q0.975"], color="#dbe7f4", linewidth=0, label="95 % interval")
+    axis.fill_between(ds, fold["q0.1"], fold["q0.9"], color="#b3cde8", linewidth=0, label="80 % interval")
+    shown = np.concatenate([inputs.panel.y[row, start:end], fold["y"].to_numpy(np.float64)])
+    axis.plot(
+        [*dates[start:end], *pd.DatetimeIndex(ds)],
+        shown,
+        color=style.INK,
+        linewidth=1.1,
+        label="actual sales",
+    )
+    axis.plot(ds, fold["yhat"], color=style.ACCENT, linewidth=2, label="forecast")
+    axis.axvline(fold["cutoff"].iloc[0], color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
+    axis.set_title(name.replace("|", " · "), fontsize=9.5)
+    _limit(axis, shown, fold)
+    _date_axis(axis)
+
+
+def _limit(axis: Axes, shown: np.ndarray[tuple[int], np.dtype[np.float64]], fold: pd.DataFrame) -> None:
+    """From 0 to where actuals and the 80 % interval fit; a wide 95 % interval may be cut."""
+    tallest = max(np.nanmax(shown, initial=0.0), float(fold["q0.9"].max()))
+    axis.set_ylim(0, max(1.0, min(tallest * 1.5, max(tallest, float(fold["q0.975"].max())) * 1.06)))
+
+
+def _date_axis(axis: Axes) -> None:
+    from matplotlib.dates import AutoDateLocator, DateFormatter
+
+    axis.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=5))
+    axis.xaxis.set_major_formatter(DateFormatter("%d %b"))
+    axis.grid(visible=False, axis="x")
+    axis.yaxis.set_major_formatter(
+        lambda value, _: f"{value:,.0f}" if value == round(value) else f"{value:g}"
+    )
