@@ -1,0 +1,203 @@
+"""Checked rows onto one time axis: gaps, closed days, the future, and the covariates of each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from storecast.errors import DataError
+from storecast.ingest.audit import Audit
+from storecast.ingest.context import Context
+from storecast.ingest.quality import Tally
+from storecast.panel import Floats
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of the panel: series (rows) and dates (columns), of which the first `n_history` are history."""
+
+    ids: NDArray[np.object_]
+    keys: pd.DataFrame
+    dates: pd.DatetimeIndex
+    n_history: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_series, n_dates)."""
+        return len(self.ids), len(self.dates)
+
+    def cells(self, frame: pd.DataFrame, separator: str) -> NDArray[np.int64]:
+        """Flat cell of each row of `frame` (`ds` and the keys); -1 where the axes do not hold it."""
+        of_row, names, _ = _series_of_rows(frame, list(self.keys.columns), separator)
+        rows = np.append(pd.Index(self.ids).get_indexer(names), -1)[of_row]
+        columns = self.dates.get_indexer(pd.DatetimeIndex(frame["ds"]))
+        return np.where((rows >= 0) & (columns >= 0), rows * len(self.dates) + columns, -1)
+
+    def name(self, cell: int) -> str:
+        """A cell for people: series and date."""
+        row, column = divmod(cell, len(self.dates))
+        return f"{self.ids[row]} on {self.dates[column].date()}"
+
+
+def make_axes(context: Context, frames: Sequence[pd.DataFrame]) -> Axes:
+    """The axes for the history (first frame) and the future rows (second, if any)."""
+    config = context.config
+    keys = pd.concat([_key_table(frame, config.keys, config.key_separator) for frame in frames])
+    keys = keys[~keys.index.duplicated()].sort_index()
+    start, cutoff = frames[0]["ds"].min(), frames[0]["ds"].max()
+    history = pd.date_range(start, cutoff, freq=config.frequency, unit="ns")
+    future = pd.date_range(cutoff, periods=config.horizon + 1, freq=config.frequency, unit="ns")[1:]
+    ids = np.array(keys.index, dtype=object)
+    return Axes(ids, keys, history.append(future), len(history))
+
+
+def _key_table(frame: pd.DataFrame, keys: list[str], separator: str) -> pd.DataFrame:
+    _, names, table = _series_of_rows(frame, keys, separator)
+    return table.set_index(pd.Index(names, name="unique_id"))
+
+
+def _series_of_rows(
+    frame: pd.DataFrame, keys: list[str], separator: str
+) -> tuple[NDArray[np.int64], list[str], pd.DataFrame]:
+    """Series number of each row (-1: a key is missing), the series' ids, and their keys as text."""
+    code = np.zeros(len(frame), dtype=np.int64)
+    missing = np.zeros(len(frame), dtype=bool)
+    for key in keys:
+        part = frame[key].cat.codes.to_numpy().astype(np.int64)
+        missing |= part < 0
+        code = code * (len(frame[key].cat.categories) + 1) + part
+    numbers, unique = pd.factorize(np.where(missing, -1, code))
+    first = np.full(len(unique), -1, dtype=np.int64)
+    first[numbers[::-1]] = np.arange(len(frame) - 1, -1, -1)
+    table = frame.iloc[first][keys].astype(str).reset_index(drop=True)
+    names = [separator.join(values) for values in table.itertuples(index=False, name=None)]
+    numbers = np.where(missing, -1, numbers)
+    return numbers.astype(np.int64), names, table
+
+
+def history_target(context: Context, axes: Axes, train: pd.DataFrame, audit: Audit) -> tuple[Floats, Mask]:
+    """(n, T) target with gaps and closed days filled by the rules, and which cells a row stands for."""
+    rules, separator = context.config.rules, context.config.key_separator
+    cells = axes.cells(train, separator)
+    y = np.full(axes.shape, np.nan)
+    y.flat[cells] = train["y"].to_numpy()
+    has_row = np.zeros(axes.shape, dtype=bool)
+    has_row.flat[cells] = True
+    lost = np.zeros(axes.shape, dtype=bool)
+    if len(audit.lost_rows):
+        gone = axes.cells(audit.lost_rows, separator)
+        lost.flat[gone[gone >= 0]] = True
+    lost &= ~has_row
+    closed = ~(has_row | lost)[:, : axes.n_history].any(axis=0)
+    inside = _between_first_and_last(has_row) & ~has_row
+    _fill(context, axes, y, inside & ~lost & ~_columns(closed, axes), "gaps", rules.gaps)
+    _fill(context, axes, y, inside & ~lost & _columns(closed, axes), "closed_days", rules.closed_days)
+    if (lost & inside).any():
+        _note_added(
+            context, axes, lost & inside, "quarantined", "cells left not observed: their row is quarantined"
+        )
+    return y, has_row
+
+
+def _columns(closed: Mask, axes: Axes) -> Mask:
+    row = np.zeros(axes.shape[1], dtype=bool)
+    row[: axes.n_history] = closed
+    return row[None, :]
+
+
+def _between_first_and_last(has_row: Mask) -> Mask:
+    after_first = np.maximum.accumulate(has_row, axis=1)
+    before_last = np.maximum.accumulate(has_row[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(after_first & before_last)
+
+
+def _fill(context: Context, axes: Axes, y: Floats, where: Mask, name: str, rule: str) -> None:
+    if not where.any():
+        return
+    what = {"gaps": "gaps inside a series", "closed_days": "dates on which no series has a row"}[name]
+    if rule == "zero":
+        y[where] = 0.0
+        _note_added(context, axes, where, name, f"rows for {what}: sales set to 0")
+    else:
+        _note_added(context, axes, where, f"{name}_missing", f"cells for {what}: left not observed")
+
+
+def _note_added(context: Context, axes: Axes, where: Mask, name: str, rule: str) -> None:
+    first = axes.name(int(where.ravel().argmax()))
+    context.report.added[name] = Tally(int(where.sum()), rule, first)
+
+
+def split_future(
+    context: Context, axes: Axes, future: tuple[pd.DataFrame, Audit] | None
+) -> pd.DataFrame | None:
+    """The future rows inside the horizon; closes the account of the future file."""
+    if future is None:
+        return None
+    frame, audit = future
+    beyond = frame["ds"] > axes.dates[-1]
+    if beyond.any():
+        rows = frame.index[beyond].to_numpy(dtype=np.int64)
+        audit.leave_out("beyond", rows, f"rows after {axes.dates[-1].date()}, beyond the horizon")
+        frame = frame[~beyond]
+    context.close(audit, len(frame))
+    first = axes.dates[axes.n_history]
+    if len(frame) and frame["ds"].min() > first:
+        context.report.notes.append(
+            f"the history ends on {axes.dates[axes.n_history - 1].date()}, the future file starts on "
+            f"{frame['ds'].min().date()}: the dates between are forecast as well"
+        )
+    return frame
+
+
+def known_covariates(
+    context: Context, axes: Axes, train: pd.DataFrame, future: pd.DataFrame | None
+) -> dict[str, Floats]:
+    """(n, T) each known-future covariate of the train and future files, without NaN.
+
+    History cells without a row get 0; future cells without a value follow `rules.future_known`.
+
+    Raises:
+        DataError: future values are missing and the rule is "error".
+    """
+    separator = context.config.key_separator
+    cells = axes.cells(train, separator)
+    future_cells = None if future is None else axes.cells(future, separator)
+    out = {}
+    for name in context.config.known:
+        values = np.full(axes.shape, np.nan)
+        values[:, : axes.n_history] = 0.0
+        values.flat[cells] = train[name].to_numpy()
+        if future is not None and future_cells is not None and name in future:
+            values.flat[future_cells] = future[name].to_numpy()
+        _fill_future(context, axes, values, name)
+        out[name] = values
+    return out
+
+
+def _fill_future(context: Context, axes: Axes, values: Floats, name: str) -> None:
+    absent = np.isnan(values)
+    if not absent.any():
+        return
+    rule = context.config.rules.future_known
+    if rule == "error":
+        raise DataError(
+            f"{name} is not known for {int(absent.sum()):,} of the {axes.shape[0] * context.config.horizon:,} future cells",
+            where=" or ".join(context.config.future) or "no `future` file in the dataset config",
+            expected=f"{context.config.known[name]} for each series on each date "
+            f"{axes.dates[axes.n_history].date()}..{axes.dates[-1].date()}",
+            found=f"none for {axes.name(int(absent.ravel().argmax()))}",
+            cure="add the rows or the column to the future file, or set `rules: {future_known: zero}` or `last_season`",
+        )
+    season = 7 if context.config.frequency == "D" else 52
+    for column in range(axes.n_history, axes.shape[1]):
+        source = column - season
+        before = values[:, source] if rule == "last_season" and source >= 0 else np.zeros(axes.shape[0])
+        values[:, column] = np.where(absent[:, column], before, values[:, column])
+    words = "0" if rule == "zero" else "the value one season earlier"
+    _note_added(context, axes, absent, f"future_{name}", f"future values of {name} set to {words}")

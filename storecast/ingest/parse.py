@@ -1,0 +1,147 @@
+"""Arrow columns as written into typed pandas columns; what cannot be read is marked, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from storecast.dataset_config import CsvFormat
+
+Kind = Literal["date", "key", "number", "flag"]
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
+NULL_WORDS = ("NaN", "nan", "NAN", "NA", "N/A", "null", "NULL", "None", "-nan")
+FLAGS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
+Parsed = tuple[pd.Series, NDArray[np.bool_]]
+
+
+def parse(column: pa.ChunkedArray, kind: Kind, form: CsvFormat) -> Parsed:
+    """One raw column as datetime64, category of str (key) or float64 (number, flag).
+
+    Returns:
+        The values, missing where the cell is empty or unreadable, and a mask of the unreadable cells.
+    """
+    readers: dict[Kind, Callable[[pa.ChunkedArray, CsvFormat], Parsed]] = {
+        "date": _dates,
+        "key": _keys,
+        "number": _numbers,
+        "flag": _flags,
+    }
+    return readers[kind](column, form)
+
+
+def _keys(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
+    del form
+    if pa.types.is_floating(column.type):
+        column = _whole_numbers(column)
+    codes, words = _encoded(column)
+    categories, positions = np.unique(np.array([*words], dtype=object), return_inverse=True)
+    codes = np.where(codes >= 0, np.append(positions, -1)[codes], -1)
+    values = pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype=object)))
+    return values, np.zeros(len(values), dtype=bool)
+
+
+def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Keys that pandas turned into 1.0, 2.0 because one was missing, as integers again."""
+    try:
+        return column.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return column
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+    """Codes (-1: empty) and the different texts of a column."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.cast(pa.string()).dictionary_encode()
+    array = column.unify_dictionaries().combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], pa.string()).dictionary_encode()
+    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    words = array.dictionary.cast(pa.string()).to_pylist()
+    return codes, ["" if word is None else word for word in words]
+
+
+def _by_word(
+    column: pa.ChunkedArray, read: Callable[[list[str]], NDArray[Any]]
+) -> tuple[Any, NDArray[np.bool_]]:
+    """Read each different text once; the mask marks texts that were read as missing."""
+    codes, words = _encoded(column)
+    values = np.append(read(words), np.full(1, None, dtype=read(words[:1]).dtype))
+    out = values[codes]
+    blank = np.append(np.array([not w.strip() or w.strip() in NULL_WORDS for w in words], dtype=bool), True)
+    return out, pd.isna(out) & ~blank[codes]
+
+
+def _dates(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
+    kind = column.type
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        if pa.types.is_timestamp(kind) and kind.tz is not None:
+            column = pc.local_timestamp(column)
+        days = column.cast(pa.timestamp("ms"), safe=False).to_numpy()
+        return pd.Series(days), np.zeros(len(days), dtype=bool)
+
+    def read(words: list[str]) -> NDArray[Any]:
+        dates = pd.to_datetime(pd.Series(words, dtype=object), format=form.date_format, errors="coerce")
+        if isinstance(dates.dtype, pd.DatetimeTZDtype):
+            dates = dates.dt.tz_localize(None)
+        return dates.to_numpy(dtype="datetime64[ms]")
+
+    values, unreadable = _by_word(column, read)
+    return pd.Series(values), unreadable
+
+
+def _flags(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
+    del form
+
+    def read(words: list[str]) -> NDArray[Any]:
+        return np.array([FLAGS.get(w.strip().lower(), np.nan) for w in words], dtype=np.float64)
+
+    values, unreadable = _by_word(column, read)
+    return pd.Series(values), unreadable
+
+
+def _numbers(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+        kind = kind.value_type
+    unreadable: NDArray[np.bool_] = np.zeros(len(column), dtype=bool)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        column, unreadable = _numbers_from_text(column, form)
+    elif pa.types.is_null(kind) or _is_numeric(kind):
+        column = column.cast(pa.float64())
+    else:
+        unreadable = column.is_valid().to_numpy().astype(bool)
+        column = pa.chunked_array([pa.nulls(len(column), pa.float64())])
+    return pd.Series(column.to_numpy().astype(np.float64, copy=False)), unreadable
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+    )
+
+
+def _numbers_from_text(column: pa.ChunkedArray, form: CsvFormat) -> tuple[pa.ChunkedArray, NDArray[np.bool_]]:
+    text = column
+    if form.decimal == ",":
+        foreign = pc.match_substring(text, ".")  # 1.234 may mean a thousand: refuse to guess
+        text = pc.if_else(foreign, pa.scalar("?"), pc.replace_substring(text, ",", "."))
+    try:
+        return text.cast(pa.float64()), np.zeros(len(column), dtype=bool)
+    except pa.ArrowInvalid:
+        text = pc.utf8_trim_whitespace(text)
+    blank = pc.or_(pc.equal(text, ""), pc.is_in(text, pa.array(NULL_WORDS)))
+    text = pc.if_else(blank, pa.scalar(None, pa.string()), text)
+    good = pc.match_substring_regex(text, NUMBER)
+    numbers = pc.if_else(good, text, pa.scalar(None, pa.string())).cast(pa.float64())
+    unreadable = pc.invert(good).fill_null(False).to_numpy().astype(bool)
+    return numbers, unreadable

@@ -1,0 +1,121 @@
+"""What became of every row: kept, repaired, merged, unused or quarantined, with reasons and examples."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass
+class Tally:
+    """How often something happened, by what rule, and the first case of it."""
+
+    count: int
+    rule: str
+    example: str
+
+
+@dataclass
+class FileQuality:
+    """The rows of one file.
+
+    `rows_read = rows_kept + rows_quarantined + rows_merged + rows_unused`, always. `rows_merged` are
+    duplicates that became one row; `rows_unused` are good rows that the panel has no place for (beyond
+    the horizon, holidays moved to another day). Repairs are made on kept rows.
+    """
+
+    file: str
+    role: str
+    rows_read: int
+    rows_kept: int = 0
+    rows_quarantined: int = 0
+    rows_merged: int = 0
+    rows_unused: int = 0
+    repairs: dict[str, Tally] = field(default_factory=dict)
+    quarantined: dict[str, Tally] = field(default_factory=dict)
+    merged: dict[str, Tally] = field(default_factory=dict)
+    unused: dict[str, Tally] = field(default_factory=dict)
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every row read is accounted for."""
+        out = self.rows_kept + self.rows_quarantined + self.rows_merged + self.rows_unused
+        return self.rows_read == out
+
+
+@dataclass
+class DataQualityReport:
+    """The outcome of an ingest, for the manifest and for people.
+
+    Attributes:
+        files: one entry per file read.
+        added: panel cells filled without a row, by rule (closed days, gaps, future covariates).
+        notes: what a person should know, one sentence each.
+        panel: series, dates, cutoff and horizon of the panel.
+    """
+
+    files: list[FileQuality] = field(default_factory=list)
+    added: dict[str, Tally] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    series_without_history: list[str] = field(default_factory=list)
+    panel: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rows_read(self) -> int:
+        """Rows of all files."""
+        return sum(f.rows_read for f in self.files)
+
+    @property
+    def rows_quarantined(self) -> int:
+        """Quarantined rows of all files."""
+        return sum(f.rows_quarantined for f in self.files)
+
+    @property
+    def rows_added(self) -> int:
+        """History rows that no file has: gaps and closed days filled with zero."""
+        return sum(t.count for name, t in self.added.items() if name in ("gaps", "closed_days"))
+
+    def file(self, role: str) -> FileQuality:
+        """The entry of the file with that role (train, future, holidays, or the table's file name)."""
+        return next(f for f in self.files if f.role == role)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-serialisable form."""
+        totals = {
+            "rows_read": self.rows_read,
+            "rows_kept": sum(f.rows_kept for f in self.files),
+            "rows_quarantined": self.rows_quarantined,
+            "rows_merged": sum(f.rows_merged for f in self.files),
+            "rows_unused": sum(f.rows_unused for f in self.files),
+            "rows_added": self.rows_added,
+        }
+        return {"totals": totals, **asdict(self)}
+
+    def table(self) -> pd.DataFrame:
+        """One row per file, with its counts."""
+        counts = ("read", "kept", "quarantined", "merged", "unused")
+        rows = [
+            {"file": f.file, **{name: getattr(f, f"rows_{name}") for name in counts}}
+            | {"repaired": sum(t.count for t in f.repairs.values())}
+            for f in self.files
+        ]
+        return pd.DataFrame(rows)
+
+    def to_text(self) -> str:
+        """The table and, below it, each repair and reason with its count and first example."""
+        lines = [self.table().to_string(index=False)]
+        for file in self.files:
+            for word, tallies in (
+                ("repaired", file.repairs),
+                ("quarantined", file.quarantined),
+                ("merged", file.merged),
+                ("unused", file.unused),
+            ):
+                lines += [
+                    f"{file.file}: {t.count:,} {word}: {t.rule} (first: {t.example})"
+                    for t in tallies.values()
+                ]
+        lines += [f"added: {t.count:,} {t.rule} (first: {t.example})" for t in self.added.values()]
+        return "\n".join([*lines, *self.notes])

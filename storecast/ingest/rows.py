@@ -1,0 +1,169 @@
+"""The train and future files into checked rows, one per series and date."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from storecast.errors import DataError
+from storecast.ingest.audit import Audit
+from storecast.ingest.checks import Field, Rule, finite, known_values, not_negative
+from storecast.ingest.context import Context, settle_duplicates
+
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+Allowed = Mapping[str, tuple[Sequence[str], str]]
+"""Values that a key may have, and the file that lists them."""
+
+
+def read_train(
+    context: Context, allowed: Allowed, future_start: pd.Timestamp | None
+) -> tuple[pd.DataFrame, Audit]:
+    """The history: `ds`, one column per key, `y` and the known-future covariates of the train file.
+
+    Returns:
+        The rows, unique by series and date, and the account of the file (its `lost_rows` are the
+        quarantined rows, whose sales are unknown rather than zero).
+    """
+    config, rules = context.config, context.config.rules
+    target = Field(
+        "y",
+        config.target,
+        "number",
+        (finite(), not_negative(0.0 if rules.negative_target == "clip" else None, config.target)),
+        fill=0.0 if rules.missing_target == "zero" else np.nan,
+        fill_rule=f"empty {config.target} "
+        + ("set to 0" if rules.missing_target == "zero" else "kept as not observed"),
+    )
+    date = _date_field(context, _not_future(context.today, future_start))
+    fields = [date, *_key_fields(context, allowed), target, *_known_fields(context)]
+    raw = context.read(config.train, fields)
+    frame, audit = context.check(raw, fields, "train")
+    frame = settle_duplicates(frame, ["ds", *config.keys], audit, rules.conflicting_duplicates, "y")
+    context.close(audit, len(frame))
+    _refuse_separator_in_keys(frame, config.keys, config.key_separator, raw.file)
+    _refuse_long_silence(frame, audit, rules.max_closed_days)
+    return frame, audit
+
+
+def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Audit] | None:
+    """The future rows: `ds`, keys, the known-future covariates that the file has, `id`; None without such a file.
+
+    The account is not closed: the caller does that when it knows the panel's dates.
+    """
+    config = context.config
+    if not config.future:
+        return None
+    known = _known_fields(context)
+    fields = [_date_field(context, ()), *_key_fields(context, allowed), *known]
+    if config.id is not None:
+        fields.append(Field("id", config.id, "key", fill="", fill_rule=f"empty {config.id} kept empty"))
+    raw = context.read(config.future, fields, optional=[f.column for f in known])
+    here = [f for f in fields if f.column in raw.table.column_names]
+    frame, audit = context.check(raw, here, "future")
+    _refuse_separator_in_keys(frame, config.keys, config.key_separator, raw.file)
+    rule = "last" if config.rules.conflicting_duplicates == "sum" else config.rules.conflicting_duplicates
+    frame = settle_duplicates(frame, ["ds", *config.keys], audit, rule)
+    start = future_start(frame)
+    if start is not None:
+        stray = frame.index[frame["ds"] < start].to_numpy(dtype=np.int64)
+        if len(stray):
+            audit.quarantine(
+                stray, config.date, "is before the future starts", f"a date from {start.date()} on"
+            )
+            frame = frame.drop(index=stray)
+    return frame, audit
+
+
+def future_start(frame: pd.DataFrame) -> pd.Timestamp | None:
+    """First date of a future table: a date with hardly any rows before the bulk is a slip, not the start."""
+    counts = frame["ds"].value_counts().sort_index()
+    usual = counts[counts >= counts.median() / 2]
+    return None if usual.empty else pd.Timestamp(usual.index[0])
+
+
+def weekday(frequency: str) -> int | None:
+    """Weekday (0 Monday) that dates of a weekly frequency fall on; None for daily ones."""
+    return WEEKDAYS.index(frequency[2:]) if frequency.startswith("W-") else None
+
+
+def on_grid(frequency: str) -> tuple[Rule, ...]:
+    """Dates carry no time of day and, in weekly data, fall on the frequency's weekday."""
+    whole = Rule("whole_day", lambda ds: ds == ds.dt.normalize(), "has a time of day", "a date without time")
+    day = weekday(frequency)
+    if day is None:
+        return (whole,)
+    reason = f"is not on the {frequency} grid: wrong weekday"
+    return (whole, Rule("on_grid", lambda ds: ds.dt.dayofweek == day, reason, f"a {WEEKDAYS[day].title()}."))
+
+
+def _not_future(today: pd.Timestamp, start: pd.Timestamp | None) -> tuple[Rule, ...]:
+    rules = [
+        Rule("not_after_today", lambda ds: ds <= today, "is after today", f"a date up to {today.date()}")
+    ]
+    if start is not None:
+        expected = f"a date before {start.date()}, where the future file starts"
+        rules.append(
+            Rule("before_future", lambda ds: ds < start, "lies in the future file's dates", expected)
+        )
+    return tuple(rules)
+
+
+def _date_field(context: Context, rules: tuple[Rule, ...]) -> Field:
+    return Field("ds", context.config.date, "date", (*on_grid(context.config.frequency), *rules))
+
+
+def _key_fields(context: Context, allowed: Allowed) -> list[Field]:
+    return [
+        Field(key, key, "key", (known_values(*allowed[key]),) if key in allowed else ())
+        for key in context.config.keys
+    ]
+
+
+def _known_fields(context: Context) -> list[Field]:
+    rules = context.config.rules
+    fields = []
+    for name, column in context.config.known.items():
+        checks: tuple[Rule, ...] = (finite(),)
+        if rules.negative_known != "keep":
+            checks = (*checks, not_negative(0.0 if rules.negative_known == "clip" else None, column))
+        fill = 0.0 if rules.missing_known == "zero" else None
+        fields.append(Field(name, column, "number", checks, fill, f"empty {column} set to 0"))
+    return fields
+
+
+def _refuse_separator_in_keys(frame: pd.DataFrame, keys: Sequence[str], separator: str, file: str) -> None:
+    if len(keys) == 1:
+        return
+    for key in keys:
+        values = frame[key].cat.remove_unused_categories().cat.categories
+        wrong = [value for value in values if separator in value]
+        if wrong:
+            row = int(frame.index[(frame[key] == wrong[0]).to_numpy()][0]) + 1
+            raise DataError(
+                f"a key holds the separator {separator!r}, so series could be confused",
+                where=f"{file}, row {row}, column {key}",
+                expected=f"keys without {separator!r}",
+                found=repr(wrong[0]),
+                cure="set `key_separator` in the dataset config to a text that no key holds",
+            )
+
+
+def _refuse_long_silence(frame: pd.DataFrame, audit: Audit, longest: int) -> None:
+    """A single wrong year would stretch the axis over centuries: ask instead."""
+    days = np.sort(frame["ds"].unique())
+    gaps = np.diff(days).astype("timedelta64[D]").astype(np.int64)
+    if not len(gaps) or gaps.max() <= longest:
+        return
+    edge = days[int(gaps.argmax())]
+    before = frame["ds"] <= edge
+    lonely = frame[before] if before.sum() <= len(frame) / 2 else frame[~before]
+    row = int(audit.raw.rows[int(lonely.index[0])])
+    raise DataError(
+        f"there is no row at all for {int(gaps.max()):,} days after {pd.Timestamp(edge).date()}",
+        where=f"{audit.raw.file}, row {row}, column {lonely.columns[0]}",
+        expected=f"at most {longest} days without any row (rules.max_closed_days)",
+        found=f"date {lonely['ds'].iloc[0].date()}",
+        cure="correct that date, or raise rules.max_closed_days",
+    )

@@ -1,0 +1,147 @@
+"""A panel as a folder of Parquet: `panel`, `static` and `events`, and `panel.json` that describes them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storecast.errors import StoreError
+from storecast.panel import EVENT_COLUMNS, Floats, Panel
+
+FORMAT = 1
+
+
+def write_panel(panel: Panel, folder: Path, *, dataset: str = "", keys: tuple[str, ...] = ()) -> None:
+    """Write `panel` into an existing folder; the same panel gives the same bytes.
+
+    `panel.parquet` holds every series on every date of the axis, by unique_id and date: `unique_id, ds, y`
+    (null where not observed and after the cutoff), then the known-future and past-only covariates.
+    """
+    n, t = panel.y.shape
+    codes = pa.array(np.repeat(np.arange(n, dtype=np.int32), t))
+    columns: dict[str, Any] = {
+        "unique_id": pa.DictionaryArray.from_arrays(codes, pa.array(panel.ids.tolist(), pa.string())),
+        "ds": pa.array(np.tile(panel.dates.to_numpy().astype("datetime64[ms]"), n)),
+        **{
+            name: pa.array(values.ravel(), from_pandas=True)
+            for name, values in {"y": panel.y, **panel.known, **panel.past}.items()
+        },
+    }
+    write_parquet(pa.table(columns), folder / "panel.parquet")
+    static = {"unique_id": panel.ids.tolist()} | {
+        str(c): panel.static[c].astype(str).tolist() for c in panel.static
+    }
+    write_parquet(pa.table(static), folder / "static.parquet")
+    write_parquet(_events_table(panel.events), folder / "events.parquet")
+    write_json(
+        {
+            "format": FORMAT,
+            "dataset": dataset,
+            "freq": panel.freq,
+            "start": str(panel.dates[0].date()),
+            "cutoff": str(panel.cutoff.date()),
+            "horizon": panel.horizon,
+            "series": n,
+            "dates": t,
+            "keys": list(keys),
+            "known": list(panel.known),
+            "past": list(panel.past),
+            "static": [str(c) for c in panel.static],
+        },
+        folder / "panel.json",
+    )
+
+
+def read_panel(folder: Path) -> Panel:
+    """Read what `write_panel` wrote.
+
+    Raises:
+        StoreError: a file is missing or does not fit `panel.json`.
+    """
+    about = _read_json(folder / "panel.json")
+    table = _read_parquet(folder / "panel.parquet")
+    shape = (about["series"], about["dates"])
+    if table.num_rows != shape[0] * shape[1]:
+        raise StoreError(
+            "the panel does not have the rows that panel.json states",
+            where=str(folder),
+            expected=f"{shape[0] * shape[1]} rows",
+            found=f"{table.num_rows} rows",
+            cure="run the ingest stage again",
+        )
+
+    def wide(name: str) -> Floats:
+        return np.asarray(table.column(name).to_numpy(), dtype=np.float64).reshape(shape)
+
+    static = _read_parquet(folder / "static.parquet").to_pandas().set_index("unique_id")
+    return Panel(
+        ids=np.array(static.index, dtype=object),
+        dates=pd.date_range(about["start"], periods=shape[1], freq=about["freq"], unit="ns"),
+        y=wide("y"),
+        known={name: wide(name) for name in about["known"]},
+        past={name: wide(name) for name in about["past"]},
+        static=static,
+        events=_events_frame(_read_parquet(folder / "events.parquet")),
+        freq=about["freq"],
+        cutoff=pd.Timestamp(about["cutoff"]),
+    )
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Write a table under a temporary name and rename it; the same table gives the same bytes."""
+    part = path.with_name(path.name + ".part")
+    pq.write_table(table, part, compression="zstd")
+    part.replace(path)
+
+
+def write_json(content: dict[str, Any], path: Path) -> None:
+    """Write JSON under a temporary name and rename it."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(
+        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
+    part.replace(path)
+
+
+def _events_table(events: pd.DataFrame) -> pa.Table:
+    texts = {name: pa.array(events[name].astype(str).tolist(), pa.string()) for name in EVENT_COLUMNS[1:]}
+    ds = pa.array(events["ds"].to_numpy().astype("datetime64[ms]"))
+    return pa.table({"ds": ds, **texts})
+
+
+def _events_frame(table: pa.Table) -> pd.DataFrame:
+    frame = table.to_pandas()
+    frame["ds"] = frame["ds"].astype("datetime64[ns]")
+    return frame
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, memory_map=True)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(
+            "cannot be read as Parquet", where=str(path), found=str(error), cure="run the ingest stage again"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            "cannot be read", where=str(path), found=str(error), cure="run the ingest stage again"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise StoreError(
+            "is not a panel description of this version",
+            where=str(path),
+            expected=f"format {FORMAT}",
+            cure="run the ingest stage again",
+        )
+    return content
