@@ -1,0 +1,365 @@
+"""ARIMA with regressors, one model per series: log sales = regression + ARIMA(p, 1, q) noise.
+
+The regression (weekly and yearly Fourier terms, paydays, holidays, promotion) is generalised least squares
+with a ridge and Huber weights; the noise is estimated, compared and filtered by statsmodels. The one
+difference lets the level move, as shops do. Only parameters are kept: to forecast, the history of the panel
+that is asked about is filtered anew, so a later cutoff or another promotion plan needs no refit.
+
+Sources: Brockwell and Davis, Introduction to Time Series and Forecasting, 3rd ed.: 3.3 (ARMA forecasts),
+5.1.3 (innovations likelihood), 5.1.4 (Hannan-Rissanen), 6.6 (regression with ARMA errors).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from storecast.errors import ModelError
+from storecast.models.base import (
+    Fallback,
+    FitContext,
+    FitReport,
+    Forecast,
+    ModelConfig,
+    forecast_from_log,
+)
+from storecast.models.parameters import load_parameters, log_history, rows_of, save_parameters
+from storecast.models.regressors import Regressors, build_regressors, recurring_events
+from storecast.panel import Floats, Panel
+
+START_MA = -0.85
+"""Moving average of the ARIMA(0, 1, 1) that every fit starts from and that fallbacks stay with."""
+
+MIN_SD = 0.02
+"""Smallest deviation on the log scale: nothing is certain, not even a zero."""
+
+MAD_TO_SD = 1.4826
+FALLBACK = f"exponential smoothing, ARIMA(0,1,1) with parameter {START_MA:g}"
+FILE = "arima.arrow"
+
+
+class ArimaConfig(ModelConfig):
+    """Parameters of the ARIMA model; lengths are in dates of the panel."""
+
+    window: int = Field(default=416, ge=30, description="Dates of history used.")
+    min_history: int = Field(default=60, ge=20, description="A series on sale for fewer dates falls back.")
+    dead_after: int = Field(
+        default=28, ge=1, description="A series without sales for so long is over: zeros."
+    )
+    week_order: int = Field(default=3, ge=0, le=3, description="Fourier order of the week (daily panels).")
+    year_order: int = Field(default=1, ge=0, le=12, description="Fourier order of the year.")
+    orders: tuple[tuple[int, int], ...] = Field(
+        default=((0, 1), (1, 1), (0, 2), (2, 1), (1, 2)), min_length=1, description="Candidates (p, q)."
+    )
+    criterion: Literal["aic", "bic"] = Field(default="bic", description="Chooses among the orders.")
+    refine: int = Field(default=15, ge=0, description="Iterations of maximum likelihood after the choice.")
+    ridge: float = Field(
+        default=20.0, gt=0, description="Penalty on regression effects, in days of evidence."
+    )
+    event_ridge: float = Field(
+        default=0.5, gt=0, description="The same for events with an effect of their own."
+    )
+    clip: float = Field(default=3.0, gt=1, description="Surprises beyond so many deviations weigh no more.")
+    reuse_orders: bool = Field(default=True, description="Take the orders chosen at an earlier cutoff.")
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """ARMA parameters of the differenced noise."""
+
+    ar: Floats
+    ma: Floats
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return len(self.ar), len(self.ma)
+
+
+_START = _Noise(np.zeros(0), np.array([START_MA]))
+
+
+@dataclass(frozen=True)
+class _Series:
+    """What is kept of one series: effects (K,), noise, its innovations' deviation; why it fell back, or ""."""
+
+    beta: Floats
+    noise: _Noise
+    sigma: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """A panel as the model reads it: the last `window` dates, logs filled, regressors beside them."""
+
+    panel: Panel
+    logs: Floats
+    start: np.ndarray[tuple[int], np.dtype[np.int64]]
+    regressors: Regressors
+
+
+class Arima:
+    """Regression with ARIMA(p, 1, q) noise per series; see the module's docstring."""
+
+    scope: ClassVar[Literal["local", "global"]] = "local"
+    Config: ClassVar[type[ModelConfig]] = ArimaConfig
+
+    def __init__(self, config: ArimaConfig) -> None:
+        self.config = config
+        self._ids = np.empty(0, dtype=object)
+        self._events: tuple[str, ...] = ()
+        self._names: tuple[str, ...] = ()
+        self._series: list[_Series] = []
+
+    def fit(self, panel: Panel, context: FitContext) -> FitReport:
+        """Choose each series' order, or take it from `context.previous`, and estimate its parameters."""
+        self._events = recurring_events(panel)
+        view = self._view(panel)
+        self._names, self._ids = view.regressors.names, panel.ids
+        penalty = np.array([self._penalty(name) for name in self._names])
+        known = self._known_noise(context.previous)
+        self._series = []
+        for i, uid in enumerate(panel.ids):
+            y = view.logs[i, view.start[i] :]
+            x = view.regressors.of(i)[view.start[i] : view.panel.n_history]
+            self._series.append(_fit_series(y, x, penalty, known.get(uid), self.config))
+            if (i + 1) % 20 == 0 or i + 1 == panel.n_series:
+                context.progress(i + 1, panel.n_series)
+        return self._report()
+
+    def forecast(self, panel: Panel) -> Forecast:
+        """Filter the panel's history with the fitted parameters and forecast its future dates.
+
+        Raises:
+            ModelError: a series was not fitted, or the panel lacks a covariate that the fit had.
+        """
+        rows = rows_of(self._ids, panel.ids, "ARIMA")
+        view = self._view(panel)
+        if view.regressors.names != self._names:
+            raise ModelError(
+                "the panel's covariates are not those that ARIMA was fitted on",
+                expected=", ".join(self._names),
+                found=", ".join(view.regressors.names),
+                cure="ask with the data set that the model was fitted on",
+            )
+        mean, sd = np.zeros((2, panel.n_series, panel.horizon))
+        dead = ~(view.logs[:, -self.config.dead_after :] > 0).any(axis=1)
+        sd[dead] = MIN_SD
+        for i in np.flatnonzero(~dead).tolist():
+            x = view.regressors.of(i)[view.start[i] :]
+            y = view.logs[i, view.start[i] :]
+            mean[i], sd[i] = _forecast_series(y, x, self._series[rows[i]], self.config.clip)
+        return forecast_from_log(panel, mean, sd)
+
+    def save(self, folder: Path) -> None:
+        """Write `arima.arrow`."""
+        width = (
+            max((len(s.noise.ar) for s in self._series), default=0),
+            max((len(s.noise.ma) for s in self._series), default=0),
+        )
+        noise = np.zeros((len(self._series), sum(width)))
+        for row, s in zip(noise, self._series, strict=True):
+            row[: len(s.noise.ar)] = s.noise.ar
+            row[width[0] : width[0] + len(s.noise.ma)] = s.noise.ma
+        arrays: dict[str, NDArray[Any]] = {
+            "order": np.array([s.noise.order for s in self._series], dtype=np.int8).reshape(-1, 2),
+            "ar": noise[:, : width[0]],
+            "ma": noise[:, width[0] :],
+            "beta": np.array([s.beta for s in self._series]).reshape(-1, len(self._names)),
+            "sigma": np.array([s.sigma for s in self._series], dtype=np.float64),
+        }
+        meta = {"config": self.config.model_dump(), "events": self._events, "regressors": self._names}
+        save_parameters(folder / FILE, self._ids, arrays, meta)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read back what `save` wrote."""
+        ids, arrays, meta = load_parameters(folder / FILE)
+        model = cls(ArimaConfig(**meta["config"]))
+        model._ids, model._events, model._names = ids, tuple(meta["events"]), tuple(meta["regressors"])
+        model._series = [
+            _Series(beta, _Noise(ar[:p], ma[:q]), float(sigma))
+            for (p, q), ar, ma, beta, sigma in zip(
+                *(arrays[k] for k in ("order", "ar", "ma", "beta", "sigma")), strict=True
+            )
+        ]
+        return model
+
+    def _view(self, panel: Panel) -> _View:
+        last = panel.last(self.config.window)
+        regressors = build_regressors(last, self._events, self.config.week_order, self.config.year_order)
+        start = np.clip(panel.first_sale - (panel.n_history - last.n_history), 0, last.n_history)
+        return _View(last, log_history(last.history, panel.season_length), start, regressors)
+
+    def _penalty(self, name: str) -> float:
+        return self.config.event_ridge if name.startswith("event:") else self.config.ridge
+
+    def _known_noise(self, previous: object) -> dict[str, _Noise]:
+        if not (self.config.reuse_orders and isinstance(previous, Arima)):
+            return {}
+        return {uid: s.noise for uid, s in zip(previous._ids, previous._series, strict=True) if not s.reason}
+
+    def _report(self) -> FitReport:
+        orders: dict[str, int] = {}
+        fallbacks = []
+        for uid, s in zip(self._ids, self._series, strict=True):
+            if s.reason:
+                fallbacks.append(Fallback(str(uid), s.reason, FALLBACK))
+            else:
+                label = f"({s.noise.order[0]},1,{s.noise.order[1]})"
+                orders[label] = orders.get(label, 0) + 1
+        return FitReport(tuple(fallbacks), {"orders": dict(sorted(orders.items()))})
+
+
+def _fit_series(y: Floats, x: Floats, penalty: Floats, known: _Noise | None, config: ArimaConfig) -> _Series:
+    """Regression under the starting noise, the noise's order and parameters, regression under that noise."""
+    if len(y) < 2 or np.ptp(y) == 0:
+        reason = "no sale in the history used" if not y.any() else "all values are the same"
+        return _Series(np.zeros(x.shape[1]), _START, MIN_SD, reason)
+    beta = _regress(y, x, _START, penalty, config.clip)
+    reason, noise = "", None
+    if len(y) < config.min_history:
+        reason = f"on sale for {len(y)} dates, fewer than {config.min_history}"
+    else:
+        steps = np.diff(_tamed(y - x @ beta, _START, config.clip))
+        noise = _noise_of(steps, known, config)
+        if noise is None:
+            reason = "no candidate order could be estimated"
+    if noise is None:
+        noise = _START
+    else:
+        beta = _regress(y, x, noise, penalty, config.clip)
+    return _Series(beta, noise, _deviation(_tamed(y - x @ beta, noise, config.clip), noise), reason)
+
+
+def _regress(y: Floats, x: Floats, noise: _Noise, penalty: Floats, clip: float) -> Floats:
+    """(K,) ridge GLS: both sides differenced and whitened by the noise's filter, then Huber weights."""
+    from statsmodels.tsa.innovations.arma_innovations import arma_innovations
+
+    both = np.diff(np.column_stack([x, y]), axis=0)
+    white, _ = arma_innovations(both, noise.ar, noise.ma, normalize=True)
+    a, b = white[:, :-1], white[:, -1]
+    beta = np.linalg.solve(a.T @ a + np.diag(penalty), a.T @ b)
+    rest = b - a @ beta
+    weight = np.minimum(1.0, clip * _robust_sd(rest) / np.maximum(np.abs(rest), 1e-12))
+    weighted = a.T * weight
+    beta = np.linalg.solve(weighted @ a + np.diag(penalty), weighted @ b)
+    return np.asarray(beta)
+
+
+def _innovations(noise_path: Floats, noise: _Noise) -> tuple[Floats, Floats]:
+    """Innovations of the differenced noise and their variances relative to sigma², each (N - 1,)."""
+    from statsmodels.tsa.innovations.arma_innovations import arma_innovations
+
+    u, v = arma_innovations(np.diff(noise_path), noise.ar, noise.ma)
+    return np.asarray(u), np.asarray(v)
+
+
+def _tamed(noise_path: Floats, noise: _Noise, clip: float) -> Floats:
+    """The noise with days moved to `clip` deviations where they surprise by more: a closed day, a typo.
+
+    A new level surprises on its first day only, so it comes through one day late.
+    """
+    u, v = _innovations(noise_path, noise)
+    bound = clip * _robust_sd(u) * np.sqrt(v)
+    out = noise_path.copy()
+    out[1:] -= u - np.clip(u, -bound, bound)
+    return out
+
+
+def _noise_of(steps: Floats, known: _Noise | None, config: ArimaConfig) -> _Noise | None:
+    """The noise's parameters: the best candidate by the criterion, or the known order, then refined."""
+    best = known if known is not None else _choose(steps, config.orders, config.criterion)
+    if best is None or config.refine == 0:
+        return best if known is None or best is None else (_hannan_rissanen(steps, best.order) or best)
+    return _maximum_likelihood(steps, best, config.refine)
+
+
+def _choose(steps: Floats, orders: Sequence[tuple[int, int]], criterion: str) -> _Noise | None:
+    """The candidate with the lowest information criterion of the exact Gaussian likelihood."""
+    from statsmodels.tsa.innovations.arma_innovations import arma_innovations
+
+    price = np.log(len(steps)) if criterion == "bic" else 2.0
+    best, lowest = None, np.inf
+    for order in orders:
+        noise = _hannan_rissanen(steps, order)
+        if noise is None:
+            continue
+        u, v = arma_innovations(steps, noise.ar, noise.ma)
+        value = len(steps) * np.log(np.mean(u**2 / v)) + np.log(v).sum() + price * sum(order)
+        if value < lowest:
+            best, lowest = noise, value
+    return best
+
+
+def _hannan_rissanen(steps: Floats, order: tuple[int, int]) -> _Noise | None:
+    """Estimate by two least-squares regressions; None where they give no stationary, invertible noise."""
+    from statsmodels.tsa.arima.estimators.hannan_rissanen import hannan_rissanen
+
+    try:
+        found, _ = hannan_rissanen(steps, order[0], order[1], demean=False, unbiased=False)
+    except (ValueError, np.linalg.LinAlgError):
+        return None
+    if not (found.is_stationary and found.is_invertible):
+        return None
+    return _Noise(
+        np.asarray(found.ar_params, dtype=np.float64), np.asarray(found.ma_params, dtype=np.float64)
+    )
+
+
+def _maximum_likelihood(steps: Floats, start: _Noise, iterations: int) -> _Noise:
+    """A few steps of exact maximum likelihood from `start`; `start` itself where they lead nowhere."""
+    from statsmodels.tsa.arima.estimators.innovations import innovations_mle
+
+    p, q = start.order
+    u_variance = float(np.var(steps))
+    try:
+        found, _ = innovations_mle(
+            steps,
+            order=(p, 0, q),
+            demean=False,
+            start_params=np.r_[start.ar, start.ma, u_variance],
+            minimize_kwargs={"options": {"maxiter": iterations}},
+        )
+    except (ValueError, np.linalg.LinAlgError):
+        return start
+    if not np.isfinite(found.params).all() or not (found.is_stationary and found.is_invertible):
+        return start
+    return _Noise(
+        np.asarray(found.ar_params, dtype=np.float64), np.asarray(found.ma_params, dtype=np.float64)
+    )
+
+
+def _forecast_series(y: Floats, x: Floats, fitted: _Series, clip: float) -> tuple[Floats, Floats]:
+    """Mean and deviation of log sales on the dates after `y`; `x` covers history and future."""
+    from statsmodels.tsa.arima_process import arma2ma
+
+    n, horizon, noise = len(y), len(x) - len(y), fitted.noise
+    path = y - x[:n] @ fitted.beta
+    if n > 1:
+        path = _tamed(path, noise, clip)
+    steps, surprises = list(np.diff(path)), list(_innovations(path, noise)[0]) if n > 1 else []
+    surprises += [0.0] * horizon
+    for t in range(n - 1, n - 1 + horizon):
+        ar = sum(c * steps[t - 1 - k] for k, c in enumerate(noise.ar) if t - 1 - k >= 0)
+        ma = sum(c * surprises[t - 1 - k] for k, c in enumerate(noise.ma) if t - 1 - k >= 0)
+        steps.append(ar + ma)
+    level = path[-1] if n else 0.0
+    mean = level + np.cumsum(steps[len(steps) - horizon :]) + x[n:] @ fitted.beta
+    psi = np.cumsum(arma2ma(np.r_[1.0, -noise.ar], np.r_[1.0, noise.ma], lags=horizon))
+    return mean, np.maximum(fitted.sigma * np.sqrt(np.cumsum(psi**2)), MIN_SD)
+
+
+def _deviation(noise_path: Floats, noise: _Noise) -> float:
+    u, v = _innovations(noise_path, noise)
+    return float(max(np.sqrt(np.mean(u**2 / v)), MIN_SD))
+
+
+def _robust_sd(values: Floats) -> float:
+    return float(MAD_TO_SD * np.median(np.abs(values - np.median(values)))) + 1e-3

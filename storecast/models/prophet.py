@@ -1,0 +1,308 @@
+"""Prophet, one model per series, on log sales, with events and promotion as regressors.
+
+Prophet itself prepares the data and fits. What it learnt (trend, changepoints, effects, scales) is kept as
+arrays, and a forecast evaluates the formula of `Prophet.predict`, trend(t) + X·beta, for all series at once
+instead of rebuilding an object per series. Prophet's trend knows the last weeks no better than the first
+ones, so the forecast is shifted by the mean of the recent residuals, newer ones weighing more; that also
+carries the parameters to a later cutoff.
+
+Source: Taylor and Letham, Forecasting at Scale, The American Statistician 72 (2018).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from storecast.calendar import DAYS_PER_YEAR
+from storecast.errors import ModelError
+from storecast.models.base import (
+    Fallback,
+    FitContext,
+    FitReport,
+    Forecast,
+    ModelConfig,
+    forecast_from_log,
+)
+from storecast.models.parameters import load_parameters, log_history, rows_of, save_parameters
+from storecast.models.regressors import Regressors, build_regressors, recurring_events
+from storecast.panel import Floats, Panel
+
+FILE = "prophet.arrow"
+FALLBACK = "recent mean of log sales"
+EPOCH = pd.Timestamp("1970-01-01")
+MIN_SD = 0.02
+"""Smallest deviation on the log scale: nothing is certain, not even a zero."""
+
+
+class ProphetConfig(ModelConfig):
+    """Parameters of the Prophet model; lengths are in dates of the panel."""
+
+    window: int = Field(default=728, ge=30, description="Dates of history used.")
+    min_history: int = Field(default=60, ge=10, description="A series on sale for fewer dates falls back.")
+    dead_after: int = Field(
+        default=28, ge=1, description="A series without sales for so long is over: zeros."
+    )
+    week_order: int = Field(default=3, ge=1, le=3, description="Fourier order of the week (daily panels).")
+    year_order: int = Field(default=4, ge=0, le=20, description="Fourier order of the year.")
+    year_after_days: int = Field(default=300, ge=30, description="Yearly season only after so many days.")
+    changepoints: int = Field(default=10, ge=0, description="Places where the trend may bend.")
+    changepoint_scale: float = Field(default=0.05, gt=0, description="Prior deviation of a bend.")
+    season_scale: float = Field(default=10.0, gt=0, description="Prior deviation of seasonal effects.")
+    regressor_scale: float = Field(default=0.3, gt=0, description="Prior deviation of other effects.")
+    level_dates: int = Field(default=60, ge=0, description="Recent residuals that shift the level; 0: none.")
+    level_half_life: float = Field(default=7.0, gt=0, description="Dates after which a residual counts half.")
+    max_iterations: int = Field(default=10_000, ge=10, description="Limit on the optimiser's iterations.")
+
+
+class Prophet:
+    """Prophet per series; see the module's docstring."""
+
+    scope: ClassVar[Literal["local", "global"]] = "local"
+    Config: ClassVar[type[ModelConfig]] = ProphetConfig
+
+    def __init__(self, config: ProphetConfig) -> None:
+        self.config = config
+        self._ids = np.empty(0, dtype=object)
+        self._events: tuple[str, ...] = ()
+        self._names: tuple[str, ...] = ()
+        self._learnt: dict[str, NDArray[Any]] = {}
+
+    def fit(self, panel: Panel, context: FitContext) -> FitReport:
+        """Fit Prophet to each series on sale for long enough; the others keep their recent mean."""
+        self._events, self._ids = recurring_events(panel), panel.ids
+        last = panel.last(self.config.window)
+        regressors = self._regressors(last)
+        self._names = regressors.names
+        starts = _starts(panel, last)
+        logs = np.log1p(last.history)
+        self._learnt = self._blank(panel.n_series)
+        fallbacks = []
+        with _quiet():
+            for i, uid in enumerate(panel.ids):
+                on_sale = slice(starts[i], last.n_history)
+                y = pd.Series(logs[i, on_sale], index=last.dates[on_sale])
+                x = regressors.of(i)[on_sale]
+                reason = self._unfit(y) or self._fit_series(i, y, x, context.seed)
+                if reason:
+                    fallbacks.append(Fallback(str(uid), reason, FALLBACK))
+                if (i + 1) % 10 == 0 or i + 1 == panel.n_series:
+                    context.progress(i + 1, panel.n_series)
+        return FitReport(tuple(fallbacks))
+
+    def forecast(self, panel: Panel) -> Forecast:
+        """Evaluate trend, seasons and effects, shifted to the level of the panel's last dates.
+
+        Raises:
+            ModelError: a series was not fitted, or the panel lacks a covariate that the fit had.
+        """
+        rows = rows_of(self._ids, panel.ids, "Prophet")
+        recent = panel.last(min(max(self.config.level_dates, self.config.dead_after), panel.n_history))
+        expected, trend_sd = self._predict(recent, rows)
+        logs = log_history(recent.history, panel.season_length)
+        shift, level_sd = self._level(logs - expected[:, : recent.n_history], _starts(panel, recent))
+        mean = expected[:, recent.n_history :] + shift[:, None]
+        noise = np.where(self._learnt["fitted"][rows], self._learnt["sigma"][rows], level_sd)
+        sd = np.maximum(np.hypot(noise[:, None], trend_sd[:, recent.n_history :]), MIN_SD)
+        dead = ~(logs[:, -self.config.dead_after :] > 0).any(axis=1)
+        mean[dead], sd[dead] = 0.0, MIN_SD
+        return forecast_from_log(panel, mean, sd)
+
+    def save(self, folder: Path) -> None:
+        """Write `prophet.arrow`."""
+        meta = {"config": self.config.model_dump(), "events": self._events, "regressors": self._names}
+        save_parameters(folder / FILE, self._ids, self._learnt, meta)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read back what `save` wrote."""
+        ids, arrays, meta = load_parameters(folder / FILE)
+        model = cls(ProphetConfig(**meta["config"]))
+        model._ids, model._learnt = ids, arrays
+        model._events, model._names = tuple(meta["events"]), tuple(meta["regressors"])
+        return model
+
+    def _regressors(self, panel: Panel) -> Regressors:
+        return build_regressors(panel, self._events, week_order=0, year_order=0)
+
+    def _seasons(self, daily: bool) -> list[tuple[str, float, int]]:
+        week = [("weekly", 7.0, self.config.week_order)] if daily else []
+        year = [("yearly", DAYS_PER_YEAR, self.config.year_order)] if self.config.year_order else []
+        return [*week, *year]
+
+    def _blank(self, n: int) -> dict[str, NDArray[Any]]:
+        """Parameters of n series of which nothing is known: they forecast their recent mean."""
+        terms = 2 * (self.config.week_order + self.config.year_order)
+        bends = max(self.config.changepoints, 1)
+        return {
+            "fitted": np.zeros(n, dtype=bool),
+            **{name: np.zeros(n) for name in ("k", "m", "sigma", "scale", "start", "span")},
+            "delta": np.zeros((n, bends)),
+            "bend": np.zeros((n, bends)),
+            "season": np.zeros((n, terms)),
+            "beta": np.zeros((n, len(self._names))),
+        }
+
+    def _unfit(self, y: pd.Series) -> str:
+        """Why Prophet should not be tried on a series, or ""."""
+        known = y.dropna()
+        if len(known) == 0 or not known.any():
+            return "no sale in the history used"
+        if len(known) < self.config.min_history:
+            return f"on sale for {len(known)} dates, fewer than {self.config.min_history}"
+        return "all values are the same" if known.min() == known.max() else ""
+
+    def _fit_series(self, i: int, y: pd.Series, x: Floats, seed: int) -> str:
+        """Fit one series and keep its parameters in row i; returns why that failed, or "".
+
+        Args:
+            i: row of the series.
+            y: log sales by date; missing days are left out by Prophet.
+            x: (len(y), K) its regressors.
+            seed: of Stan's optimiser.
+        """
+        used = np.flatnonzero(np.ptp(x, axis=0) > 0)
+        model = self._new(pd.DatetimeIndex(y.index), used)
+        frame = pd.DataFrame({"ds": y.index, "y": y.to_numpy(), **{f"x{k}": x[:, k] for k in used}})
+        try:
+            model.fit(frame, seed=seed + 1, iter=self.config.max_iterations)
+        except (RuntimeError, ValueError) as error:
+            return f"Stan did not converge: {str(error).splitlines()[0][:120]}"
+        finally:
+            model.stan_backend.cleanup()
+        self._keep(i, model, used)
+        return ""
+
+    def _new(self, dates: pd.DatetimeIndex, used: NDArray[np.intp]) -> Any:
+        """An unfitted Prophet object for a series on sale on these dates."""
+        model = _library().Prophet(
+            n_changepoints=self.config.changepoints,
+            changepoint_prior_scale=self.config.changepoint_scale,
+            yearly_seasonality=False,
+            weekly_seasonality=False,
+            daily_seasonality=False,
+            uncertainty_samples=0,
+        )
+        for name, period, order in self._seasons(dates.freqstr == "D"):
+            if name == "weekly" or (dates[-1] - dates[0]).days >= self.config.year_after_days:
+                model.add_seasonality(name, period, order, prior_scale=self.config.season_scale)
+        for k in used:
+            model.add_regressor(f"x{k}", prior_scale=self.config.regressor_scale, standardize=False)
+        return model
+
+    def _keep(self, i: int, model: Any, used: NDArray[np.intp]) -> None:
+        learnt, params = self._learnt, model.params
+        for name, value in (("k", params["k"]), ("m", params["m"]), ("sigma", params["sigma_obs"])):
+            learnt[name][i] = float(np.ravel(value)[0])
+        learnt["fitted"][i] = True
+        learnt["scale"][i] = model.y_scale
+        learnt["sigma"][i] *= model.y_scale
+        learnt["start"][i] = (model.start - EPOCH).days
+        learnt["span"][i] = model.t_scale.days
+        delta = np.ravel(params["delta"])
+        learnt["delta"][i, : len(delta)] = delta
+        learnt["bend"][i, : len(delta)] = model.changepoints_t
+        effects = np.ravel(params["beta"])
+        terms = len(effects) - len(used)
+        offset = 0
+        for name, _, order in self._seasons(daily=True):
+            if name in model.seasonalities:
+                at = 0 if name == "weekly" else 2 * self.config.week_order
+                learnt["season"][i, at : at + 2 * order] = effects[offset : offset + 2 * order]
+                offset += 2 * order
+        learnt["beta"][i, used] = effects[terms:]
+
+    def _predict(self, panel: Panel, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """(n, T) log sales that Prophet expects and the deviation of its trend's future bends."""
+        regressors = self._regressors(panel)
+        if regressors.names != self._names:
+            raise ModelError(
+                "the panel's covariates are not those that Prophet was fitted on",
+                expected=", ".join(self._names),
+                found=", ".join(regressors.names),
+                cure="ask with the data set that the model was fitted on",
+            )
+        p = {name: values[rows] for name, values in self._learnt.items()}
+        days = (panel.dates - EPOCH).days.to_numpy(dtype=np.float64)
+        t = (days - p["start"][:, None]) / np.maximum(p["span"], 1.0)[:, None]
+        trend = p["k"][:, None] * t + p["m"][:, None]
+        for delta, bend in zip(p["delta"].T, p["bend"].T, strict=True):
+            trend += delta[:, None] * np.maximum(t - bend[:, None], 0.0)
+        n_common = regressors.common.shape[1]
+        effects = (
+            p["season"] @ self._season_terms(panel.dates).T + p["beta"][:, :n_common] @ regressors.common.T
+        )
+        effects += np.einsum("ntk,nk->nt", regressors.own, p["beta"][:, n_common:])
+        return (trend + effects) * p["scale"][:, None], _bend_sd(p, t)
+
+    def _season_terms(self, dates: pd.DatetimeIndex) -> Floats:
+        """(T, terms) the library's own Fourier terms, in the order of the parameters."""
+        series = _library().Prophet.fourier_series
+        stamps = pd.Series(dates)
+        blocks = [series(stamps, period, order) for _, period, order in self._seasons(daily=True)]
+        return np.column_stack(blocks)
+
+    def _level(self, residuals: Floats, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """(n,) weighted mean of each series' recent residuals since its first sale, and their deviation."""
+        n_dates = residuals.shape[1]
+        age = np.arange(n_dates - 1, -1, -1)
+        weight = np.where(age < self.config.level_dates, 0.5 ** (age / self.config.level_half_life), 0.0)
+        weights = np.where(np.arange(n_dates) >= starts[:, None], weight, 0.0)
+        total = np.maximum(weights.sum(axis=1), 1e-12)
+        mean = (weights * residuals).sum(axis=1) / total
+        variance = (weights * (residuals - mean[:, None]) ** 2).sum(axis=1) / total
+        return mean, np.sqrt(variance)
+
+
+def _starts(panel: Panel, last: Panel) -> NDArray[np.int64]:
+    """(n,) position of each series' first sale on the axis of the panel's last dates."""
+    return np.clip(panel.first_sale - (panel.n_history - last.n_history), 0, last.n_history)
+
+
+def _bend_sd(p: dict[str, NDArray[Any]], t: Floats) -> Floats:
+    """(n, T) deviation of the trend where it may go on bending as often and as much as it did.
+
+    Prophet draws new bends at rate S per span with Laplace(mean |delta|) sizes; a bend at distance d moves
+    the trend by its size times d, so the variance after a distance d is 2·S·scale²·d³ / 3.
+    """
+    size = np.abs(p["delta"]).mean(axis=1)[:, None] * p["scale"][:, None]
+    ahead = np.maximum(t - 1.0, 0.0)
+    return np.asarray(size * np.sqrt(2.0 * p["delta"].shape[1] * ahead**3 / 3.0))
+
+
+def _library() -> Any:
+    """The prophet package; its complaint that plots need plotly is not for our users."""
+    logger = logging.getLogger("prophet.plot")
+    logger.addFilter(_not_about_plotly)
+    import cmdstanpy  # noqa: F401  (sets up its logger when imported, so before anyone quiets it)
+    import prophet
+
+    logger.removeFilter(_not_about_plotly)
+    return prophet
+
+
+def _not_about_plotly(record: logging.LogRecord) -> bool:
+    return "plotly" not in record.getMessage()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep cmdstanpy's two lines per optimisation and prophet's notes out of the log; errors still show."""
+    _library()
+    loggers = [logging.getLogger("cmdstanpy"), logging.getLogger("prophet")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

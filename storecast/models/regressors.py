@@ -1,0 +1,106 @@
+"""What a local model knows of each day besides the series itself: seasons, paydays, events, promotion.
+
+Columns that are the same for every series are built once; only promotion and local events are per series.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from storecast.calendar import DAYS_PER_YEAR, event_days, event_positions, fourier, payday_distance
+from storecast.panel import Floats, Panel
+
+GROUPS = {
+    "holiday": ("holiday",),
+    "around": ("additional", "bridge"),
+    "event": ("event",),
+    "workday": ("workday",),
+}
+"""Events that share one effect, whatever their name."""
+
+DAYS_PER_MONTH = DAYS_PER_YEAR / 12
+
+
+@dataclass(frozen=True, eq=False)
+class Regressors:
+    """Regressors of every series on the panel's dates.
+
+    Attributes:
+        names: (K,) column names, the common ones first. "event:..." is a recurring event's own effect.
+        common: (T, Kc) columns that hold for all series.
+        own: (n, T, K - Kc) columns of each series.
+    """
+
+    names: tuple[str, ...]
+    common: Floats
+    own: Floats
+
+    def of(self, i: int) -> Floats:
+        """(T, K) regressors of the series at position `i`."""
+        return np.column_stack([self.common, self.own[i]])
+
+
+def recurring_events(panel: Panel) -> tuple[str, ...]:
+    """Names of the events for all series that come back: those in the table in at least two years.
+
+    An event that happened once (an earthquake) has no use for the future and gets no effect of its own.
+    """
+    table = panel.events[(panel.events["column"] == "") & (panel.events["kind"] != "workday")]
+    years = table["ds"].dt.year.groupby(table["event"]).nunique()
+    return tuple(sorted(str(name) for name in years.index[years >= 2]))
+
+
+def build_regressors(panel: Panel, events: Sequence[str], week_order: int, year_order: int) -> Regressors:
+    """Regressors of a panel.
+
+    Args:
+        panel: history and known future; daily panels get weekly terms and paydays, weekly ones do not.
+        events: names of the events with an effect of their own (see `recurring_events`), as at the fit.
+        week_order: Fourier order of the week, 0 for none.
+        year_order: Fourier order of the year, 0 for none.
+    """
+    common = {**_seasons(panel, week_order, year_order), **_common_events(panel, events)}
+    own = {"local": event_days(panel, local=True)}
+    for name, values in sorted(panel.known.items()):
+        own[f"{name}:log"] = np.log1p(np.maximum(values, 0.0))
+        own[f"{name}:any"] = (values > 0).astype(np.float64)
+    return Regressors(
+        names=(*common, *own),
+        common=np.column_stack(list(common.values())),
+        own=np.stack(list(own.values()), axis=-1),
+    )
+
+
+def _seasons(panel: Panel, week_order: int, year_order: int) -> dict[str, Floats]:
+    daily = panel.freq == "D"
+    columns: dict[str, Floats] = {}
+    blocks = [
+        ("week", 7.0, week_order * daily),
+        ("year", DAYS_PER_YEAR, year_order),
+        ("month", DAYS_PER_MONTH, 2 * daily),
+    ]
+    for label, period, order in blocks:
+        terms = fourier(panel.dates, period, order)
+        columns |= {f"{label}:{k}": terms[:, k] for k in range(terms.shape[1])}
+    if daily:
+        since, until = payday_distance(panel.dates)
+        columns |= {"payday:since": np.exp(-since / 2), "payday:until": np.exp(-until / 2)}
+    return columns
+
+
+def _common_events(panel: Panel, names: Sequence[str]) -> dict[str, Floats]:
+    columns: dict[str, Floats] = {}
+    for_all = panel.select(slice(0, 1))
+    for group, kinds in GROUPS.items():
+        columns[f"group:{group}"] = event_days(for_all, kinds, local=False)[0]
+    table = panel.events[panel.events["column"] == ""]
+    position = event_positions(panel, table["ds"].array)
+    for name in names:
+        column = np.zeros(len(panel.dates))
+        days = position[(table["event"] == name).to_numpy()]
+        column[days[days >= 0]] = 1.0
+        columns[f"event:{name}"] = column
+    return columns
