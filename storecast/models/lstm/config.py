@@ -14,13 +14,13 @@ class LstmConfig(ModelConfig):
 
     context_weeks: int = Field(default=13, ge=1, description="Weeks of history that the encoder reads.")
     train_weeks: int = Field(default=80, ge=1, description="Windows start in the last so many weeks.")
-    half_life_weeks: float = Field(default=40, gt=0, description="Age at which a window counts half.")
+    half_life_weeks: float = Field(default=40.0, gt=0, description="Age at which a window counts half.")
     hidden: int = Field(default=64, ge=1, description="Units of the LSTM.")
     width: int = Field(default=96, ge=1, description="Units of each decoder layer.")
     layers: int = Field(default=2, ge=0, description="Residual layers of the decoder.")
     series_dim: int = Field(default=8, ge=1, description="Size of a series' embedding.")
     static_dim: int = Field(default=6, ge=1, description="Size of each static covariate's embedding.")
-    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout in the decoder.")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="Dropout of the encoded history.")
     unknown_rate: float = Field(
         default=0.02, ge=0, lt=1, description="Share of windows whose series, codes or history are hidden."
     )

@@ -52,7 +52,7 @@ class Lstm:
         warm = _warm_start(context.previous)
         with limited(context.threads):
             encoding = Encoding.of(panel, self.config.use_past)
-            windows = self._windows(panel, encoding)
+            windows = self._windows(panel, encoding, self.config.train_weeks)
             network = _build(windows, encoding, self.config, context.seed)
             warmed = warm is not None and _inherit(network, encoding, warm)
             plan = Plan(
@@ -78,7 +78,7 @@ class Lstm:
         from storecast.models.lstm.training import limited, predict
 
         with limited(1):
-            mean, quantiles = predict(network, self._windows(panel, encoding))
+            mean, quantiles = predict(network, self._windows(panel, encoding, 0))
         return Forecast(
             ids=panel.ids,
             dates=panel.future_dates,
@@ -119,11 +119,14 @@ class Lstm:
         model._network = network.to(pick_device(model.config.device)).eval()
         return model
 
-    def _windows(self, panel: Panel, encoding: Encoding) -> Windows:
+    def _windows(self, panel: Panel, encoding: Encoding, weeks: int) -> Windows:
+        """The windows whose origins lie in the last weeks, or at the cutoff."""
         from storecast.models.lstm.training import pick_device
-        from storecast.models.lstm.windows import Windows
+        from storecast.models.lstm.windows import Windows, reach
 
-        return Windows(panel, encoding, self.config.context_weeks, pick_device(self.config.device))
+        context = self.config.context_weeks
+        dates = weeks * encoding.week + panel.horizon + reach(encoding, context)
+        return Windows(panel.last(dates), encoding, context, pick_device(self.config.device))
 
     def _fitted(self) -> tuple[Encoding, Network]:
         if self._encoding is None or self._network is None:

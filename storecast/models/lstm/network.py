@@ -59,10 +59,10 @@ class Network(nn.Module):
         states, _ = self.lstm(batch.encoder)
         codes = [self.series(batch.series)]
         codes += [table(batch.static[:, k]) for k, table in enumerate(self.static)]
-        window = self.window(torch.cat([states[:, -1], batch.summary, *codes], dim=1))
+        window = self.dropout(self.window(torch.cat([states[:, -1], batch.summary, *codes], dim=1)))
         x = functional.silu(window[:, None] + self.date(batch.steps))
         for layer in self.layers:
-            x = x + functional.silu(layer(self.dropout(x)))
+            x = x + functional.silu(layer(x))
         out = self.head(x).float()
         mean = batch.base + batch.spread * out[..., 0]
         return mean, _quantiles(mean.detach(), batch.spread, out[..., 1:])

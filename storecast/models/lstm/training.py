@@ -49,7 +49,7 @@ def limited(threads: int) -> Iterator[None]:
 
 
 def train(network: Network, windows: Windows, config: LstmConfig, plan: Plan) -> float:
-    """Train in place; the network ends with the averaged weights. Returns the last steps' mean loss.
+    """Train in place; the network ends with the averaged weights. Returns the last step's loss.
 
     Each step seeds its own random numbers from (seed, step), so a resumed fit draws what an uninterrupted
     one draws, and gives the same weights.
@@ -64,7 +64,7 @@ def train(network: Network, windows: Windows, config: LstmConfig, plan: Plan) ->
     if plan.workdir is not None:
         read_checkpoint(plan.workdir, plan.key, training)
     network.train()
-    loss = 0.0
+    loss = torch.zeros(())
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while training.step < plan.steps:
             loss = _step(training, windows, config, plan)
@@ -76,7 +76,7 @@ def train(network: Network, windows: Windows, config: LstmConfig, plan: Plan) ->
                 write_checkpoint(plan.workdir, plan.key, training)
     network.load_state_dict(training.average)
     network.eval()
-    return loss
+    return float(loss)
 
 
 def predict(network: Network, windows: Windows, batch: int = 2048) -> tuple[Tensor, Tensor]:
@@ -93,7 +93,7 @@ def predict(network: Network, windows: Windows, batch: int = 2048) -> tuple[Tens
     return torch.cat(means), torch.cat(quantiles)
 
 
-def _step(training: Training, windows: Windows, config: LstmConfig, plan: Plan) -> float:
+def _step(training: Training, windows: Windows, config: LstmConfig, plan: Plan) -> Tensor:
     torch.manual_seed(plan.seed * 1_000_003 + training.step)
     for group in training.optimizer.param_groups:
         group["lr"] = plan.rate * one_cycle(training.step / plan.steps)
@@ -114,7 +114,7 @@ def _step(training: Training, windows: Windows, config: LstmConfig, plan: Plan) 
     with torch.no_grad():
         for name, value in training.network.state_dict().items():
             training.average[name].lerp_(value, 1 - decay)
-    return float(loss.detach())
+    return loss.detach()
 
 
 def one_cycle(done: float) -> float:

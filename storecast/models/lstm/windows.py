@@ -56,12 +56,19 @@ class Batch:
     static: Tensor
 
 
+def reach(encoding: Encoding, context_weeks: int) -> int:
+    """Dates of history that a window's inputs go back to."""
+    longest = max(
+        context_weeks, 1 + MEAN_WEEKS[-1], _lag(encoding.horizon, encoding.week) // encoding.week + 5
+    )
+    return longest * encoding.week
+
+
 class Windows:
     """The wide arrays of a panel on a device, and the windows over them."""
 
     def __init__(self, panel: Panel, encoding: Encoding, context_weeks: int, device: torch.device) -> None:
         self.week = encoding.week
-        self.year = WEEKS_PER_YEAR * self.week
         self.pad = context_weeks * self.week
         self.horizon = panel.horizon
         self.n_history = panel.n_history
@@ -147,8 +154,7 @@ class Windows:
         self, rows: Tensor, last: Tensor, ahead: Tensor, spread: Tensor, show: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(B, H, ·) the same days of last year against the level then; (B, 1) how the level rose then."""
-        years = (self.horizon + self.week + self.year - 1) // self.year
-        lag = years * self.year
+        lag = _lag(self.horizon, self.week)
         n = len(MEAN_WEEKS)
         then = self._take(self._means, rows, (last - lag).clamp(min=0))
         level, seen = then[:, LEVEL : LEVEL + 1], then[:, n + LEVEL : n + LEVEL + 1] > 0
@@ -187,6 +193,12 @@ class Windows:
         return self._put(array.astype(np.float32))
 
 
+def _lag(horizon: int, week: int) -> int:
+    """Dates in as many years of 52 weeks as bring the horizon and a week back before its origin."""
+    year = WEEKS_PER_YEAR * week
+    return year * -(-(horizon + week) // year)
+
+
 def _pad(array: Floats, pad: int) -> Floats:
     return np.pad(array, ((0, 0), (pad, 0), *((0, 0),) * (array.ndim - 2)))
 
@@ -207,7 +219,7 @@ def _rolling(values: Floats, length: int, stride: int = 1) -> Floats:
     total = out.reshape(values.shape[0], steps, stride, *values.shape[2:]).cumsum(axis=1)
     total[:, length:] -= total[:, :-length].copy()
     flat = total.reshape(out.shape)
-    return flat[:, length * stride : length * stride + values.shape[1]]
+    return flat[:, length * stride : length * stride + values.shape[1]].astype(np.float32)
 
 
 def _ratio(total: Floats, count: Floats) -> Floats:
