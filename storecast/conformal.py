@@ -37,6 +37,12 @@ BUCKETS = 2
 SHRINKAGE = 2000.0
 MAX_FACTOR = 3.0
 EVERYWHERE = "all"
+CAUTION = 0.9
+"""Share of the nominal misses that is aimed at: 82 % and 95.5 % instead of 80 % and 95 %.
+
+The coverage of a new fold scatters around what was aimed at (on Store Sales by 2 points, as levels shift), so
+aiming one such deviation higher makes the promise hold in most folds rather than in every second.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Calibration:
         segments: Mapping[str, str] | None = None,
         buckets: int = BUCKETS,
         shrinkage: float = SHRINKAGE,
+        caution: float = CAUTION,
     ) -> Self:
         """Calibrate on the rows of one model.
 
@@ -74,6 +81,7 @@ class Calibration:
             segments: segment by unique_id, e.g. the volume class; None: all series are one segment.
             buckets: stretches of the horizon with factors of their own.
             shrinkage: rows at which a group's own factor counts as much as the common one.
+            caution: share of the nominal misses to aim at, 0 < caution ≤ 1; see `CAUTION`.
 
         Raises:
             DataError: a column is missing, the table holds several models, or no row has an actual.
@@ -94,7 +102,7 @@ class Calibration:
         actual = np.log1p(np.maximum(known["y"].to_numpy(np.float64), 0.0))
         codes, names = pd.factorize(keys, sort=True)
         columns = [
-            _end_factors(_scores(actual, logs, q), tail, codes, len(names), shrinkage)
+            _end_factors(_scores(actual, logs, q), caution * tail, codes, len(names), shrinkage)
             for q, tail in enumerate(_tails())
         ]
         overall = tuple(common for common, _ in columns)
@@ -191,13 +199,14 @@ def _end_factors(
     if not scores.any():
         return 1.0, np.ones(size)
     common = _conformal_quantile(scores, tail)
-    own = np.empty(size)
+    own = np.empty(size, dtype=np.float64)
     for group in range(size):
         mine = scores[codes == group]
         share = len(mine) / (len(mine) + shrinkage)
         own[group] = np.exp(share * np.log(_conformal_quantile(mine, tail)) + (1 - share) * np.log(common))
     last = _conformal_quantile(scores / own[codes], tail)
-    return common, np.round(np.clip(own * last, 1 / MAX_FACTOR, MAX_FACTOR), 6)
+    factors: Floats = np.clip(own * last, 1 / MAX_FACTOR, MAX_FACTOR)
+    return common, np.round(factors, 6)
 
 
 def _conformal_quantile(scores: Floats, tail: float) -> float:
@@ -216,7 +225,7 @@ def _move(quantiles: Floats, factors: Floats) -> Floats:
     moved = np.maximum(middle + factors * (logs - middle), 0.0)
     moved[:, MEDIAN:] = np.maximum.accumulate(moved[:, MEDIAN:], axis=1)
     moved[:, MEDIAN::-1] = np.minimum.accumulate(moved[:, MEDIAN::-1], axis=1)
-    out = np.expm1(moved)
+    out: Floats = np.expm1(moved)
     out[:, MEDIAN] = quantiles[:, MEDIAN]
     return out
 

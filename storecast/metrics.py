@@ -64,7 +64,7 @@ def score(frame: pd.DataFrame, by: Sequence[str], scale: pd.Series | None = None
     rows = np.bincount(codes, minlength=size).astype(np.float64)
 
     def total(values: Floats) -> Floats:
-        return np.bincount(codes, weights=values, minlength=size)
+        return _totals(codes, values, size)
 
     y, yhat = _floats(known, "y"), _floats(known, "yhat")
     absolute, volume = np.abs(yhat - y), total(np.abs(y))
@@ -98,7 +98,8 @@ def rmsle(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 def squared_log_error(y: Floats, yhat: Floats) -> Floats:
     """(log(1+yhat) - log(1+y))², the loss of Kaggle's Store Sales; forecasts below 0 count as 0."""
-    return np.square(np.log1p(np.maximum(yhat, 0.0)) - np.log1p(np.maximum(y, 0.0)))
+    errors: Floats = np.log1p(np.maximum(yhat, 0.0)) - np.log1p(np.maximum(y, 0.0))
+    return errors**2
 
 
 def pinball(y: Floats, quantile: Floats, level: float) -> Floats:
@@ -135,7 +136,7 @@ def _mean_pinball(frame: pd.DataFrame, y: Floats) -> Floats:
     losses = [
         pinball(y, _floats(frame, name), q) for q, name in zip(QUANTILES, QUANTILE_COLUMNS, strict=True)
     ]
-    return 2 * np.mean(losses, axis=0)
+    return 2 * np.asarray(np.mean(losses, axis=0))
 
 
 def _mase(
@@ -149,10 +150,10 @@ def _mase(
     row_scale = per_series[series]
     usable = row_scale > 0
     scaled = np.divide(absolute, row_scale, out=np.zeros_like(absolute), where=usable)
-    rows = np.bincount(codes, weights=usable.astype(np.float64), minlength=size)
+    rows = _totals(codes, usable.astype(np.float64), size)
     without = np.unique(codes[~usable] * np.int64(max(len(ids), 1)) + series[~usable])
     left_out = np.bincount(without // max(len(ids), 1), minlength=size)
-    return _ratio(np.bincount(codes, weights=scaled, minlength=size), rows), left_out
+    return _ratio(_totals(codes, scaled, size), rows), left_out
 
 
 def _groups(frame: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.intp], pd.DataFrame]:
@@ -168,9 +169,13 @@ def _groups(frame: pd.DataFrame, by: Sequence[str]) -> tuple[NDArray[np.intp], p
     return codes, frame[list(by)].iloc[first].reset_index(drop=True)
 
 
+def _totals(codes: NDArray[np.intp], values: Floats, size: int) -> Floats:
+    return np.bincount(codes, weights=values, minlength=size).astype(np.float64)
+
+
 def _floats(frame: pd.DataFrame, column: str) -> Floats:
     return frame[column].to_numpy(dtype=np.float64)
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:
-    return np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0)
+    return np.asarray(np.divide(above, below, out=np.full(len(above), np.nan), where=below != 0))

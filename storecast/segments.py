@@ -100,4 +100,4 @@ def attach(cv: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str] | None 
             cure="make the segment table from the panel that was forecast",
         )
     picked = table.iloc[rows[codes]]
-    return cv.assign(**{name: picked[name].astype("category").to_numpy() for name in wanted})
+    return cv.assign(**{name: picked[name].astype("category").array for name in wanted})

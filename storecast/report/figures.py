@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from storecast.metrics import INTERVALS, rmsle, score
 from storecast.report import style
 from storecast.report.inputs import ReportInputs
+from storecast.segments import VOLUME_CLASSES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,23 +25,22 @@ def comparison(inputs: ReportInputs) -> Figure:
     """RMSLE of every model per fold, the best of the last fold on top."""
     table = rmsle(inputs.cv, ["model", "cutoff"]).pivot(index="model", columns="cutoff", values="rmsle")
     table = table.sort_values(table.columns[-1], ascending=False)
-    colours = style.model_colours(table.index, inputs.shown_model, inputs.naive)
+    special = {inputs.shown_model: style.ACCENT, inputs.naive: style.NAIVE}
+    colours = [special.get(str(name), style.PALE) for name in table.index]
     width = min(3.4 * len(table.columns) + 1.2, 16)
     figure, axes = style.new_figure(width, 0.42 * len(table) + 1.9, 1, len(table.columns), sharey=True)
     top = float(np.nanmax(table.to_numpy()))
     for axis, cutoff in zip(axes, table.columns, strict=True):
         values = table[cutoff]
-        plain = [
-            c if m in (inputs.shown_model, inputs.naive) else "#a9c3e0" for m, c in _items(colours, table)
-        ]
-        axis.barh(list(table.index), values, color=plain, height=0.66)
+        axis.barh(list(map(str, table.index)), values, color=colours, height=0.66)
         for row, value in enumerate(values):
             if np.isfinite(value):
-                axis.text(value + 0.012 * top, row, f"{value:.3f}", va="center", fontsize=9)
+                ink = "white" if table.index[row] == inputs.shown_model else style.INK
+                axis.text(value - 0.015 * top, row, f"{value:.3f}", va="center", ha="right", color=ink)
         if inputs.naive in values.index:
             axis.axvline(values[inputs.naive], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)))
         axis.set_title(f"after {cutoff:%d %b %Y}")
-        axis.set_xlim(0, top * 1.17)
+        axis.set_xlim(0, top * 1.05)
         axis.set_xlabel("RMSLE (lower is better)")
         axis.grid(visible=False, axis="y")
     note = "Pooled over all series and dates of each fold; dashed: the seasonal naive"
@@ -50,6 +51,8 @@ def comparison(inputs: ReportInputs) -> Figure:
 def by_horizon(inputs: ReportInputs) -> Figure:
     """RMSLE by date ahead, one line per model, over all folds."""
     table = rmsle(inputs.cv, ["model", "h"]).pivot(index="h", columns="model", values="rmsle")
+    from matplotlib.ticker import MaxNLocator
+
     colours = style.model_colours(table.columns, inputs.shown_model, inputs.naive)
     figure, (axis,) = style.new_figure(8.6, 4.4)
     for name in table.columns:
@@ -62,7 +65,7 @@ def by_horizon(inputs: ReportInputs) -> Figure:
     axis.set_ylabel("RMSLE")
     axis.set_ylim(bottom=0)
     axis.set_xlim(table.index.min(), table.index.max())
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.headline(figure, "How the error grows with the horizon", "Pooled over all folds and series")
     return figure
 
@@ -78,14 +81,12 @@ def by_group(inputs: ReportInputs) -> Figure:
     base = table[inputs.naive] if inputs.naive in table else table.mean(axis=1)
     change = table.div(base.where(base > 0), axis=0) - 1
     figure, (axis,) = style.new_figure(max(5.5, 1.05 * table.shape[1] + 2.6), 0.27 * len(table) + 2.0)
-    image = axis.imshow(change.to_numpy(np.float64), cmap="RdBu", norm=_reversed_norm(), aspect="auto")
+    image = axis.imshow(change.to_numpy(np.float64), cmap="RdBu_r", vmin=-0.6, vmax=0.6, aspect="auto")
+    values, shades = table.to_numpy(np.float64), change.to_numpy(np.float64)
     for row, col in np.ndindex(table.shape):
-        value = table.iat[row, col]
-        dark = abs(change.iat[row, col]) > 0.38
+        value, ink = values[row, col], "white" if abs(shades[row, col]) > 0.38 else style.INK
         text = f"{value:.3f}" if np.isfinite(value) else "–"
-        axis.text(
-            col, row, text, ha="center", va="center", fontsize=8.5, color="white" if dark else style.INK
-        )
+        axis.text(col, row, text, ha="center", va="center", fontsize=8.5, color=ink)
     axis.set_xticks(range(table.shape[1]), list(table.columns), color=style.INK)
     axis.set_yticks(range(len(table)), [str(name) for name in table.index], fontsize=8.5)
     axis.xaxis.tick_top()
@@ -100,6 +101,8 @@ def by_group(inputs: ReportInputs) -> Figure:
 
 def coverage(inputs: ReportInputs) -> Figure:
     """Share of actuals inside the 80 % and 95 % intervals per model and fold, beside where it should be."""
+    from matplotlib.ticker import MaxNLocator
+
     table = score(inputs.cv, ["model", "cutoff"])
     models = list(rmsle(inputs.last_fold, ["model"]).sort_values("rmsle", ascending=False)["model"])
     cutoffs = sorted(table["cutoff"].unique())
@@ -125,6 +128,7 @@ def coverage(inputs: ReportInputs) -> Figure:
         axis.set_title(f"{percent} % interval")
         axis.set_xlabel("share of actuals inside")
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         left, right = axis.get_xlim()
         axis.set_xlim(min(left, low - 0.04), min(max(right, high + 0.03), 1.005))
         axis.set_ylim(-0.6, len(models) - 0.4)
@@ -140,10 +144,10 @@ def weights(inputs: ReportInputs) -> Figure:
     if inputs.weights is None:
         raise ValueError("a picture of weights needs weights")
     table = inputs.weights.to_frame().pivot(index="segment", columns="model", values="weight").fillna(0.0)
-    rows = [*inputs.weights.segments, "all"]
+    table = table.loc[:, table.max() > 0]
     order = list(table.mean().sort_values(ascending=False).index)
     colours = style.model_colours([*order, inputs.shown_model], inputs.shown_model, inputs.naive)
-    table = table.loc[_in_natural_order(inputs, rows)[::-1], order]
+    table = table.loc[_in_order(map(str, table.index))[::-1], order]
     figure, (axis,) = style.new_figure(8.6, 0.44 * len(table) + 1.8)
     left = np.zeros(len(table))
     for name in order:
@@ -165,23 +169,10 @@ def weights(inputs: ReportInputs) -> Figure:
     return figure
 
 
-def _items(colours: dict[str, str], table: pd.DataFrame) -> list[tuple[str, str]]:
-    return [(str(name), colours[str(name)]) for name in table.index]
-
-
-def _in_natural_order(inputs: ReportInputs, names: list[str]) -> list[str]:
-    """Segments as their category orders them, "all" last."""
-    column = inputs.weights.column if inputs.weights else ""
-    values = inputs.cv[column] if column in inputs.cv else pd.Series(dtype=object)
-    ranked = [str(v) for v in values.cat.categories] if isinstance(values.dtype, pd.CategoricalDtype) else []
-    return sorted(names, key=lambda name: (name == "all", ranked.index(name) if name in ranked else 99, name))
-
-
-def _reversed_norm() -> object:
-    """Colours from -60 % (blue end of RdBu) over white at 0 to +60 %."""
-    from matplotlib.colors import Normalize
-
-    return Normalize(vmin=0.6, vmax=-0.6)
+def _in_order(names: Iterable[str]) -> list[str]:
+    """Volume classes from none to high, other segments by name, "all" last."""
+    rank = {name: position for position, name in enumerate(VOLUME_CLASSES)}
+    return sorted(names, key=lambda name: (name == "all", rank.get(name, len(rank)), name))
 
 
 def _label_ends(axis: Axes, table: pd.DataFrame, colours: dict[str, str]) -> None:

@@ -51,13 +51,12 @@ def representative(inputs: ReportInputs, rows: pd.DataFrame) -> list[str]:
     errors = log_error.groupby(known["unique_id"].astype(str)).mean()
     start, end = _window(inputs, rows)
     means = pd.Series(np.nanmean(np.nan_to_num(inputs.panel.y[:, start:end]), axis=1), index=inputs.panel.ids)
-    volume = means.reindex(errors.index)
-    selling = volume[volume > 0].sort_index().sort_values(ascending=False, kind="stable")
-    names = selling if len(selling) else volume.sort_index()
-    parts = np.array_split(np.arange(len(names)), min(N_SERIES, len(names)))
+    table = pd.DataFrame({"error": errors, "volume": means.reindex(errors.index)}).sort_index()
+    selling = table[table["volume"] > 0]
+    table = (selling if len(selling) else table).sort_values("volume", ascending=False, kind="stable")
     picked = []
-    for part in parts:
-        mine = errors[names.index[part]].sort_values(kind="stable")
+    for part in np.array_split(np.arange(len(table)), min(N_SERIES, len(table))):
+        mine = table.iloc[part].sort_values("error", kind="stable")
         picked.append(str(mine.index[len(mine) // 2]))
     return picked
 
@@ -99,8 +98,8 @@ def _limit(axis: Axes, shown: np.ndarray[tuple[int], np.dtype[np.float64]], fold
 def _date_axis(axis: Axes) -> None:
     from matplotlib.dates import AutoDateLocator, DateFormatter
 
-    axis.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=5))
-    axis.xaxis.set_major_formatter(DateFormatter("%d %b"))
+    axis.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=5))  # type: ignore[no-untyped-call]
+    axis.xaxis.set_major_formatter(DateFormatter("%d %b"))  # type: ignore[no-untyped-call]
     axis.grid(visible=False, axis="x")
     axis.yaxis.set_major_formatter(
         lambda value, _: f"{value:,.0f}" if value == round(value) else f"{value:g}"

@@ -55,7 +55,8 @@ class ReportInputs:
     @property
     def last_fold(self) -> pd.DataFrame:
         """Rows of the latest fold, the one that no choice has seen."""
-        return self.cv[(self.cv["cutoff"] == self.cv["cutoff"].max()).to_numpy()]
+        rows: pd.DataFrame = self.cv.loc[(self.cv["cutoff"] == self.cv["cutoff"].max()).to_numpy()]
+        return rows
 
     @property
     def shown_model(self) -> str:

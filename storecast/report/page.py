@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PAGE = "report.html"
+FORMATS = {
+    "rmsle": "{:.4f}",
+    "change": "{:+.1%}",
+    "mae": "{:,.2f}",
+    "wape": "{:.1%}",
+    "mase": "{:.3f}",
+    "bias": "{:+.1%}",
+    "quantile_loss": "{:.4f}",
+    "coverage_80": "{:.1%}",
+    "coverage_95": "{:.1%}",
+}
 
 
 @dataclass(frozen=True)
@@ -146,26 +157,18 @@ def _score_table(inputs: ReportInputs, rows: pd.DataFrame) -> Table:
     scores = score(rows, ["model"], inputs.scale).sort_values(["rmsle", "model"]).reset_index(drop=True)
     naive = scores.loc[scores["model"] == inputs.naive, "rmsle"]
     base = float(naive.iloc[0]) if len(naive) else float("nan")
+    scores["change"] = scores["rmsle"] / base - 1 if base else np.nan
+    scores.loc[scores["model"] == inputs.naive, "change"] = np.nan
     columns = [
         *("Model", "RMSLE", "vs naive", "MAE", "WAPE", "MASE", "Bias"),
         *("Quantile loss", "80 % covers", "95 % covers"),
     ]
     cells = [
         [
-            str(row.model),
-            _number(row.rmsle, "{:.4f}"),
-            _number(row.rmsle / base - 1 if base else np.nan, "{:+.1%}")
-            if row.model != inputs.naive
-            else "–",
-            _number(row.mae, "{:,.2f}"),
-            _number(row.wape, "{:.1%}"),
-            _number(row.mase, "{:.3f}"),
-            _number(row.bias, "{:+.1%}"),
-            _number(row.quantile_loss, "{:.4f}"),
-            _number(row.coverage_80, "{:.1%}"),
-            _number(row.coverage_95, "{:.1%}"),
+            str(row["model"]),
+            *(_number(row[name], form) for name, form in FORMATS.items()),
         ]
-        for row in scores.itertuples()
+        for row in scores.to_dict("records")
     ]
     return Table(columns, cells, _position(cells, inputs.shown_model))
 

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, GRID = "#1f2933", "#6b7785", "#e3e7ec"
-ACCENT, NAIVE = "#1f5fa8", "#9aa5b1"
+ACCENT, PALE, NAIVE = "#1f5fa8", "#a9c3e0", "#b4bcc6"
 OTHERS = ("#d98324", "#4f9d69", "#a05195", "#c44e52", "#64b5cd", "#8c7b5a", "#5b6abf")
-GOOD, BAD, TARGET = "#2b6cb0", "#c05621", "#dcebdd"
+TARGET = "#dcebdd"
 
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 9.5,
     "text.color": INK,
@@ -66,8 +66,8 @@ def headline(figure: Figure, title: str, note: str = "") -> None:
     """A title in sentence case over a quieter line that says what is shown."""
     text = figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     if note:
-        text.set_text(f"{title}\n")
-        figure.text(0.01, 1 - 0.46 / figure.get_figheight(), note, ha="left", va="center", color=MUTED)
+        text.set_text(f"{title}\n ")
+        figure.text(0.01, 1 - 0.375 / figure.get_figheight(), note, ha="left", va="center", color=MUTED)
 
 
 def write_png(path: Path, draw: Callable[[], Figure]) -> Path:
