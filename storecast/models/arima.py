@@ -86,7 +86,7 @@ _START = _Noise(np.zeros(0), np.array([START_MA]))
 
 @dataclass(frozen=True)
 class _Series:
-    """What is kept of one series: effects (K,), noise, its innovations' deviation; why it fell back, or ""."""
+    """What is kept of one series: effects (K,), noise, its deviation; why it fell back, or ""."""
 
     beta: Floats
     noise: _Noise
