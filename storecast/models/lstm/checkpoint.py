@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-FILE = "lstm-checkpoint.safetensors"
 
 
 @dataclass
@@ -23,37 +21,38 @@ class Training:
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     step: int = 0
+    loss: Tensor = field(default_factory=lambda: torch.zeros(()))
 
 
-def write_checkpoint(folder: Path, key: str, training: Training) -> None:
-    """Replace the checkpoint in `folder`; `key` names the fit it belongs to."""
+def write_checkpoint(path: Path, key: str, training: Training) -> None:
+    """Replace the checkpoint at `path`; `key` names the fit it belongs to."""
     names = [name for name, _ in training.network.named_parameters()]
     state = training.optimizer.state_dict()["state"]
-    tensors = {f"weight/{k}": v for k, v in training.network.state_dict().items()}
+    tensors = {"loss": training.loss} | {f"weight/{k}": v for k, v in training.network.state_dict().items()}
     tensors |= {f"average/{k}": v for k, v in training.average.items()}
     for index, name in enumerate(names):
         tensors |= {f"{part}/{name}": state[index][part] for part in ("exp_avg", "exp_avg_sq")}
     meta = {"key": key, "step": str(training.step), "scaler": json.dumps(training.scaler.state_dict())}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{FILE}.tmp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
-    temporary.replace(folder / FILE)
+    temporary.replace(path)
 
 
-def read_checkpoint(folder: Path, key: str, training: Training) -> bool:
+def read_checkpoint(path: Path, key: str, training: Training) -> bool:
     """Bring `training` to the checkpoint's state; False where there is none for this fit."""
-    path = folder / FILE
     if not path.is_file():
         return False
     try:
         with safe_open(path, framework="pt") as file:
-            meta = file.metadata()
+            meta = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     except SafetensorError:
         return False
     if meta.get("key") != key:
         return False
     training.step = int(meta["step"])
+    training.loss = tensors["loss"]
     training.network.load_state_dict(_part(tensors, "weight"))
     for name, value in _part(tensors, "average").items():
         training.average[name].copy_(value)

@@ -25,7 +25,8 @@ class LstmConfig(ModelConfig):
         default=0.02, ge=0, lt=1, description="Share of windows whose series, codes or history are hidden."
     )
     use_past: bool = Field(default=False, description="Read the past-only covariates too.")
-    steps: int = Field(default=3000, ge=1, description="Optimiser steps of a first fit.")
+    members: int = Field(default=1, ge=1, description="Networks whose forecasts are averaged.")
+    steps: int = Field(default=3000, ge=1, description="Optimiser steps of each network in a first fit.")
     warm_steps: int = Field(default=800, ge=1, description="Optimiser steps of a fit that starts warm.")
     batch: int = Field(default=1024, ge=1, description="Windows per step.")
     rate: float = Field(default=3e-3, gt=0, description="Peak learning rate of a first fit.")

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
 from storecast.errors import ModelError
-from storecast.models.base import FitContext, FitReport, Forecast, Forecaster, ModelConfig
+from storecast.models.base import FitContext, FitReport, Forecast, ModelConfig
 from storecast.models.lstm.config import LstmConfig
 from storecast.models.lstm.encoding import Encoding
 from storecast.panel import Panel
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from storecast.models.lstm.network import Network
     from storecast.models.lstm.windows import Windows
 
 FORMAT = 1
+Progress = Callable[[int, int], None]
 
 
 class Lstm:
@@ -38,7 +38,7 @@ class Lstm:
     def __init__(self, config: LstmConfig) -> None:
         self.config = config
         self._encoding: Encoding | None = None
-        self._network: Network | None = None
+        self._networks: list[Network] = []
 
     def fit(self, panel: Panel, context: FitContext) -> FitReport:
         """Train on the panel's history; from `context.previous` (an Lstm) on where it fits, in fewer steps.
@@ -47,25 +47,31 @@ class Lstm:
             ModelError: the panel has no horizon, or no window of one week and a horizon of history.
         """
         _check_trainable(panel)
+        from storecast.models.lstm.ensemble import build, inherit, member_seed
         from storecast.models.lstm.training import Plan, limited, train
 
-        warm = _warm_start(context.previous)
         with limited(context.threads):
             encoding = Encoding.of(panel, self.config.use_past)
             windows = self._windows(panel, encoding, self.config.train_weeks)
-            network = _build(windows, encoding, self.config, context.seed)
-            warmed = warm is not None and _inherit(network, encoding, warm)
-            plan = Plan(
-                steps=self.config.warm_steps if warmed else self.config.steps,
-                rate=self.config.warm_rate if warmed else self.config.rate,
-                seed=context.seed,
-                workdir=context.workdir,
-                key=_key(panel, self.config, context.seed, network),
-                progress=context.progress,
-            )
-            loss = train(network, windows, self.config, plan)
-        self._encoding, self._network = encoding, network
-        return FitReport(info={"loss": loss, "steps": plan.steps, "warm_start": warmed})
+            networks = build(windows, encoding, self.config, context.seed)
+            previous = context.previous if isinstance(context.previous, Lstm) else Lstm(self.config)
+            before = previous._encoding
+            warm = before is not None and inherit(networks, encoding, previous._networks, before)
+            steps = self.config.warm_steps if warm else self.config.steps
+            key = _key(panel, self.config, context.seed, networks)
+            losses = []
+            for member, network in enumerate(networks):
+                plan = Plan(
+                    steps=steps,
+                    rate=self.config.warm_rate if warm else self.config.rate,
+                    seed=member_seed(context.seed, member),
+                    checkpoint=_checkpoint(context.workdir, member),
+                    key=key,
+                    progress=_share(context.progress, member, len(networks)),
+                )
+                losses.append(train(network, windows, self.config, plan))
+        self._encoding, self._networks = encoding, networks
+        return FitReport(info={"loss": float(np.mean(losses)), "steps": steps, "warm_start": warm})
 
     def forecast(self, panel: Panel) -> Forecast:
         """Forecast from the panel's cutoff with the fitted weights.
@@ -73,12 +79,12 @@ class Lstm:
         Raises:
             ModelError: the model is not fitted, or the panel lacks covariates, or asks for a longer horizon.
         """
-        encoding, network = self._fitted()
+        encoding, networks = self._fitted()
         encoding.check(panel)
         from storecast.models.lstm.training import limited, predict
 
         with limited(1):
-            mean, quantiles = predict(network, self._windows(panel, encoding, 0))
+            mean, quantiles = predict(networks, self._windows(panel, encoding, 0))
         return Forecast(
             ids=panel.ids,
             dates=panel.future_dates,
@@ -90,33 +96,35 @@ class Lstm:
         """Write the weights as safetensors, configuration and encoding as JSON."""
         from safetensors.torch import save
 
-        encoding, network = self._fitted()
-        weights = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+        from storecast.models.lstm.ensemble import to_tensors
+
+        encoding, networks = self._fitted()
         meta = {"format": FORMAT, "config": self.config.model_dump(), "encoding": encoding.model_dump()}
-        _write(folder / "lstm.safetensors", save(weights))
+        _write(folder / "lstm.safetensors", save(to_tensors(networks)))
         _write(folder / "lstm.json", json.dumps(meta, sort_keys=True).encode())
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read back what `save` wrote; on a machine without a GPU a model trained on one loads too."""
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
+        from storecast.models.lstm.ensemble import from_tensors
         from storecast.models.lstm.training import pick_device
 
-        meta = json.loads((folder / "lstm.json").read_text())
-        if meta.get("format") != FORMAT:
+        meta = json.loads(_read(folder / "lstm.json"))
+        if meta["format"] != FORMAT:
             raise ModelError(
                 "the saved LSTM has another format",
                 where=str(folder),
                 expected=str(FORMAT),
-                found=str(meta.get("format")),
+                found=str(meta["format"]),
+                cure="fit it again with this version",
             )
         model = cls(LstmConfig(**meta["config"]))
         model._encoding = Encoding(**meta["encoding"])
-        weights = load_file(folder / "lstm.safetensors")
-        network = _network_like(weights, model._encoding, model.config)
-        network.load_state_dict(weights)
-        model._network = network.to(pick_device(model.config.device)).eval()
+        device = pick_device(model.config.device)
+        tensors = load(_read(folder / "lstm.safetensors"))
+        model._networks = from_tensors(tensors, model._encoding, model.config, device)
         return model
 
     def _windows(self, panel: Panel, encoding: Encoding, weeks: int) -> Windows:
@@ -128,10 +136,10 @@ class Lstm:
         dates = weeks * encoding.week + panel.horizon + reach(encoding, context)
         return Windows(panel.last(dates), encoding, context, pick_device(self.config.device))
 
-    def _fitted(self) -> tuple[Encoding, Network]:
-        if self._encoding is None or self._network is None:
+    def _fitted(self) -> tuple[Encoding, list[Network]]:
+        if self._encoding is None:
             raise ModelError("the LSTM is not fitted", cure="call fit or load first")
-        return self._encoding, self._network
+        return self._encoding, self._networks
 
 
 def _check_trainable(panel: Panel) -> None:
@@ -145,63 +153,16 @@ def _check_trainable(panel: Panel) -> None:
         )
 
 
-def _warm_start(previous: Forecaster | None) -> Lstm | None:
-    return previous if isinstance(previous, Lstm) and previous._network is not None else None
+def _checkpoint(workdir: Path | None, member: int) -> Path | None:
+    return None if workdir is None else workdir / f"lstm-{member}.safetensors"
 
 
-def _build(windows: Windows, encoding: Encoding, config: LstmConfig, seed: int) -> Network:
-    """A fresh network of the sizes that the windows and the encoding ask for, on the windows' device."""
-    import torch
-
-    from storecast.models.lstm.network import Network, Sizes
-
-    rows = torch.zeros(1, dtype=torch.int64, device=windows.series.device)
-    sample = windows.batch(rows, rows + windows.n_history)
-    sizes = Sizes.of(sample, 1 + len(encoding.ids), tuple(1 + len(v) for v in encoding.static.values()))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = Network(sizes, config)
-    return network.to(rows.device)
+def _share(progress: Progress, member: int, members: int) -> Progress:
+    """Progress of one member as a part of the whole fit's."""
+    return lambda done, total: progress(member * total + done, members * total)
 
 
-def _network_like(weights: dict[str, Tensor], encoding: Encoding, config: LstmConfig) -> Network:
-    """An empty network of the sizes of saved weights."""
-    from storecast.models.lstm.network import Network, Sizes
-
-    codes = config.series_dim + config.static_dim * len(encoding.static)
-    sizes = Sizes(
-        encoder=weights["lstm.weight_ih_l0"].shape[1],
-        summary=weights["window.weight"].shape[1] - config.hidden - codes,
-        steps=weights["date.weight"].shape[1],
-        series=1 + len(encoding.ids),
-        static=tuple(1 + len(v) for v in encoding.static.values()),
-    )
-    return Network(sizes, config)
-
-
-def _inherit(network: Network, encoding: Encoding, model: Lstm) -> bool:
-    """Copy another model's weights, embeddings by name; False, and nothing copied, where the sizes differ."""
-    import torch
-
-    before, old = model._fitted()
-    if list(before.static) != list(encoding.static) or before.freq != encoding.freq:
-        return False
-    tables = {"series.weight": (before.ids, encoding.ids)}
-    for k, column in enumerate(encoding.static):
-        tables[f"static.{k}.weight"] = (before.static[column], encoding.static[column])
-    device = network.head.weight.device
-    mine, theirs = network.state_dict(), {k: v.to(device) for k, v in old.state_dict().items()}
-    if any(mine[k].shape[k in tables :] != theirs[k].shape[k in tables :] for k in mine):
-        return False
-    for name, (names, wanted) in tables.items():
-        code = {value: c for c, value in enumerate(names, start=1)}
-        rows = [0, *(code.get(value, 0) for value in wanted)]
-        theirs[name] = theirs[name][torch.tensor(rows, device=device)]
-    network.load_state_dict(theirs)
-    return True
-
-
-def _key(panel: Panel, config: LstmConfig, seed: int, network: Network) -> str:
+def _key(panel: Panel, config: LstmConfig, seed: int, networks: list[Network]) -> str:
     """Names a fit by all that decides its weights: a checkpoint of another fit is not taken up."""
     digest = hashlib.sha256(
         f"{FORMAT} {config.model_dump_json()} {seed} {panel.cutoff} {panel.freq}".encode()
@@ -209,9 +170,17 @@ def _key(panel: Panel, config: LstmConfig, seed: int, network: Network) -> str:
     for array in (panel.history, *panel.known.values(), *panel.past.values()):
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(panel.events.to_csv().encode())
-    for weight in network.state_dict().values():
+    for weight in (value for network in networks for value in network.state_dict().values()):
         digest.update(weight.cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise ModelError(
+            "a file of the saved LSTM is missing", where=str(path), cure="use the folder that save wrote"
+        )
+    return path.read_bytes()
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from storecast.errors import ModelError
 from storecast.models.base import QUANTILES
 from storecast.models.lstm.checkpoint import Training, read_checkpoint, write_checkpoint
 from storecast.models.lstm.config import LstmConfig
@@ -20,20 +21,27 @@ from storecast.models.lstm.windows import Batch, Windows
 
 @dataclass(frozen=True)
 class Plan:
-    """How one fit runs: its length, peak rate and seed, and where (None: nowhere) it keeps checkpoints."""
+    """How one fit runs: its length, peak rate and seed, and in which file (or none) it keeps checkpoints."""
 
     steps: int
     rate: float
     seed: int
-    workdir: Path | None
+    checkpoint: Path | None
     key: str
     progress: Callable[[int, int], None]
 
 
 def pick_device(wanted: str) -> torch.device:
-    """The device named, or for "auto" a GPU where there is one."""
+    """The device named, or for "auto" a GPU where there is one.
+
+    Raises:
+        ModelError: a GPU is asked for and there is none.
+    """
+    found = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(found)
+    if wanted == "cuda" and found != "cuda":
+        raise ModelError("the LSTM is to run on a GPU", found="no GPU", cure="set device to auto or cpu")
     return torch.device(wanted)
 
 
@@ -61,35 +69,34 @@ def train(network: Network, windows: Windows, config: LstmConfig, plan: Plan) ->
         optimizer=torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=config.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=_half(device) == torch.float16),
     )
-    if plan.workdir is not None:
-        read_checkpoint(plan.workdir, plan.key, training)
+    if plan.checkpoint is not None:
+        read_checkpoint(plan.checkpoint, plan.key, training)
     network.train()
-    loss = torch.zeros(())
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while training.step < plan.steps:
-            loss = _step(training, windows, config, plan)
+            training.loss = _step(training, windows, config, plan)
             training.step += 1
             if training.step % 20 == 0 or training.step == plan.steps:
                 plan.progress(training.step, plan.steps)
-            due = training.step % config.checkpoint_steps == 0 and training.step < plan.steps
-            if plan.workdir is not None and due:
-                write_checkpoint(plan.workdir, plan.key, training)
+            due = training.step % config.checkpoint_steps == 0 or training.step == plan.steps
+            if plan.checkpoint is not None and due:
+                write_checkpoint(plan.checkpoint, plan.key, training)
     network.load_state_dict(training.average)
     network.eval()
-    return float(loss)
+    return float(training.loss)
 
 
-def predict(network: Network, windows: Windows, batch: int = 2048) -> tuple[Tensor, Tensor]:
-    """(n, H) mean and (n, H, Q) quantiles of log(1 + y) after the history of every series, on the CPU."""
-    device = next(network.parameters()).device
-    rows = torch.arange(len(windows.series), device=device)
+def predict(networks: Sequence[Network], windows: Windows, batch: int = 2048) -> tuple[Tensor, Tensor]:
+    """(n, H) mean and (n, H, Q) quantiles of log(1 + y) after each series' history, averaged, on the CPU."""
+    rows = torch.arange(len(windows.series), device=windows.series.device)
     means, quantiles = [], []
     with torch.inference_mode():
         for part in torch.split(rows, batch):
             origins = torch.full_like(part, windows.n_history)
-            mean, quantile = network(windows.batch(part, origins))
-            means.append(mean.cpu())
-            quantiles.append(quantile.cpu())
+            inputs = windows.batch(part, origins)
+            outputs = [network(inputs) for network in networks]
+            means.append(torch.stack([mean for mean, _ in outputs]).mean(0).cpu())
+            quantiles.append(torch.stack([quantile for _, quantile in outputs]).mean(0).cpu())
     return torch.cat(means), torch.cat(quantiles)
 
 

@@ -71,6 +71,7 @@ class Windows:
         self.week = encoding.week
         self.pad = context_weeks * self.week
         self.horizon = panel.horizon
+        self.longest = encoding.horizon
         self.n_history = panel.n_history
         self.width = panel.y.shape[1] + self.pad
         self._device = device
@@ -154,7 +155,7 @@ class Windows:
         self, rows: Tensor, last: Tensor, ahead: Tensor, spread: Tensor, show: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(B, H, ·) the same days of last year against the level then; (B, 1) how the level rose then."""
-        lag = _lag(self.horizon, self.week)
+        lag = _lag(self.longest, self.week)
         n = len(MEAN_WEEKS)
         then = self._take(self._means, rows, (last - lag).clamp(min=0))
         level, seen = then[:, LEVEL : LEVEL + 1], then[:, n + LEVEL : n + LEVEL + 1] > 0
@@ -171,8 +172,8 @@ class Windows:
     def _future(self, rows: Tensor, ahead: Tensor) -> Tensor:
         """(B, H, ·) covariates of the dates themselves and of the dates beside them, calendar and lead."""
         beside = ahead[..., None] + torch.tensor([-1, 0, 1], device=self._device)
-        known = self._take(self._known, rows, beside.clamp(max=self.width - 1))
-        lead = torch.arange(1, self.horizon + 1, device=self._device) / self.horizon
+        known = self._take(self._known, rows, torch.minimum(beside, ahead[:, -1:, None]))
+        lead = torch.arange(1, self.horizon + 1, device=self._device) / self.longest
         lead = lead.expand(len(rows), self.horizon)[..., None]
         return torch.cat([known.flatten(2), self._calendar[ahead], lead], dim=-1)
 
