@@ -40,12 +40,16 @@ class _Strict(BaseModel):
 class CsvFormat(_Strict):
     """How the text files are written."""
 
-    separator: str = Field(",", min_length=1, max_length=1, description="character between two values")
-    decimal: Literal[".", ","] = Field(".", description="decimal mark of numbers")
-    encoding: str = Field("utf-8", description="text encoding, such as utf-8, latin-1 or cp1252")
-    date_format: str = Field("%Y-%m-%d", description="strptime format of dates written as text or integers")
+    separator: str = Field(
+        default=",", min_length=1, max_length=1, description="character between two values"
+    )
+    decimal: Literal[".", ","] = Field(default=".", description="decimal mark of numbers")
+    encoding: str = Field(default="utf-8", description="text encoding, such as utf-8, latin-1 or cp1252")
+    date_format: str = Field(
+        default="%Y-%m-%d", description="strptime format of dates written as text or integers"
+    )
     max_line_bytes: int = Field(
-        1_048_576, ge=64, description="a longer line is an error: the file is not a table"
+        default=1_048_576, ge=64, description="a longer line is an error: the file is not a table"
     )
 
 
@@ -54,7 +58,7 @@ class Table(_Strict):
 
     files: Files = Field(description="candidate file names; the first that exists is read")
     kind: Literal["static", "known", "past"] = Field(
-        description="static: one value per key; known: also known for future dates; past: known up to the cutoff"
+        description="static: one value per key; known: also known for future dates; past: up to the cutoff"
     )
     join: Mapping = Field(
         description="columns to join on: the word `date`, keys or static columns; a list, or mapping to the "
@@ -62,7 +66,7 @@ class Table(_Strict):
     )
     columns: Mapping = Field(description="columns to take; a list, or covariate name: column in this file")
     fill: Literal["missing", "zero", "forward"] = Field(
-        "missing",
+        default="missing",
         description="value on dates without a row: missing (past only), zero, or the last one known "
         "(forward; a known covariate takes the first one known before that)",
     )
@@ -72,27 +76,27 @@ class Holidays(_Strict):
     """The holiday table and how its words map to the platform's."""
 
     files: Files = Field(description="candidate file names; the first that exists is read")
-    date: str = Field("date", description="column with the day")
-    name: str = Field("description", description="column with the event's name")
-    kind: str | None = Field(None, description="column with the kind; without it all are `holiday`")
+    date: str = Field(default="date", description="column with the day")
+    name: str = Field(default="description", description="column with the event's name")
+    kind: str | None = Field(default=None, description="column with the kind; without it all are `holiday`")
     kinds: dict[str, str] = Field(
         default_factory=dict, description=f"the file's kinds to {', '.join(EVENT_KINDS)}"
     )
     locale: str | None = Field(
-        None, description="column that says how far the event reaches; without it: all series"
+        default=None, description="column that says how far the event reaches; without it: all series"
     )
-    place: str | None = Field(None, description="column with the place the event holds for")
+    place: str | None = Field(default=None, description="column with the place the event holds for")
     locales: dict[str, str] = Field(
         default_factory=dict,
         description='the file\'s locales to the static column that names the place; "" = all series',
     )
     transferred: str | None = Field(
-        None,
-        description="column that is true where the holiday was moved: that day counts as an ordinary one. The row "
+        default=None,
+        description="column that is true where the holiday was moved: that day is an ordinary one. The row "
         "on the new day has a kind of its own (Transfer), which `kinds` maps to holiday",
     )
     transfer_prefix: str = Field(
-        "", description="prefix of moved holidays' names, cut so that both days share one name"
+        default="", description="prefix of moved holidays' names, cut so that both days share one name"
     )
 
     @model_validator(mode="after")
@@ -109,36 +113,39 @@ class Rules(_Strict):
     """What happens to rows that are wrong. A repair is counted and shown; the rest is quarantined."""
 
     max_quarantined_share: float = Field(
-        0.01, ge=0, le=1, description="a file with a larger share of quarantined rows fails"
+        default=0.01, ge=0, le=1, description="a file with a larger share of quarantined rows fails"
     )
     gaps: Literal["zero", "missing"] = Field(
-        "zero", description="sales on a date between a series' first and last row that has none"
+        default="zero", description="sales on a date between a series' first and last row that has none"
     )
     closed_days: Literal["zero", "missing"] = Field(
-        "zero", description="sales on a date on which no series has a row"
+        default="zero", description="sales on a date on which no series has a row"
     )
     max_closed_days: int = Field(
-        366, ge=1, description="a longer run of days without any row is an error: a date must be wrong"
+        default=366,
+        ge=1,
+        description="a longer run of days without any row is an error: a date must be wrong",
     )
     missing_target: Literal["missing", "zero"] = Field(
-        "missing", description="sales of a row that leaves them empty"
+        default="missing", description="sales of a row that leaves them empty"
     )
     negative_target: Literal["clip", "quarantine"] = Field(
-        "clip", description="negative sales: set to 0, or quarantine"
+        default="clip", description="negative sales: set to 0, or quarantine"
     )
     conflicting_duplicates: Literal["sum", "last", "quarantine"] = Field(
-        "quarantine",
-        description="rows of one series and date that differ (identical ones are merged): sum the sales, keep the last, or quarantine all",
+        default="quarantine",
+        description="rows of one series and date that differ (identical ones are merged): "
+        "sum the sales, keep the last, or quarantine all",
     )
     missing_known: Literal["zero", "quarantine"] = Field(
-        "zero", description="a known-future covariate left empty in a row"
+        default="zero", description="a known-future covariate left empty in a row"
     )
     negative_known: Literal["keep", "clip", "quarantine"] = Field(
-        "clip", description="a negative known-future covariate"
+        default="clip", description="a negative known-future covariate"
     )
     future_known: Literal["error", "zero", "last_season"] = Field(
-        "error",
-        description="a known-future covariate that a future date lacks: an error, 0, or its value one season earlier",
+        default="error",
+        description="a known-future covariate that a future date lacks: error, 0 or its last season's value",
     )
 
 
@@ -160,16 +167,16 @@ class DatasetConfig(_Strict):
     date: str = Field(description="column with the date")
     target: str = Field(description="column with the sales, ≥ 0")
     keys: Names = Field(min_length=1, description="columns that name a series together")
-    key_separator: str = Field("|", min_length=1, description="joins the keys to unique_id")
+    key_separator: str = Field(default="|", min_length=1, description="joins the keys to unique_id")
     id: str | None = Field(
-        None, description="column of the future file whose value an export carries per row"
+        default=None, description="column of the future file whose value an export carries per row"
     )
     known: Mapping = Field(
         default_factory=dict,
         description="known-future covariates in the train and future files; a list, or name: column",
     )
     tables: list[Table] = Field(default_factory=list, description="further files joined to the series")
-    holidays: Holidays | None = Field(None, description="the holiday table")
+    holidays: Holidays | None = Field(default=None, description="the holiday table")
     csv: CsvFormat = Field(default_factory=CsvFormat, description="how the text files are written")
     rules: Rules = Field(default_factory=Rules, description="what happens to rows that are wrong")
 
@@ -185,7 +192,7 @@ class DatasetConfig(_Strict):
 
     @model_validator(mode="after")
     def _check(self) -> DatasetConfig:
-        names = [n for kind in ("static", "known", "past") for n in self.covariates(kind)]  # type: ignore[arg-type]
+        names = [*self.covariates("static"), *self.covariates("known"), *self.covariates("past")]
         repeated = [n for n, count in Counter([*names, *RESERVED]).items() if count > 1]
         if repeated:
             raise ValueError(
@@ -210,7 +217,8 @@ def _check_join(table: Table, static: set[str]) -> None:
     wrong = sorted(set(table.join) - allowed)
     if wrong or not table.join:
         raise ValueError(
-            f"table {file}: `join` must name {', '.join(sorted(allowed))}; not {', '.join(wrong) or 'nothing'}"
+            f"table {file}: `join` must name {', '.join(sorted(allowed))}; "
+            f"not {', '.join(wrong) or 'nothing'}"
         )
     if table.kind != "static" and "date" not in table.join:
         raise ValueError(
@@ -224,6 +232,6 @@ def load_dataset_config(path: str | Path) -> DatasetConfig:
     """Read a data set's YAML file.
 
     Raises:
-        ConfigError: names the file, line and key, what was expected and, for an unknown key, the nearest valid one.
+        ConfigError: names the file, line and key, what was expected and, for an unknown key, the nearest one.
     """
     return load_yaml_model(path, DatasetConfig)

@@ -116,7 +116,7 @@ def _events_table(events: pd.DataFrame) -> pa.Table:
 
 
 def _events_frame(table: pa.Table) -> pd.DataFrame:
-    frame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
     frame["ds"] = frame["ds"].astype("datetime64[ns]")
     return frame
 

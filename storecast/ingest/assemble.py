@@ -20,7 +20,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Axes:
-    """The axes of the panel: series (rows) and dates (columns), of which the first `n_history` are history."""
+    """The axes of the panel: series (rows) and dates (columns), the first `n_history` of them history."""
 
     ids: NDArray[np.object_]
     keys: pd.DataFrame
@@ -35,7 +35,7 @@ class Axes:
     def cells(self, frame: pd.DataFrame, separator: str) -> NDArray[np.int64]:
         """Flat cell of each row of `frame` (`ds` and the keys); -1 where the axes do not hold it."""
         of_row, names, _ = _series_of_rows(frame, list(self.keys.columns), separator)
-        rows = np.append(pd.Index(self.ids).get_indexer(names), -1)[of_row]
+        rows = np.append(pd.Index(self.ids).get_indexer(pd.Index(names)), -1)[of_row]
         columns = self.dates.get_indexer(pd.DatetimeIndex(frame["ds"]))
         return np.where((rows >= 0) & (columns >= 0), rows * len(self.dates) + columns, -1)
 
@@ -54,7 +54,7 @@ def make_axes(context: Context, frames: Sequence[pd.DataFrame]) -> Axes:
     history = pd.date_range(start, cutoff, freq=config.frequency, unit="ns")
     future = pd.date_range(cutoff, periods=config.horizon + 1, freq=config.frequency, unit="ns")[1:]
     ids = np.array(keys.index, dtype=object)
-    return Axes(ids, keys, history.append(future), len(history))
+    return Axes(ids, keys, pd.DatetimeIndex(history.append(future)), len(history))
 
 
 def _key_table(frame: pd.DataFrame, keys: list[str], separator: str) -> pd.DataFrame:
@@ -72,13 +72,14 @@ def _series_of_rows(
         part = frame[key].cat.codes.to_numpy().astype(np.int64)
         missing |= part < 0
         code = code * (len(frame[key].cat.categories) + 1) + part
-    numbers, unique = pd.factorize(np.where(missing, -1, code))
+    whole = np.flatnonzero(~missing)
+    numbers = np.full(len(frame), -1, dtype=np.int64)
+    numbers[whole], unique = pd.factorize(code[whole])
     first = np.full(len(unique), -1, dtype=np.int64)
-    first[numbers[::-1]] = np.arange(len(frame) - 1, -1, -1)
+    first[numbers[whole][::-1]] = whole[::-1]
     table = frame.iloc[first][keys].astype(str).reset_index(drop=True)
     names = [separator.join(values) for values in table.itertuples(index=False, name=None)]
-    numbers = np.where(missing, -1, numbers)
-    return numbers.astype(np.int64), names, table
+    return numbers, names, table
 
 
 def history_target(context: Context, axes: Axes, train: pd.DataFrame, audit: Audit) -> tuple[Floats, Mask]:
@@ -94,7 +95,7 @@ def history_target(context: Context, axes: Axes, train: pd.DataFrame, audit: Aud
         gone = axes.cells(audit.lost_rows, separator)
         lost.flat[gone[gone >= 0]] = True
     lost &= ~has_row
-    closed = ~(has_row | lost)[:, : axes.n_history].any(axis=0)
+    closed: Mask = np.asarray(~(has_row | lost)[:, : axes.n_history].any(axis=0))
     inside = _between_first_and_last(has_row) & ~has_row
     _fill(context, axes, y, inside & ~lost & ~_columns(closed, axes), "gaps", rules.gaps)
     _fill(context, axes, y, inside & ~lost & _columns(closed, axes), "closed_days", rules.closed_days)
@@ -187,12 +188,14 @@ def _fill_future(context: Context, axes: Axes, values: Floats, name: str) -> Non
     rule = context.config.rules.future_known
     if rule == "error":
         raise DataError(
-            f"{name} is not known for {int(absent.sum()):,} of the {axes.shape[0] * context.config.horizon:,} future cells",
+            f"{name} is not known for {int(absent.sum()):,} of the "
+            f"{axes.shape[0] * context.config.horizon:,} future cells",
             where=" or ".join(context.config.future) or "no `future` file in the dataset config",
             expected=f"{context.config.known[name]} for each series on each date "
             f"{axes.dates[axes.n_history].date()}..{axes.dates[-1].date()}",
             found=f"none for {axes.name(int(absent.ravel().argmax()))}",
-            cure="add the rows or the column to the future file, or set `rules: {future_known: zero}` or `last_season`",
+            cure="add the rows or the column to the future file, or set `rules: {future_known: zero}` or "
+            "`last_season`",
         )
     season = 7 if context.config.frequency == "D" else 52
     for column in range(axes.n_history, axes.shape[1]):

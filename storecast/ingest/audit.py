@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from storecast.errors import DataError
 from storecast.ingest.quality import FileQuality, Tally
-from storecast.ingest.source import RawTable
+from storecast.ingest.raw_table import RawTable
 
 Positions = NDArray[np.int64]
 QUARANTINE = pa.schema(
@@ -157,7 +157,10 @@ class Audit:
             )
             if word in reasons
         ]
-        return "; ".join([*hints, "correct the rows, or raise rules.max_quarantined_share"])
+        correct = "correct the rows"
+        if quality.rows_quarantined < quality.rows_read:
+            correct += ", or raise rules.max_quarantined_share"
+        return "; ".join([*hints, correct])
 
     def _cell(self, position: int, column: str) -> Any:
         if column not in self.raw.table.column_names:
@@ -171,7 +174,7 @@ class Audit:
             for position in finding.rows:
                 rows[int(position)].append(finding)
         raw = self.raw.table.take(pa.array(bad)).to_pylist() if len(bad) else []
-        entries = [
+        entries: list[dict[str, Any]] = [
             {
                 "file": self.raw.file,
                 "row": int(self.raw.rows[position]),

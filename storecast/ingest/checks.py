@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from storecast.dataset_config import CsvFormat
 from storecast.ingest.audit import Audit, Positions
 from storecast.ingest.parse import Kind, parse
-from storecast.ingest.source import RawTable
+from storecast.ingest.raw_table import RawTable
 
 WANTED: Mapping[Kind, str] = {
     "date": "a date",
@@ -26,7 +26,7 @@ WANTED: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """A condition on a column's values; where it fails the row is quarantined, or repaired if `repair` says how.
+    """A condition on a column's values; a row that fails is quarantined, or repaired if `repair` says how.
 
     Attributes:
         name: unique within the column.
@@ -117,7 +117,7 @@ def check_table(raw: RawTable, fields: Sequence[Field], form: CsvFormat, audit: 
             bad += _handle(field, rule, frame, failures.get((field.name, rule.name), _none()), audit)
     drop = np.unique(np.concatenate(bad)) if bad else _none()
     audit.lost_rows = frame.loc[drop]
-    return frame.drop(index=drop) if len(drop) else frame
+    return frame.drop(index=pd.Index(drop)) if len(drop) else frame
 
 
 def _schema(fields: Sequence[Field]) -> pandera.DataFrameSchema:
@@ -136,6 +136,8 @@ def _failures(schema: pandera.DataFrameSchema, frame: pd.DataFrame) -> dict[tupl
     try:
         schema.validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
+        if "CHECK_ERROR" in error.error_counts:  # a check itself failed: a defect, not a wrong row
+            raise
         cases = error.failure_cases
         return {
             (str(column), str(check)): np.unique(part.to_numpy(dtype=np.int64))

@@ -13,7 +13,8 @@ from storecast.dataset_config import DatasetConfig
 from storecast.ingest.audit import Audit
 from storecast.ingest.checks import Field, check_table
 from storecast.ingest.quality import DataQualityReport, FileQuality
-from storecast.ingest.source import RawTable, Source
+from storecast.ingest.raw_table import RawTable
+from storecast.ingest.source import Source
 
 
 @dataclass
@@ -68,7 +69,7 @@ def settle_duplicates(
     identical = same.index[same].to_numpy(dtype=np.int64)
     if len(identical):
         audit.merge("identical", identical, "identical rows of one key merged into the first")
-        frame = frame.drop(index=identical)
+        frame = frame.drop(index=pd.Index(identical))
     clash = frame.duplicated(keys, keep=False)
     if not clash.any():
         return frame
@@ -88,7 +89,7 @@ def _settle_conflicts(
             "one row per key, or identical ones",
         )
         audit.lost_rows = pd.concat([audit.lost_rows, bad]) if rule == "quarantine" else audit.lost_rows
-        return frame.drop(index=place)
+        return frame.drop(index=pd.Index(place))
     gone = rows.index[rows.duplicated(keys, keep="last")].to_numpy(dtype=np.int64)
     if rule == "sum" and total is not None:
         sums = rows.groupby(keys, observed=True)[total].transform(lambda values: values.sum(min_count=1))
@@ -96,4 +97,4 @@ def _settle_conflicts(
         audit.merge("summed", gone, f"rows of one key merged: {total} added up, the rest from the last row")
     else:
         audit.merge("last", gone, "rows of one key merged: the last one stands")
-    return frame.drop(index=gone)
+    return frame.drop(index=pd.Index(gone))

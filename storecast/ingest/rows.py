@@ -48,7 +48,7 @@ def read_train(
 
 
 def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Audit] | None:
-    """The future rows: `ds`, keys, the known-future covariates that the file has, `id`; None without such a file.
+    """The future rows: `ds`, keys, the known covariates the file has, `id`; None without a future file.
 
     The account is not closed: the caller does that when it knows the panel's dates.
     """
@@ -72,7 +72,7 @@ def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Audit
             audit.quarantine(
                 stray, config.date, "is before the future starts", f"a date from {start.date()} on"
             )
-            frame = frame.drop(index=stray)
+            frame = frame.drop(index=pd.Index(stray))
     return frame, audit
 
 
@@ -95,7 +95,10 @@ def on_grid(frequency: str) -> tuple[Rule, ...]:
     if day is None:
         return (whole,)
     reason = f"is not on the {frequency} grid: wrong weekday"
-    return (whole, Rule("on_grid", lambda ds: ds.dt.dayofweek == day, reason, f"a {WEEKDAYS[day].title()}."))
+    return (
+        whole,
+        Rule("on_grid", lambda ds: ds.dt.day_of_week == day, reason, f"a {WEEKDAYS[day].title()}."),
+    )
 
 
 def _not_future(today: pd.Timestamp, start: pd.Timestamp | None) -> tuple[Rule, ...]:

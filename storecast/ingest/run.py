@@ -20,7 +20,7 @@ from storecast.ingest.quality import DataQualityReport
 from storecast.ingest.rows import future_start, read_future, read_train
 from storecast.ingest.source import Source
 from storecast.ingest.tables import allowed_keys, join_static, read_dated, read_holidays, read_static
-from storecast.panel import Panel
+from storecast.panel import Floats, Panel
 from storecast.panel_io import write_json, write_panel, write_parquet
 
 
@@ -68,7 +68,7 @@ def ingest(
     known = known_covariates(context, axes, train, upcoming)
     del train
     static = join_static(context, axes.keys, tables)
-    past = {}
+    past: dict[str, Floats] = {}
     for table in config.tables:
         if table.kind != "static":
             target = known if table.kind == "known" else past

@@ -121,8 +121,10 @@ def _labels(frame: pd.DataFrame, keys: list[str]) -> pd.Index:
     if not keys:
         return pd.Index(np.zeros(len(frame), dtype=np.int64))
     if len(keys) == 1:
-        return pd.Index(frame[keys[0]].astype(object))
-    return pd.MultiIndex.from_frame(frame[keys].astype(object))
+        single: pd.Index = pd.Index(frame[keys[0]].to_numpy(dtype=object))
+        return single
+    pairs: pd.Index = pd.MultiIndex.from_frame(frame[keys].astype(object))
+    return pairs
 
 
 def _filled(block: Floats, table: Table, n_history: int) -> Floats:
@@ -152,7 +154,7 @@ def read_holidays(context: Context, static: pd.DataFrame) -> pd.DataFrame:
             audit.leave_out(
                 "transferred", moved, "holidays moved to another day: this day counts as ordinary"
             )
-            frame = frame.drop(index=moved)
+            frame = frame.drop(index=pd.Index(moved))
     context.close(audit, len(frame))
     kinds = spec.kinds or {kind: kind for kind in EVENT_KINDS}
     column = (

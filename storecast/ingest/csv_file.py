@@ -1,0 +1,190 @@
+"""CSV files, compressed or not, read without trust: broken lines, endless lines, wrong encodings."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from storecast.dataset_config import CsvFormat
+from storecast.errors import DataError
+from storecast.ingest.raw_table import BROKEN, Malformed, RawTable, empty_file, header_only, present
+
+HEAD_BYTES = 65_536
+SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+
+
+@dataclass(frozen=True)
+class CsvFile:
+    """One CSV file: its name for messages, where it lies, and how it is written."""
+
+    name: str
+    path: str
+    filesystem: Any
+    form: CsvFormat
+
+    def read(self, columns: Sequence[str], optional: Sequence[str], dictionary: Sequence[str]) -> RawTable:
+        """The needed columns, all as text (`dictionary` ones dictionary-encoded); see `Source.read`."""
+        wanted = self._columns(columns, optional)
+        malformed: list[Malformed] = []
+
+        def skip(row: pa_csv.InvalidRow) -> str:
+            malformed.append(
+                Malformed(row.number - 1, row.text[:500], row.expected_columns, row.actual_columns)
+            )
+            return "skip"
+
+        few = pa.dictionary(pa.int32(), pa.string())
+        try:
+            with self._open() as handle:
+                table = pa_csv.read_csv(
+                    handle,
+                    read_options=pa_csv.ReadOptions(
+                        use_threads=False,
+                        encoding=self.form.encoding,
+                        block_size=max(1 << 20, 2 * self.form.max_line_bytes),
+                    ),
+                    parse_options=pa_csv.ParseOptions(
+                        delimiter=self.form.separator, invalid_row_handler=skip
+                    ),
+                    convert_options=pa_csv.ConvertOptions(
+                        include_columns=wanted,
+                        column_types={c: few if c in dictionary else pa.string() for c in wanted},
+                        null_values=[""],
+                        strings_can_be_null=True,
+                    ),
+                )
+        except UnicodeError as error:
+            raise self._wrong_encoding(str(error)) from error
+        except pa.ArrowInvalid as error:
+            if "UTF8" in str(error):
+                raise self._wrong_encoding(str(error)) from error
+            raise self._damaged(error) from error
+        except BROKEN as error:
+            raise self._damaged(error) from error
+        total = table.num_rows + len(malformed)
+        if total == 0:
+            raise header_only(self.name)
+        rows = np.delete(np.arange(1, total + 1, dtype=np.int64), [bad.row - 1 for bad in malformed])
+        return RawTable(self.name, table, rows, tuple(malformed))
+
+    @contextmanager
+    def _open(self) -> Iterator[_CappedLines]:
+        compression = fsspec.utils.infer_compression(self.path)
+        with self.filesystem.open(self.path, "rb") as raw:
+            opened = fsspec.core.compr[compression](raw, mode="r") if compression else raw
+            with _CappedLines(opened, self.name, self.form.max_line_bytes) as capped:
+                yield capped
+
+    def _columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
+        """The wanted columns that the header has."""
+        try:
+            with self._open() as handle:
+                head = handle.read_up_to(max(HEAD_BYTES, self.form.max_line_bytes))
+        except BROKEN as error:
+            raise self._damaged(error) from error
+        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise self._wrong_encoding("a UTF-16 byte order mark", "utf-16")
+        line = next((part for part in head.splitlines() if part.strip(b"\xef\xbb\xbf \t")), b"")
+        if not line:
+            raise empty_file(self.name)
+        try:
+            text = line.decode(
+                "utf-8-sig" if self.form.encoding.lower() in ("utf-8", "utf8") else self.form.encoding
+            )
+        except UnicodeError as error:
+            raise self._wrong_encoding(str(error)) from error
+        header = next(csv.reader([text], delimiter=self.form.separator))
+        if set(columns) - set(header):
+            self._refuse_other_separator(text, columns)
+        return present(self.name, header, columns, optional)
+
+    def _refuse_other_separator(self, text: str, columns: Sequence[str]) -> None:
+        for separator, word in SEPARATORS.items():
+            if set(columns) <= set(next(csv.reader([text], delimiter=separator))):
+                raise DataError(
+                    f"the values are separated by {word}",
+                    where=f"{self.name}, header",
+                    expected=f"the separator {self.form.separator!r}",
+                    found=text[:200],
+                    cure=f"set `csv: {{separator: {separator!r}}}` in the dataset config",
+                )
+
+    def _damaged(self, error: Exception) -> DataError:
+        compressed = fsspec.utils.infer_compression(self.path)
+        return DataError(
+            f"is damaged or not a {compressed} file" if compressed else "cannot be read as CSV",
+            where=self.name,
+            expected=f"a complete {compressed} file" if compressed else "a text file with one row per line",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            cure="copy the file again from where it came from",
+        )
+
+    def _wrong_encoding(self, found: str, likely: str = "latin-1") -> DataError:
+        return DataError(
+            f"is not {self.form.encoding} text",
+            where=f"{self.name}, row {self._first_undecodable()}",
+            expected=f"text in {self.form.encoding}",
+            found=found,
+            cure=f"set `csv: {{encoding: {likely}}}` in the dataset config, or save the file as UTF-8",
+        )
+
+    def _first_undecodable(self) -> int:
+        with self._open() as handle:
+            for number, line in enumerate(io.BufferedReader(handle)):
+                try:
+                    line.decode(self.form.encoding)
+                except UnicodeError:
+                    return number
+        return 0
+
+
+class _CappedLines(io.RawIOBase):
+    """A byte stream that refuses a line longer than `cap`, before it is held in memory."""
+
+    def __init__(self, inner: IO[bytes], name: str, cap: int) -> None:
+        super().__init__()
+        self._inner, self._name, self._cap = inner, name, cap
+        self._line, self._lines = 0, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._inner.read(self._cap if size is None or size < 0 else min(size, self._cap))
+        first = block.find(b"\n")
+        self._line += len(block) if first < 0 else first
+        if self._line > self._cap:
+            raise DataError(
+                f"a line is longer than {self._cap:,} bytes",
+                where=f"{self._name}, row {self._lines}",
+                expected="one row per line; a file of rows, not one long line",
+                found=f"more than {self._line:,} bytes without a line end",
+                cure="write the file with line ends, or raise `csv: {max_line_bytes: ...}` in the config",
+            )
+        if first >= 0:
+            self._line = len(block) - block.rfind(b"\n") - 1
+            self._lines += block.count(b"\n")
+        return block
+
+    def readinto(self, buffer: Any) -> int:
+        block = self.read(len(buffer))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def read_up_to(self, size: int) -> bytes:
+        """At most `size` bytes, up to and including the first line that is not blank."""
+        head = b""
+        while len(head) < size and (block := self.read(min(8192, size))):
+            head += block
+            if head.strip() and b"\n" in head.lstrip():
+                break
+        return head

@@ -1,0 +1,257 @@
+"""Ingest of whole panels: what is written, that it reads back, and forms other than the synthetic shop's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pandas as pd
+import pytest
+from raw_files import DAYS, HORIZON, TODAY, Raw
+
+from storecast.calendar import event_days
+from storecast.dataset_config import DatasetConfig, load_dataset_config
+from storecast.errors import DataError, StoreError
+from storecast.ingest import ingest, read_panel, write_panel
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "datasets"
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir())}
+
+
+def test_a_panel_reads_back_as_it_was_ingested(tmp_path: Path) -> None:
+    result = Raw().ingest(tmp_path)
+
+    panel = read_panel(result.folder)
+
+    assert list(panel.ids) == ["1|BREAD", "1|MILK", "2|BREAD", "2|MILK"]
+    assert (panel.n_history, panel.horizon, panel.freq) == (DAYS, HORIZON, "D")
+    assert (panel.dates == result.panel.dates).all()
+    np.testing.assert_array_equal(panel.y, result.panel.y)
+    np.testing.assert_array_equal(panel.known["promo"], result.panel.known["promo"])
+    np.testing.assert_array_equal(panel.past["visits"], result.panel.past["visits"])
+    assert panel.static.equals(result.panel.static)
+    assert panel.static.loc["2|MILK"].to_dict() == {"store": "2", "family": "MILK", "city": "Cuenca"}
+    np.testing.assert_array_equal(event_days(panel), event_days(result.panel))
+    assert event_days(panel).sum() == 4 + 2  # Founding for all, Quito Day for the two series of Quito
+
+
+def test_the_long_table_has_every_series_on_every_date_and_no_sales_after_the_cutoff(tmp_path: Path) -> None:
+    result = Raw().ingest(tmp_path)
+
+    frame = pd.read_parquet(result.folder / "panel.parquet")
+
+    assert list(frame.columns) == ["unique_id", "ds", "y", "promo", "visits"]
+    assert len(frame) == 4 * (DAYS + HORIZON)
+    assert frame.sort_values(["unique_id", "ds"]).index.is_monotonic_increasing
+    future = frame["ds"] > result.panel.cutoff
+    assert frame.loc[future, ["y", "visits"]].isna().all(axis=None)
+    assert frame.loc[future, "promo"].notna().all()
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path: Path) -> None:
+    first, second = Raw().ingest(tmp_path / "a"), Raw().ingest(tmp_path / "b")
+
+    assert hashes(first.folder) == hashes(second.folder)
+
+
+def test_parquet_gives_the_same_panel_as_csv(tmp_path: Path) -> None:
+    csv = Raw().ingest(tmp_path / "csv")
+    raw = Raw()
+    frame = raw.tables.pop("train")
+    typed = frame.assign(
+        date=pd.to_datetime(frame["date"]),
+        store=frame["store"].astype("uint8"),
+        family=frame["family"].astype("category"),
+        sales=frame["sales"].astype(float),
+        promo=frame["promo"].astype("int16"),
+    )
+    (tmp_path / "parquet" / "raw").mkdir(parents=True)
+    typed.to_parquet(tmp_path / "parquet" / "raw" / "train.parquet")
+    raw.config["train"] = ["train.parquet", "train.csv"]
+
+    parquet = raw.ingest(tmp_path / "parquet")
+
+    assert hashes(parquet.folder)["panel.parquet"] == hashes(csv.folder)["panel.parquet"]
+    assert parquet.quality.file("train").file == "train.parquet"
+
+
+def test_the_future_file_s_ids_are_kept_for_an_export(tmp_path: Path) -> None:
+    raw = Raw()
+
+    ids = pd.read_parquet(raw.ingest(tmp_path).folder / "ids.parquet")
+
+    test = raw.tables["test"]
+    expected = {
+        (f"{s}|{f}", d): i
+        for s, f, d, i in zip(test["store"], test["family"], test["date"], test["id"], strict=True)
+    }
+    found = zip(ids["unique_id"], ids["ds"].dt.strftime("%Y-%m-%d"), ids["id"], strict=True)
+    assert {(u, d): i for u, d, i in found} == expected
+
+
+def test_raw_files_may_lie_behind_any_uri(tmp_path: Path) -> None:
+    raw = Raw()
+    files = fsspec.filesystem("memory")
+    for name in raw.tables:
+        files.pipe(f"/shop/{name}.csv", raw.csv(name))
+
+    result = ingest(DatasetConfig.model_validate(raw.config), "memory://shop", tmp_path, today=TODAY)
+
+    assert result.panel.n_series == 4
+    with pytest.raises(DataError, match="gone"):
+        ingest(
+            DatasetConfig.model_validate(raw.config | {"train": "gone.csv"}),
+            "memory://shop",
+            tmp_path,
+            today=TODAY,
+        )
+
+
+def test_a_line_of_two_gigabytes_is_refused_without_being_read(tmp_path: Path) -> None:
+    raw = Raw()
+    folder = tmp_path / "raw"
+    raw.write(folder)
+    with (folder / "train.csv").open("r+b") as handle:
+        handle.truncate(2 << 30)  # sparse: takes no space
+
+    with pytest.raises(DataError, match=r"train\.csv, row 121: a line is longer than 1,048,576 bytes"):
+        ingest(DatasetConfig.model_validate(raw.config), folder, tmp_path, today=TODAY)
+
+
+def test_the_account_reads_as_json_and_as_text(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.cell(41, "sales", "a lot")
+    raw.cell(42, "sales", "-2")
+
+    result = raw.ingest(tmp_path)
+
+    stored = json.loads((result.folder / "quality.json").read_text())
+    assert stored == result.quality.to_dict()
+    assert stored["totals"]["rows_quarantined"] == 1
+    text = result.quality.to_text()
+    assert "train.csv: 1 repaired: negative sales set to 0 (first: row 42, sales = '-2')" in text
+    assert "train.csv: 1 quarantined: sales is not a number; expected a number such as 12.5" in text
+    assert "(first: row 41, sales = 'a lot')" in text
+
+
+def test_a_quarantined_row_keeps_its_raw_values(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.cell(41, "sales", "a lot")
+    raw.cell(41, "promo", "yes")
+
+    quarantine = pd.read_parquet(raw.ingest(tmp_path).folder / "quarantine.parquet")
+
+    assert list(quarantine.columns) == ["file", "row", "column", "reason", "expected", "raw"]
+    row = quarantine.iloc[0]
+    assert (row["file"], row["row"], row["column"]) == ("train.csv", 41, "sales; promo")
+    assert json.loads(row["raw"])["sales"] == "a lot"
+
+
+def test_a_damaged_panel_folder_is_named(tmp_path: Path) -> None:
+    folder = Raw().ingest(tmp_path).folder
+    (folder / "static.parquet").write_bytes(b"torn")
+
+    with pytest.raises(StoreError, match=r"static\.parquet: cannot be read as Parquet"):
+        read_panel(folder)
+    with pytest.raises(StoreError, match=r"panel\.json: cannot be read"):
+        read_panel(tmp_path)
+
+
+def test_the_real_panel_s_config_is_valid() -> None:
+    config = load_dataset_config(CONFIGS / "store_sales.yaml")
+
+    assert config.covariates("static") == ["store_nbr", "family", "city", "state", "type", "cluster"]
+    assert config.covariates("known") == ["onpromotion"]
+    assert config.covariates("past") == ["transactions", "oil"]
+
+
+def write_weekly(folder: Path) -> pd.DataFrame:
+    """The files of configs/datasets/weekly_example.yaml; returns the sales as ingest should see them."""
+    folder.mkdir()
+    weeks = pd.date_range("2023-01-02", periods=60, freq="W-MON")
+    rng = np.random.default_rng(3)
+    sales = pd.DataFrame(
+        [
+            (w, s, a, float(rng.integers(0, 40)) + 0.5)
+            for w in weeks
+            for s in ("N1", "S1")
+            for a in ("tea", "jam")
+        ],
+        columns=["week", "shop", "article", "units"],
+    )
+    tills = pd.concat([sales, sales.iloc[[3]].assign(units=2.5)])  # a second till
+    later = weeks.append(pd.date_range(weeks[-1], periods=4, freq="W-MON")[1:])
+    prices = pd.DataFrame([(w, a, 2.25 + i % 3) for i, w in enumerate(later) for a in ("tea", "jam")])
+    tables = {
+        "weekly_sales": tills,
+        "shops": pd.DataFrame({"shop": ["N1", "S1"], "area": ["north", "south"]}),
+        "prices": prices.set_axis(["week", "article", "price"], axis=1),
+        "weather": pd.DataFrame({"week": weeks, "region": "north", "mean_temp": -1.5}),
+        "holidays": pd.DataFrame(
+            {
+                "day": pd.to_datetime(["2023-05-01", "2023-06-08"]),
+                "holiday": ["Labour Day", "Fair"],
+                "scope": ["country", "region"],
+                "region": ["", "south"],
+            }
+        ),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", sep=";", decimal=",", index=False, date_format="%d.%m.%Y")
+    sales.loc[3, "units"] += 2.5
+    return sales
+
+
+def test_a_weekly_panel_is_another_yaml_and_no_code(tmp_path: Path) -> None:
+    sales = write_weekly(tmp_path / "raw")
+    (tmp_path / "panel").mkdir()
+
+    config = load_dataset_config(CONFIGS / "weekly_example.yaml")
+    result = ingest(config, tmp_path / "raw", tmp_path / "panel", today=TODAY)
+    panel = read_panel(tmp_path / "panel")
+
+    assert (panel.freq, panel.n_history, panel.horizon) == ("W-MON", 60, 6)
+    assert list(panel.ids) == ["N1/jam", "N1/tea", "S1/jam", "S1/tea"]
+    expected = sales.assign(unique_id=sales["shop"] + "/" + sales["article"])
+    wide = expected.pivot_table(index="unique_id", columns="week", values="units")
+    np.testing.assert_allclose(panel.history, wide.to_numpy())
+    assert result.quality.file("train").merged["summed"].count == 1
+    price = panel.known["price"][0]
+    assert price[62] == 2.25 + 62 % 3
+    assert (price[63:] == price[62]).all()  # carried forward beyond the last one known
+    assert (panel.past["temperature"][0, :60] == -1.5).all()
+    assert np.isnan(panel.past["temperature"][2]).all()  # no weather for the south
+    fair = event_days(panel, local=True)
+    assert fair[:2].sum() == 0
+    assert fair[2:].sum() == 2
+
+
+def test_an_earlier_value_stands_in_where_a_past_table_is_carried_forward(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.config["tables"][1]["fill"] = "forward"
+    raw.drop("visits", 5, 6)
+    raw.cell(3, "visits", "250", table="visits")
+
+    visits = raw.ingest(tmp_path).panel.past["visits"]
+
+    assert visits[0, :4].tolist() == [100, 250, 250, 100]
+    assert np.isnan(visits[:, DAYS:]).all()
+
+
+def test_a_panel_of_any_origin_can_be_written_and_read(tmp_path: Path) -> None:
+    from storecast.synthetic import make_panel
+
+    panel = make_panel(n_stores=2, n_families=2, n_days=40)
+
+    write_panel(panel, tmp_path, dataset="made")
+
+    again = read_panel(tmp_path)
+    np.testing.assert_array_equal(again.y, panel.y)
+    assert again.static.equals(panel.static)
+    assert again.cutoff == panel.cutoff
