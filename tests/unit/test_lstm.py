@@ -13,6 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from storecast.errors import ModelError
 from storecast.models.base import FitContext, Forecaster
@@ -113,6 +116,18 @@ def test_quantiles_are_ordered_and_not_negative(seen: Panel, model: Lstm) -> Non
     assert (forecast.quantiles >= 0).all()
     assert (forecast.point >= 0).all()
     assert np.isfinite(forecast.point).all()
+
+
+@settings(deadline=None)  # the first example imports torch
+@given(raw=arrays(np.float32, (3, 5), elements=st.floats(-50, 50, width=32)), spread=st.floats(0.1, 5))
+def test_quantiles_never_cross_whatever_the_network_says(raw: Floats, spread: float) -> None:
+    import torch
+
+    from storecast.models.lstm.network import quantiles_around
+
+    quantiles = quantiles_around(torch.zeros(1, 3), torch.full((1, 1), spread), torch.from_numpy(raw)[None])
+    assert quantiles.shape == (1, 3, 5)
+    assert bool((quantiles.diff(dim=-1) >= 0).all())
 
 
 def test_a_fit_killed_half_way_resumes_to_the_same_weights(seen: Panel, tmp_path: Path) -> None:

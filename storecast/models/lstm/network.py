@@ -65,10 +65,10 @@ class Network(nn.Module):
             x = x + functional.silu(layer(x))
         out = self.head(x).float()
         mean = batch.base + batch.spread * out[..., 0]
-        return mean, _quantiles(mean.detach(), batch.spread, out[..., 1:])
+        return mean, quantiles_around(mean.detach(), batch.spread, out[..., 1:])
 
 
-def _quantiles(mean: Tensor, spread: Tensor, raw: Tensor) -> Tensor:
+def quantiles_around(mean: Tensor, spread: Tensor, raw: Tensor) -> Tensor:
     """(B, H, Q) the median beside the mean, and positive steps outwards from it."""
     median = mean + spread * raw[..., MEDIAN]
     step = spread[..., None] * functional.softplus(raw - 0.5)
