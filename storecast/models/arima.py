@@ -29,6 +29,7 @@ from storecast.models.base import (
     ModelConfig,
     forecast_from_log,
 )
+from storecast.models.closures import closed_days
 from storecast.models.parameters import load_parameters, log_history, rows_of, save_parameters
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
 from storecast.panel import Floats, Panel
@@ -38,6 +39,9 @@ START_MA = -0.85
 
 MIN_SD = 0.02
 """Smallest deviation on the log scale: nothing is certain, not even a zero."""
+
+RESCUE = 5
+"""Iterations of maximum likelihood where the config asks for none but nothing else gave an estimate."""
 
 MAD_TO_SD = 1.4826
 FALLBACK = f"exponential smoothing, ARIMA(0,1,1) with parameter {START_MA:g}"
@@ -65,6 +69,7 @@ class ArimaConfig(ModelConfig):
     event_ridge: float = Field(
         default=0.5, gt=0, description="The same for events with an effect of their own."
     )
+    year_ridge: float = Field(default=20.0, gt=0, description="The same for the season of the year.")
     clip: float = Field(default=3.0, gt=1, description="Surprises beyond so many deviations weigh no more.")
     reuse_orders: bool = Field(default=True, description="Take the orders chosen at an earlier cutoff.")
 
@@ -96,11 +101,20 @@ class _Series:
 
 @dataclass(frozen=True, eq=False)
 class _View:
-    """A panel as the model reads it: the last `window` dates, logs filled, regressors beside them."""
+    """A panel as the model reads it: its last `window` dates.
+
+    Attributes:
+        panel: these dates and the future.
+        logs: (n, history) log(1 + sales), without gaps.
+        start: (n,) position of the first sale.
+        closed: (n, T) days of the year on which a series never sells.
+        regressors: of all dates.
+    """
 
     panel: Panel
     logs: Floats
-    start: np.ndarray[tuple[int], np.dtype[np.int64]]
+    start: NDArray[np.int64]
+    closed: NDArray[np.bool_]
     regressors: Regressors
 
 
@@ -155,6 +169,8 @@ class Arima:
             x = view.regressors.of(i)[view.start[i] :]
             y = view.logs[i, view.start[i] :]
             mean[i], sd[i] = _forecast_series(y, x, self._series[rows[i]], self.config.clip)
+        closed = view.closed[:, view.panel.n_history :]
+        mean[closed], sd[closed] = 0.0, MIN_SD
         return forecast_from_log(panel, mean, sd)
 
     def save(self, folder: Path) -> None:
@@ -193,12 +209,20 @@ class Arima:
 
     def _view(self, panel: Panel) -> _View:
         last = panel.last(self.config.window)
-        regressors = build_regressors(last, self._events, self.config.week_order, self.config.year_order)
-        start = np.clip(panel.first_sale - (panel.n_history - last.n_history), 0, last.n_history)
-        return _View(last, log_history(last.history, panel.season_length), start, regressors)
+        skipped = panel.n_history - last.n_history
+        closed = closed_days(panel)[:, skipped:]
+        seen = np.where(closed[:, : last.n_history], np.nan, last.history)
+        return _View(
+            panel=last,
+            logs=log_history(seen, panel.season_length),
+            start=np.clip(panel.first_sale - skipped, 0, last.n_history),
+            closed=closed,
+            regressors=build_regressors(last, self._events, self.config.week_order, self.config.year_order),
+        )
 
     def _penalty(self, name: str) -> float:
-        return self.config.event_ridge if name.startswith("event:") else self.config.ridge
+        special = {"event": self.config.event_ridge, "year": self.config.year_ridge}
+        return special.get(name.partition(":")[0], self.config.ridge)
 
     def _known_noise(self, previous: object) -> dict[str, _Noise]:
         if not (self.config.reuse_orders and isinstance(previous, Arima)):
@@ -258,7 +282,7 @@ def _innovations(noise_path: Floats, noise: _Noise) -> tuple[Floats, Floats]:
     from statsmodels.tsa.innovations.arma_innovations import arma_innovations
 
     u, v = arma_innovations(np.diff(noise_path), noise.ar, noise.ma)
-    return np.asarray(u), np.asarray(v)
+    return np.atleast_1d(u), np.atleast_1d(v)
 
 
 def _tamed(noise_path: Floats, noise: _Noise, clip: float) -> Floats:
@@ -274,11 +298,19 @@ def _tamed(noise_path: Floats, noise: _Noise, clip: float) -> Floats:
 
 
 def _noise_of(steps: Floats, known: _Noise | None, config: ArimaConfig) -> _Noise | None:
-    """The noise's parameters: the best candidate by the criterion, or the known order, then refined."""
-    best = known if known is not None else _choose(steps, config.orders, config.criterion)
-    if best is None or config.refine == 0:
-        return best if known is None or best is None else (_hannan_rissanen(steps, best.order) or best)
-    return _maximum_likelihood(steps, best, config.refine)
+    """The noise's parameters: the best candidate by the criterion, or the known order, then refined.
+
+    Least squares often find no invertible candidate where the level never moves; likelihood does. None where
+    that fails too.
+    """
+    if known is None:
+        best = _choose(steps, config.orders, config.criterion)
+    else:
+        best = _hannan_rissanen(steps, known.order) or known
+    if best is None:
+        return _maximum_likelihood(steps, _START, max(config.refine, RESCUE))
+    refined = _maximum_likelihood(steps, best, config.refine) if config.refine else None
+    return refined or best
 
 
 def _choose(steps: Floats, orders: Sequence[tuple[int, int]], criterion: str) -> _Noise | None:
@@ -313,8 +345,8 @@ def _hannan_rissanen(steps: Floats, order: tuple[int, int]) -> _Noise | None:
     )
 
 
-def _maximum_likelihood(steps: Floats, start: _Noise, iterations: int) -> _Noise:
-    """A few steps of exact maximum likelihood from `start`; `start` itself where they lead nowhere."""
+def _maximum_likelihood(steps: Floats, start: _Noise, iterations: int) -> _Noise | None:
+    """A few steps of exact maximum likelihood from `start`; None where they lead nowhere."""
     from statsmodels.tsa.arima.estimators.innovations import innovations_mle
 
     p, q = start.order
@@ -328,9 +360,9 @@ def _maximum_likelihood(steps: Floats, start: _Noise, iterations: int) -> _Noise
             minimize_kwargs={"options": {"maxiter": iterations}},
         )
     except (ValueError, np.linalg.LinAlgError):
-        return start
+        return None
     if not np.isfinite(found.params).all() or not (found.is_stationary and found.is_invertible):
-        return start
+        return None
     return _Noise(
         np.asarray(found.ar_params, dtype=np.float64), np.asarray(found.ma_params, dtype=np.float64)
     )

@@ -60,9 +60,9 @@ def load_parameters(path: Path) -> tuple[NDArray[np.object_], dict[str, NDArray[
         values = table.column(field.name).combine_chunks()
         if pa.types.is_fixed_size_list(field.type):
             width = field.type.list_size
-            arrays[field.name] = values.flatten().to_numpy(zero_copy_only=False).reshape(len(ids), width)
+            arrays[field.name] = np.array(values.flatten()).reshape(len(ids), width)
         else:
-            arrays[field.name] = values.to_numpy(zero_copy_only=False)
+            arrays[field.name] = np.array(values)
     return ids, arrays, meta
 
 

@@ -32,7 +32,8 @@ from storecast.models.base import (
     ModelConfig,
     forecast_from_log,
 )
-from storecast.models.parameters import load_parameters, log_history, rows_of, save_parameters
+from storecast.models.closures import closed_days
+from storecast.models.parameters import load_parameters, rows_of, save_parameters
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
 from storecast.panel import Floats, Panel
 
@@ -83,7 +84,8 @@ class Prophet:
         regressors = self._regressors(last)
         self._names = regressors.names
         starts = _starts(panel, last)
-        logs = np.log1p(last.history)
+        closed = closed_days(panel)[:, panel.n_history - last.n_history :][:, : last.n_history]
+        logs = np.log1p(np.where(closed, np.nan, last.history))
         self._learnt = self._blank(panel.n_series)
         fallbacks = []
         with _quiet():
@@ -107,13 +109,16 @@ class Prophet:
         rows = rows_of(self._ids, panel.ids, "Prophet")
         recent = panel.last(min(max(self.config.level_dates, self.config.dead_after), panel.n_history))
         expected, trend_sd = self._predict(recent, rows)
-        logs = log_history(recent.history, panel.season_length)
-        shift, level_sd = self._level(logs - expected[:, : recent.n_history], _starts(panel, recent))
-        mean = expected[:, recent.n_history :] + shift[:, None]
+        history = recent.n_history
+        closed = closed_days(panel)[:, panel.n_history - history :]
+        logs = np.log1p(np.where(closed[:, :history], np.nan, recent.history))
+        shift, level_sd = self._level(logs - expected[:, :history], _starts(panel, recent))
+        mean = expected[:, history:] + shift[:, None]
         noise = np.where(self._learnt["fitted"][rows], self._learnt["sigma"][rows], level_sd)
-        sd = np.maximum(np.hypot(noise[:, None], trend_sd[:, recent.n_history :]), MIN_SD)
-        dead = ~(logs[:, -self.config.dead_after :] > 0).any(axis=1)
-        mean[dead], sd[dead] = 0.0, MIN_SD
+        sd = np.maximum(np.hypot(noise[:, None], trend_sd[:, history:]), MIN_SD)
+        dead = ~np.any(logs[:, -self.config.dead_after :] > 0, axis=1)
+        over = np.logical_or(dead[:, None], closed[:, history:])
+        mean[over], sd[over] = 0.0, MIN_SD
         return forecast_from_log(panel, mean, sd)
 
     def save(self, folder: Path) -> None:
@@ -255,7 +260,8 @@ class Prophet:
         n_dates = residuals.shape[1]
         age = np.arange(n_dates - 1, -1, -1)
         weight = np.where(age < self.config.level_dates, 0.5 ** (age / self.config.level_half_life), 0.0)
-        weights = np.where(np.arange(n_dates) >= starts[:, None], weight, 0.0)
+        known = (np.arange(n_dates) >= starts[:, None]) & ~np.isnan(residuals)
+        weights, residuals = np.where(known, weight, 0.0), np.nan_to_num(residuals)
         total = np.maximum(weights.sum(axis=1), 1e-12)
         mean = (weights * residuals).sum(axis=1) / total
         variance = (weights * (residuals - mean[:, None]) ** 2).sum(axis=1) / total
