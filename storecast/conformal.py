@@ -11,10 +11,11 @@ median in units of the forecast's own distance between the median and that end, 
 
 and the calibrated end lies `factor` such distances from the median. So series keep their own widths, the
 factor says by how much the model's spread was too small (> 1) or too large (< 1), and an interval without
-width (a series that never sells) stays without. One factor per group (volume class and stretch of the
-horizon) is shrunk towards the common one, and a last common factor makes the share of actuals beyond the end,
-over all rows together, what it should be: the coverage that is promised is the pooled one, with the certain
-zeros in it.
+width (a series that never sells) stays without. One factor per group (volume class and stretch of
+the horizon) is shrunk towards the common one, and a last common factor makes the share of actuals beyond the
+end, over all rows together, what it should be: the coverage that is promised is the pooled one, with the
+certain zeros in it. Sales cannot lie below zero, so lower ends may miss less often than they should; what
+they leave, the upper ends get.
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ from storecast.models.base import QUANTILES, Forecast
 from storecast.panel import Floats
 
 MEDIAN = QUANTILES.index(0.5)
+ENDS = ((0, 4), (1, 3))
+"""Positions of the lower and upper end of the 95 % and the 80 % interval."""
+
 BUCKETS = 2
 SHRINKAGE = 2000.0
-MAX_FACTOR = 3.0
+MIN_FACTOR, MAX_FACTOR = 0.1, 3.0
+SNAP = 1e-9
 EVERYWHERE = "all"
 CAUTION = 0.9
 """Share of the nominal misses that is aimed at: 82 % and 95.5 % instead of 80 % and 95 %.
@@ -101,14 +106,16 @@ class Calibration:
         logs = np.log1p(known[list(QUANTILE_COLUMNS)].to_numpy(np.float64))
         actual = np.log1p(np.maximum(known["y"].to_numpy(np.float64), 0.0))
         codes, names = pd.factorize(keys, sort=True)
-        columns = [
-            _end_factors(_scores(actual, logs, q), caution * tail, codes, len(names), shrinkage)
-            for q, tail in enumerate(_tails())
-        ]
-        overall = tuple(common for common, _ in columns)
-        table = np.column_stack([own for _, own in columns])
+        overall, table = np.ones(len(QUANTILES)), np.ones((len(names), len(QUANTILES)))
+        for low, high in ENDS:
+            tail = caution * QUANTILES[low]
+            below, above = _scores(actual, logs, low), _scores(actual, logs, high)
+            overall[low], table[:, low] = _end_factors(below, tail, codes, len(names), shrinkage)
+            left = tail - (below > table[codes, low]).mean()
+            rest = tail + max(float(left), 0.0)
+            overall[high], table[:, high] = _end_factors(above, rest, codes, len(names), shrinkage)
         groups = {str(name): tuple(map(float, row)) for name, row in zip(names, table, strict=True)}
-        return cls(QUANTILES, horizon, buckets, overall, groups, mapping)
+        return cls(QUANTILES, horizon, buckets, tuple(overall.tolist()), groups, mapping)
 
     def apply_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame (`unique_id`, `h`, quantile columns) with calibrated quantiles."""
@@ -176,20 +183,13 @@ def calibrate_folds(cv: pd.DataFrame, segments: Mapping[str, str] | None = None)
     return pd.concat(parts).sort_index()
 
 
-def _tails() -> list[float]:
-    """Share of actuals that should lie beyond each end."""
-    return [min(level, 1 - level) for level in QUANTILES]
-
-
 def _scores(actual: Floats, logs: Floats, position: int) -> Floats:
     """(rows,) scores of one end; 0 on the median's inner side, infinite beyond an end without width."""
-    if position == MEDIAN:
-        return np.zeros(len(actual))
     side = -1.0 if position < MEDIAN else 1.0
     miss = np.maximum(side * (actual - logs[:, MEDIAN]), 0.0)
     width = side * (logs[:, position] - logs[:, MEDIAN])
-    flat = np.where(miss > 1e-9, np.inf, 0.0)
-    return np.divide(miss, width, out=flat, where=width > 1e-9)
+    flat = np.where(miss > SNAP, np.inf, 0.0)
+    return np.divide(miss, width, out=flat, where=width > SNAP)
 
 
 def _end_factors(
@@ -205,7 +205,7 @@ def _end_factors(
         share = len(mine) / (len(mine) + shrinkage)
         own[group] = np.exp(share * np.log(_conformal_quantile(mine, tail)) + (1 - share) * np.log(common))
     last = _conformal_quantile(scores / own[codes], tail)
-    factors: Floats = np.clip(own * last, 1 / MAX_FACTOR, MAX_FACTOR)
+    factors: Floats = np.clip(own * last, MIN_FACTOR, MAX_FACTOR)
     return common, np.round(factors, 6)
 
 
@@ -215,7 +215,7 @@ def _conformal_quantile(scores: Floats, tail: float) -> float:
     rank = int(np.ceil((n + 1) * (1 - tail)))
     value = float(np.partition(scores, rank - 1)[rank - 1]) if rank <= n else np.inf
     says_something = 0 < value < np.inf
-    return float(np.clip(value, 1 / MAX_FACTOR, MAX_FACTOR)) if says_something else 1.0
+    return float(np.clip(value, MIN_FACTOR, MAX_FACTOR)) if says_something else 1.0
 
 
 def _move(quantiles: Floats, factors: Floats) -> Floats:
@@ -225,6 +225,7 @@ def _move(quantiles: Floats, factors: Floats) -> Floats:
     moved = np.maximum(middle + factors * (logs - middle), 0.0)
     moved[:, MEDIAN:] = np.maximum.accumulate(moved[:, MEDIAN:], axis=1)
     moved[:, MEDIAN::-1] = np.minimum.accumulate(moved[:, MEDIAN::-1], axis=1)
+    moved[moved < SNAP] = 0.0
     out: Floats = np.expm1(moved)
     out[:, MEDIAN] = quantiles[:, MEDIAN]
     return out
