@@ -32,7 +32,12 @@ def write_checkpoint(path: Path, key: str, training: Training) -> None:
     tensors |= {f"average/{k}": v for k, v in training.average.items()}
     for index, name in enumerate(names):
         tensors |= {f"{part}/{name}": state[index][part] for part in ("exp_avg", "exp_avg_sq")}
-    meta = {"key": key, "step": str(training.step), "scaler": json.dumps(training.scaler.state_dict())}
+    meta = {
+        "key": key,
+        "step": str(training.step),
+        "adam_step": str(float(state[0]["step"])),  # fewer than `step` where float16 overflowed
+        "scaler": json.dumps(training.scaler.state_dict()),
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
     save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
@@ -60,7 +65,7 @@ def read_checkpoint(path: Path, key: str, training: Training) -> bool:
     first, second = _part(tensors, "exp_avg"), _part(tensors, "exp_avg_sq")
     state = training.optimizer.state_dict()
     state["state"] = {
-        index: {"step": torch.tensor(float(training.step)), "exp_avg": first[n], "exp_avg_sq": second[n]}
+        index: {"step": torch.tensor(float(meta["adam_step"])), "exp_avg": first[n], "exp_avg_sq": second[n]}
         for index, (n, _) in enumerate(training.network.named_parameters())
     }
     training.optimizer.load_state_dict(state)
