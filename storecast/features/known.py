@@ -45,11 +45,11 @@ def calendar_features(panel: Panel) -> dict[str, Floats]:
     """
     dates = panel.dates
     since, until = payday_distance(dates)
-    angle = 2 * np.pi * dates.dayofyear.to_numpy(dtype=np.float64) / 365.25
+    angle = 2 * np.pi * dates.day_of_year.to_numpy(dtype=np.float64) / 365.25
     columns = {
         "day": dates.day.to_numpy(dtype=np.float64),
         "month": dates.month.to_numpy(dtype=np.float64),
-        "day_of_year": dates.dayofyear.to_numpy(dtype=np.float64),
+        "day_of_year": dates.day_of_year.to_numpy(dtype=np.float64),
         "week_of_month": (dates.day.to_numpy(dtype=np.float64) - 1) // 7,
         "year_sin": np.sin(angle),
         "year_cos": np.cos(angle),
@@ -57,7 +57,7 @@ def calendar_features(panel: Panel) -> dict[str, Floats]:
         "payday_until": until,
     }
     if panel.freq == "D":
-        columns["weekday"] = dates.dayofweek.to_numpy(dtype=np.float64)
+        columns["weekday"] = dates.day_of_week.to_numpy(dtype=np.float64)
     return columns
 
 

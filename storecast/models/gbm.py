@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -74,7 +75,7 @@ class Gbm:
 
     def fit(self, panel: Panel, context: FitContext) -> FitReport:
         """Learn from the training cutoffs before the panel's; with too few rows the base alone forecasts."""
-        cutoffs = training_cutoffs(panel, self.config.step_days, self.config.window_days)
+        cutoffs = list(self.feature_cutoffs(panel)) or [panel.cutoff]
         total = len(cutoffs) + self.config.boosters * self.config.rounds + self.config.spread_rounds
         table = load_or_build(panel, cutoffs, context.features, lambda done, _: context.progress(done, total))
         few = len(table.y) < FEWEST_ROWS
@@ -86,6 +87,10 @@ class Gbm:
             fallbacks=tuple(Fallback(str(i), reason, used) for i in panel.ids) if few else (),
             info={"rows": len(table.y), "cutoffs": len(cutoffs), "features": len(table.names)},
         )
+
+    def feature_cutoffs(self, panel: Panel) -> pd.DatetimeIndex:
+        """The training cutoffs whose rows a fit on this panel reads."""
+        return training_cutoffs(panel, self.config.step_days, self.config.window_days)
 
     def forecast(self, panel: Panel) -> Forecast:
         """Forecast every day ahead directly; a series without history is forecast from its peers.

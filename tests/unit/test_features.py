@@ -1,0 +1,223 @@
+"""Features: what they say, that they see nothing after the cutoff, and that files give them back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storecast import features
+from storecast.errors import DataError, StoreError
+from storecast.features.sums import RunningMean
+from storecast.panel import Panel
+from storecast.synthetic import make_panel
+
+HORIZON = 10
+
+
+@pytest.fixture(scope="module")
+def panel() -> Panel:
+    return make_panel(n_stores=3, n_families=3, n_days=420, horizon=HORIZON)
+
+
+def weekly_panel(n_weeks: int = 130, horizon: int = 6) -> Panel:
+    rng = np.random.default_rng(3)
+    dates = pd.date_range("2020-01-05", periods=n_weeks + horizon, freq="W-SUN")
+    y = rng.poisson(20, (4, len(dates))).astype(float)
+    y[:, n_weeks:] = np.nan
+    ids = np.array(["a|x", "a|y", "b|x", "b|y"], dtype=object)
+    static = pd.DataFrame({"shop": list("aabb"), "line": list("xyxy")}, index=ids)
+    cutoff = dates[n_weeks - 1]
+    return Panel(ids=ids, dates=dates, y=y, static=static, freq="W-SUN", cutoff=cutoff)
+
+
+def row(table: features.FeatureTable, unique_id: str, ahead: int) -> dict[str, float]:
+    """One row's features by name."""
+    frame = table.to_frame()
+    found = frame[(frame["unique_id"] == unique_id) & (frame["h"] == ahead)]
+    assert len(found) == 1
+    return dict(found.iloc[0])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    at=st.integers(0, 419),
+    series=st.integers(0, 8),
+    later=st.integers(1, 420),
+    value=st.one_of(st.none(), st.floats(0, 1e6)),
+    past_value=st.floats(-1e6, 1e6),
+)
+def test_no_feature_changes_when_a_later_target_or_past_only_value_changes(
+    panel: Panel, at: int, series: int, later: int, value: float | None, past_value: float
+) -> None:
+    day = min(at + later, len(panel.dates) - 1)
+    y, past = panel.y.copy(), {k: v.copy() for k, v in panel.past.items()}
+    y[series, day] = np.nan if value is None else value
+    past["transactions"][series, day:] = past_value
+    before = features.build(panel, [panel.dates[at]])
+    after = features.build(replace(panel, y=y, past=past), [panel.dates[at]])
+    np.testing.assert_array_equal(before.values, after.values)
+
+
+@settings(max_examples=10, deadline=None)
+@given(at=st.integers(0, 400))
+def test_an_earlier_cutoff_gives_the_same_features_as_the_panel_of_that_day(panel: Panel, at: int) -> None:
+    cutoff = panel.dates[at]
+    now = features.build(panel, [cutoff])
+    then = features.build(panel.at(cutoff, HORIZON), [cutoff])
+    assert now.names == then.names
+    np.testing.assert_array_equal(now.values, then.values)
+
+
+def test_levels_are_means_of_the_log_sales_up_to_the_cutoff(panel: Panel) -> None:
+    table = features.build(panel, [panel.cutoff])
+    got = row(table, str(panel.ids[0]), 3)
+    logs = np.log1p(panel.history[0])
+    weekdays = logs[[-5 - 7 * k for k in range(6)]]
+    assert got["base"] == pytest.approx(weekdays.mean(), abs=1e-4)
+    assert got["mean_1w"] + got["base_mean"] == pytest.approx(logs[-7:].mean(), abs=1e-4)
+    assert got["weekday_mean_2"] + got["base"] == pytest.approx(weekdays[:2].mean(), abs=1e-4)
+    year_ago = logs[-1 - 364 + 3] - logs[-1 - 364 - 27 : -364].mean()
+    assert got["year_ago"] == pytest.approx(year_ago, abs=1e-4)
+
+
+def test_promotion_is_seen_on_the_day_and_ahead_but_not_beyond_the_horizon(panel: Panel) -> None:
+    promoted = np.zeros(panel.y.shape)
+    at = 300
+    promoted[0, at + 4] = 9.0
+    promoted[0, at + HORIZON + 1 :] = 5.0
+    table = features.build(replace(panel, known={"onpromotion": promoted}), [panel.dates[at]])
+    name = str(panel.ids[0])
+    assert row(table, name, 4)["onpromotion_on_day"] == pytest.approx(np.arcsinh(9), abs=1e-4)
+    assert row(table, name, 3)["onpromotion_change_after"] > 0
+    assert row(table, name, 5)["onpromotion_change_before"] < 0
+    assert row(table, name, HORIZON)["onpromotion_week_ahead"] == pytest.approx(np.arcsinh(9) / 7, abs=1e-4)
+    assert row(table, str(panel.ids[1]), 4)["onpromotion_on_day"] == 0
+
+
+def test_a_series_that_stopped_selling_says_since_when(panel: Panel) -> None:
+    y = panel.y.copy()
+    y[2, panel.n_history - 12 : panel.n_history] = 0.0
+    y[2, panel.n_history - 13] = 4.0
+    got = row(features.build(replace(panel, y=y), [panel.cutoff]), str(panel.ids[2]), 1)
+    assert got["since_sale"] == 12
+    assert got["zeros_1w"] == 1
+
+
+def test_a_series_without_history_starts_from_the_level_of_its_peers(panel: Panel) -> None:
+    y = panel.y.copy()
+    y[4] = np.nan
+    got = row(features.build(replace(panel, y=y), [panel.cutoff]), str(panel.ids[4]), 1)
+    true = np.log1p(panel.history[4, -56:]).mean()
+    overall = np.nanmean(np.log1p(y[:, panel.n_history - 56 : panel.n_history]))
+    assert abs(got["base"] - true) < abs(overall - true)
+
+
+def test_a_local_holiday_counts_in_its_city_alone_and_the_next_one_is_counted_down(panel: Panel) -> None:
+    day = panel.dates[-1] + pd.Timedelta(days=2)
+    events = pd.DataFrame(
+        {"ds": [day], "event": ["Fair"], "kind": ["holiday"], "column": ["city"], "value": ["Quito"]}
+    )
+    table = features.build(replace(panel, events=events), [panel.cutoff]).to_frame()
+    last = table[table["h"] == HORIZON].set_index("unique_id")
+    quito = (panel.static["city"] == "Quito").to_numpy()
+    assert (last["holiday_local_until"][quito] == 2).all()
+    assert (last["holiday_local_until"][~quito] == 15).all()
+    assert (last["holiday_national_until"] == 15).all()
+
+
+def test_a_static_value_that_was_not_fitted_has_no_code(panel: Panel) -> None:
+    categories = {name: list(values) for name, values in features.categories_of(panel).items()}
+    categories["city"].remove("Quito")
+    table = features.build(panel, [panel.cutoff], categories=categories)
+    unknown = np.isnan(table.column("code_city")).reshape(panel.n_series, -1).all(axis=1)
+    assert (unknown == (panel.static["city"] == "Quito").to_numpy()).all()
+
+
+def test_a_weekly_panel_has_features_too() -> None:
+    panel = weekly_panel()
+    cutoffs = features.training_cutoffs(panel)
+    table = features.build(panel, cutoffs, observed_only=True)
+    assert len(cutoffs) == WEEKS_IN_WINDOW
+    assert "weekday" not in table.names
+    got = row(features.build(panel, [panel.cutoff]), "a|x", 2)
+    assert got["base"] == pytest.approx(np.log1p(panel.history[0, -6:]).mean(), abs=1e-4)
+
+
+WEEKS_IN_WINDOW = 80 - 1  # 560 days of weeks, the cutoff itself not among them
+
+
+def test_training_cutoffs_of_an_earlier_fold_are_among_those_of_a_later_one(panel: Panel) -> None:
+    late = features.training_cutoffs(panel, window_days=300)
+    early = features.training_cutoffs(panel.at(panel.dates[390], HORIZON), window_days=200)
+    assert len(early) > 20
+    assert set(early) <= set(late)
+    assert late.max() < panel.cutoff
+
+
+def test_what_is_written_is_read_back_as_built_and_only_what_was_observed(
+    panel: Panel, tmp_path: Path
+) -> None:
+    cutoffs = [*features.training_cutoffs(panel)[-8:], panel.cutoff]
+    assert features.write(tmp_path, panel, cutoffs) == 9 * panel.n_series * HORIZON
+    fold = panel.at(panel.dates[410], HORIZON).select(np.array([1, 2, 5]))
+    wanted = [c for c in cutoffs if c < fold.cutoff]
+    # a fold with fewer series: features of peers come from the panel that was written
+    table = features.read(tmp_path, fold, wanted)
+    expected = features.build(panel.at(fold.cutoff, HORIZON), wanted, observed_only=True).to_frame()
+    expected = expected[expected["unique_id"].isin(fold.ids)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(table.to_frame(), expected)
+    assert (table.ds <= fold.cutoff.to_datetime64()).all()
+    assert list(features.stored_cutoffs(tmp_path)) == cutoffs
+    assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
+
+
+def test_features_that_a_folder_lacks_are_an_error_to_read_and_are_built_when_asked(
+    panel: Panel, tmp_path: Path
+) -> None:
+    with pytest.raises(StoreError, match=r"features\.parquet"):
+        features.read(tmp_path, panel)
+    features.write(tmp_path, panel, [panel.dates[200]])
+    with pytest.raises(StoreError, match=str(panel.dates[300].date())):
+        features.read(tmp_path, panel, [panel.dates[300]])
+    built = features.load_or_build(panel, [panel.dates[300]], tmp_path)
+    assert len(built.y) == panel.n_series * HORIZON
+
+
+def test_a_cutoff_outside_the_history_is_refused(panel: Panel) -> None:
+    with pytest.raises(DataError, match="2030-01-01"):
+        features.build(panel, [pd.Timestamp("2030-01-01")])
+    with pytest.raises(DataError, match="no cutoff"):
+        features.build(panel, [])
+
+
+def test_known_future_covers_every_day_without_a_gap(panel: Panel) -> None:
+    names, array = features.known_future(panel)
+    assert array.shape == (*panel.y.shape, len(names))
+    assert np.isfinite(array).all()
+    day = int(panel.dates.get_indexer(pd.DatetimeIndex(["2022-12-25"]))[0])
+    assert (array[:, day, names.index("holiday_national")] == 1).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    values=st.lists(st.one_of(st.none(), st.floats(-1e3, 1e3)), min_size=1, max_size=40),
+    last=st.integers(-20, 39),
+    n=st.integers(1, 12),
+    stride=st.integers(1, 7),
+)
+def test_a_running_mean_is_the_mean_of_the_values_in_its_window(
+    values: list[float | None], last: int, n: int, stride: int
+) -> None:
+    last = min(last, len(values) - 1)
+    array = np.array([[np.nan if v is None else v for v in values]])
+    window = [values[last - k * stride] for k in range(n) if last - k * stride >= 0]
+    numbers = [v for v in window if v is not None]
+    got = RunningMean(array, ~np.isnan(array), stride).over(last, n)
+    expected = np.mean(numbers) if numbers else np.nan
+    assert float(got[0]) == pytest.approx(float(expected), abs=1e-9, nan_ok=True)

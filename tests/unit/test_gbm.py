@@ -1,0 +1,146 @@
+"""Gradient boosting: better than the naive, the same twice, at ease with odd panels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_features import weekly_panel
+
+from storecast import features
+from storecast.errors import ModelError
+from storecast.models.base import FitContext, Forecaster
+from storecast.models.gbm import Gbm, GbmConfig
+from storecast.models.naive import NaiveConfig, SeasonalNaive
+from storecast.panel import Panel
+from storecast.synthetic import make_panel
+
+HORIZON = 14
+CONFIG = GbmConfig(rounds=40, learning_rate=0.1, leaves=15, min_rows=20, spread_rounds=20)
+
+
+@pytest.fixture(scope="module")
+def world() -> Panel:
+    return make_panel(n_stores=4, n_families=4, n_days=500, horizon=HORIZON)
+
+
+@pytest.fixture(scope="module")
+def panel(world: Panel) -> Panel:
+    return world.at(world.dates[world.n_history - 1 - HORIZON], HORIZON)
+
+
+@pytest.fixture(scope="module")
+def model(panel: Panel) -> Gbm:
+    model = Gbm(CONFIG)
+    model.fit(panel, FitContext())
+    return model
+
+
+def rmsle(actual: np.ndarray, forecast: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((np.log1p(forecast) - np.log1p(actual)) ** 2)))
+
+
+def test_it_is_a_forecaster_that_beats_the_seasonal_naive(world: Panel, panel: Panel, model: Gbm) -> None:
+    assert isinstance(model, Forecaster)
+    actual = world.actuals(panel.cutoff, HORIZON)
+    naive = SeasonalNaive(NaiveConfig()).forecast(panel)
+    assert rmsle(actual, model.forecast(panel).point) < 0.85 * rmsle(actual, naive.point)
+
+
+def test_its_quantiles_are_ordered_and_hold_most_actuals(world: Panel, panel: Panel, model: Gbm) -> None:
+    forecast = model.forecast(panel)
+    actual = world.actuals(panel.cutoff, HORIZON)
+    assert (np.diff(forecast.quantiles, axis=2) >= 0).all()
+    assert (forecast.quantiles >= 0).all()
+    inside = (actual >= forecast.quantiles[:, :, 1]) & (actual <= forecast.quantiles[:, :, 3])
+    assert 0.65 < inside.mean() < 0.95
+
+
+def test_a_saved_model_forecasts_the_same_and_its_bytes_do_not_depend_on_the_run(
+    panel: Panel, model: Gbm, tmp_path: Path
+) -> None:
+    again = Gbm(CONFIG)
+    again.fit(panel, FitContext(threads=2))
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder, fitted in zip(folders, (model, again), strict=True):
+        folder.mkdir()
+        fitted.save(folder)
+    files = sorted(path.name for path in folders[0].iterdir())
+    assert files == ["booster_0.txt", "gbm.json", "spread.txt"]
+    for name in files:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+    loaded = Gbm.load(folders[0]).forecast(panel)
+    np.testing.assert_array_equal(loaded.point, model.forecast(panel).point)
+    np.testing.assert_array_equal(loaded.quantiles, model.forecast(panel).quantiles)
+
+
+def test_features_from_the_stage_give_the_same_model_as_features_it_builds(
+    world: Panel, panel: Panel, model: Gbm, tmp_path: Path
+) -> None:
+    features.write(tmp_path, world, [*features.training_cutoffs(world), world.cutoff])
+    stored = Gbm(CONFIG)
+    stored.fit(panel, FitContext(features=tmp_path))
+    np.testing.assert_array_equal(stored.forecast(panel).quantiles, model.forecast(panel).quantiles)
+
+
+def test_promoting_more_raises_the_forecast(panel: Panel, model: Gbm) -> None:
+    plan = panel.known["onpromotion"].copy()
+    plan[:, panel.n_history :] = 0
+    quiet = model.forecast(panel.with_known("onpromotion", plan)).point.sum()
+    plan = plan.copy()
+    plan[:, panel.n_history :] = 11
+    assert model.forecast(panel.with_known("onpromotion", plan)).point.sum() > 1.05 * quiet
+
+
+def test_a_new_series_of_an_unknown_city_still_gets_a_sensible_forecast(panel: Panel, model: Gbm) -> None:
+    y, static = panel.y.copy(), panel.static.copy()
+    y[0] = np.nan
+    static.loc[panel.ids[0], "city"] = "Atlantis"
+    odd = model.forecast(replace(panel, y=y, static=static)).point[0]
+    usual = model.forecast(panel).point[0]
+    assert np.isfinite(odd).all()
+    assert 0.2 < odd.sum() / usual.sum() < 5
+
+
+def test_a_series_that_never_sold_is_forecast_near_zero(panel: Panel) -> None:
+    y = panel.y.copy()
+    y[1, : panel.n_history] = 0.0
+    silent = replace(panel, y=y)
+    model = Gbm(CONFIG)
+    model.fit(silent, FitContext())
+    assert model.forecast(silent).point[1].max() < 0.2
+
+
+def test_a_panel_too_short_to_learn_from_falls_back_and_says_so(panel: Panel, tmp_path: Path) -> None:
+    short = panel.last(9).select(slice(0, 2))
+    model = Gbm(CONFIG)
+    report = model.fit(short, FitContext())
+    assert {f.unique_id for f in report.fallbacks} == set(short.ids)
+    forecast = model.forecast(short)
+    assert np.isfinite(forecast.quantiles).all()
+    model.save(tmp_path)
+    np.testing.assert_array_equal(Gbm.load(tmp_path).forecast(short).point, forecast.point)
+
+
+def test_a_weekly_panel_without_covariates_is_forecast() -> None:
+    panel = weekly_panel()
+    model = Gbm(CONFIG)
+    model.fit(panel, FitContext())
+    assert abs(np.log(model.forecast(panel).point / 20)).max() < 0.4
+
+
+def test_progress_ends_at_its_total_and_never_steps_back(panel: Panel) -> None:
+    seen: list[tuple[int, int]] = []
+    Gbm(CONFIG).fit(panel, FitContext(progress=lambda done, total: seen.append((done, total))))
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+    assert len(seen) > CONFIG.rounds
+
+
+def test_another_data_sets_panel_is_refused_with_the_columns_that_differ(panel: Panel, model: Gbm) -> None:
+    with pytest.raises(ModelError, match="transactions"):
+        model.forecast(replace(panel, past={}))
+    with pytest.raises(ModelError, match="not fitted"):
+        Gbm(CONFIG).forecast(panel)
