@@ -102,9 +102,10 @@ class Audit:
         return quality, self._quarantine_table(bad)
 
     def _bad_positions(self) -> Positions:
-        if not self._bad:
-            return np.empty(0, dtype=np.int64)
-        return np.unique(np.concatenate([finding.rows for finding in self._bad]))
+        mask = np.zeros(self.raw.table.num_rows, dtype=bool)
+        for finding in self._bad:
+            mask[finding.rows] = True
+        return np.flatnonzero(mask)
 
     def _count_reasons(self, quality: FileQuality) -> None:
         for finding in self._bad:

@@ -105,19 +105,19 @@ def check_table(raw: RawTable, fields: Sequence[Field], form: CsvFormat, audit: 
     for field in fields:
         frame[field.name], unreadable[field.name] = parse(raw.table.column(field.column), field.kind, form)
     failures = _failures(_schema(fields), frame)
-    bad: list[Positions] = []
+    bad = np.zeros(len(frame), dtype=bool)
     for field in fields:
         broken = np.flatnonzero(unreadable[field.name])
         if len(broken):
             audit.quarantine(broken, field.column, f"is not {WANTED[field.kind]}", _expected(field, form))
-            bad.append(broken)
-        empty = np.setdiff1d(failures.get((field.name, "not_nullable"), _none()), broken, assume_unique=True)
-        bad += _handle_empty(field, frame, empty, audit)
+            bad[broken] = True
+        empty = failures.get((field.name, "not_nullable"), _none())
+        empty = empty[~unreadable[field.name][empty]]
+        bad[_handle_empty(field, frame, empty, audit)] = True
         for rule in field.rules:
-            bad += _handle(field, rule, frame, failures.get((field.name, rule.name), _none()), audit)
-    drop = np.unique(np.concatenate(bad)) if bad else _none()
-    audit.lost_rows = frame.loc[drop]
-    return frame.drop(index=pd.Index(drop)) if len(drop) else frame
+            bad[_handle(field, rule, frame, failures.get((field.name, rule.name), _none()), audit)] = True
+    audit.lost_rows = frame[bad]
+    return frame[~bad] if bad.any() else frame
 
 
 def _schema(fields: Sequence[Field]) -> pandera.DataFrameSchema:
@@ -140,35 +140,36 @@ def _failures(schema: pandera.DataFrameSchema, frame: pd.DataFrame) -> dict[tupl
             raise
         cases = error.failure_cases
         return {
-            (str(column), str(check)): np.unique(part.to_numpy(dtype=np.int64))
+            (str(column), str(check)): np.sort(part.to_numpy(dtype=np.int64))
             for (column, check), part in cases.groupby(["column", "check"], sort=True)["index"]
         }
     return {}
 
 
-def _handle_empty(field: Field, frame: pd.DataFrame, rows: Positions, audit: Audit) -> list[Positions]:
+def _handle_empty(field: Field, frame: pd.DataFrame, rows: Positions, audit: Audit) -> Positions:
     if not len(rows):
-        return []
+        return rows
     if field.fill is None:
         audit.quarantine(rows, field.column, "is empty", WANTED[field.kind])
-        return [rows]
+        return rows
     if isinstance(field.fill, str):
-        frame[field.name] = frame[field.name].cat.add_categories([field.fill]).fillna(field.fill)
+        texts = frame[field.name].cat.categories.union([field.fill])
+        frame[field.name] = frame[field.name].cat.set_categories(texts).fillna(field.fill)
     elif not np.isnan(field.fill):
         frame.loc[rows, field.name] = field.fill
     audit.repair(f"{field.name}_empty", rows, field.column, field.fill_rule)
-    return []
+    return _none()
 
 
-def _handle(field: Field, rule: Rule, frame: pd.DataFrame, rows: Positions, audit: Audit) -> list[Positions]:
+def _handle(field: Field, rule: Rule, frame: pd.DataFrame, rows: Positions, audit: Audit) -> Positions:
     if not len(rows):
-        return []
+        return rows
     if rule.repair is None:
         audit.quarantine(rows, field.column, rule.reason, rule.expected)
-        return [rows]
+        return rows
     frame.loc[rows, field.name] = rule.repair
     audit.repair(f"{field.name}_{rule.name}", rows, field.column, rule.repair_rule)
-    return []
+    return _none()
 
 
 def _expected(field: Field, form: CsvFormat) -> str:

@@ -62,8 +62,10 @@ def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], pa.string()).dictionary_encode()
     codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    words = array.dictionary.cast(pa.string()).to_pylist()
-    return codes, ["" if word is None else word for word in words]
+    words = ["" if word is None else word for word in array.dictionary.cast(pa.string()).to_pylist()]
+    for empty in (place for place, word in enumerate(words) if not word):
+        codes[codes == empty] = -1
+    return codes, words
 
 
 def _by_word(

@@ -10,10 +10,11 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from raw_files import DAYS, HORIZON, TODAY, Raw
 
 from storecast.calendar import event_days
-from storecast.dataset_config import DatasetConfig, load_dataset_config
+from storecast.dataset_config import CsvFormat, DatasetConfig, Rules, load_dataset_config
 from storecast.errors import DataError, StoreError
 from storecast.ingest import ingest, read_panel, write_panel
 
@@ -255,3 +256,34 @@ def test_a_panel_of_any_origin_can_be_written_and_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.y, panel.y)
     assert again.static.equals(panel.static)
     assert again.cutoff == panel.cutoff
+
+
+def test_empty_texts_in_parquet_are_missing_as_they_are_in_csv(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.cell(41, "family", "")
+    raw.rules(max_quarantined_share=0.5)
+    stores = raw.tables.pop("stores").assign(city=["", "unknown"])
+    train = raw.tables.pop("train")
+    (tmp_path / "raw").mkdir()
+    stores.to_parquet(tmp_path / "raw" / "stores.parquet")
+    train.to_parquet(tmp_path / "raw" / "train.parquet")
+    raw.config["train"] = "train.parquet"
+    raw.config["tables"][0]["files"] = "stores.parquet"
+
+    result = raw.ingest(tmp_path)
+
+    assert result.quarantine["reason"].tolist() == ["family is empty"]
+    assert set(result.panel.static["city"]) == {"unknown"}
+    assert result.quality.file("stores.parquet").repairs["city_empty"].count == 1
+
+
+def test_the_documented_yaml_is_complete_and_valid() -> None:
+    text = (CONFIGS.parents[1] / "docs" / "adding-a-dataset.md").read_text()
+    documented = yaml.safe_load(text.split("```yaml\n")[1].split("```")[0])
+
+    config = DatasetConfig.model_validate(documented)
+
+    assert set(documented) == set(DatasetConfig.model_fields)
+    assert set(documented["rules"]) == set(Rules.model_fields)
+    assert set(documented["csv"]) == set(CsvFormat.model_fields)
+    assert (config.rules, config.csv) == (Rules(), CsvFormat())
