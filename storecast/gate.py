@@ -233,6 +233,6 @@ def _overall_sentence(line: Comparison, champion: str | None) -> str:
     role = "champion" if line.against == champion else "seasonal naive"
     verb = "beats" if line.challenger < line.other else "ties with" if line.change == 0 else "does not beat"
     return (
-        f"Overall RMSLE {line.challenger:.4f} {verb} the {role} {line.against} at {line.other:.4f} "
+        f"Overall RMSLE {line.challenger:.4f} {verb} the {role} at {line.other:.4f} "
         f"({line.change:+.1%}, {line.rows:,} rows)."
     )

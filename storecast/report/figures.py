@@ -61,7 +61,7 @@ def by_horizon(inputs: ReportInputs) -> Figure:
             table.index, table[name], color=colours[name], linewidth=2.6 if strong else 1.5, zorder=3 + strong
         )
     _label_ends(axis, table, colours)
-    axis.set_xlabel("dates ahead" if inputs.panel.freq != "D" else "days ahead")
+    axis.set_xlabel("days ahead" if inputs.panel.freq == "D" else "weeks ahead")
     axis.set_ylabel("RMSLE")
     axis.set_ylim(bottom=0)
     axis.set_xlim(table.index.min(), table.index.max())

@@ -25,7 +25,7 @@ def test_the_first_model_has_only_to_beat_the_naive() -> None:
     decision = decide(pd.concat([model("naive", 0.5), model("blend", 0.4)]), "blend")
     assert decision.promoted
     assert "no champion yet" in " ".join(decision.reasons)
-    assert "0.4000 beats the seasonal naive naive at 0.5000 (-20.0%" in decision.reasons[0]
+    assert "0.4000 beats the seasonal naive at 0.5000 (-20.0%" in decision.reasons[0]
 
 
 def test_a_first_model_that_the_naive_beats_is_not_promoted() -> None:
