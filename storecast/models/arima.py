@@ -69,7 +69,7 @@ class ArimaConfig(ModelConfig):
     event_ridge: float = Field(
         default=0.5, gt=0, description="The same for events with an effect of their own."
     )
-    year_ridge: float = Field(default=20.0, gt=0, description="The same for the season of the year.")
+    year_ridge: float = Field(default=1.0, gt=0, description="The same for the season of the year.")
     clip: float = Field(default=3.0, gt=1, description="Surprises beyond so many deviations weigh no more.")
     reuse_orders: bool = Field(default=True, description="Take the orders chosen at an earlier cutoff.")
 
@@ -176,8 +176,8 @@ class Arima:
     def save(self, folder: Path) -> None:
         """Write `arima.arrow`."""
         width = (
-            max((len(s.noise.ar) for s in self._series), default=0),
-            max((len(s.noise.ma) for s in self._series), default=0),
+            max((len(s.noise.ar) for s in self._series), default=1) or 1,
+            max((len(s.noise.ma) for s in self._series), default=1) or 1,
         )
         noise = np.zeros((len(self._series), sum(width)))
         for row, s in zip(noise, self._series, strict=True):

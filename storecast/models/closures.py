@@ -18,8 +18,8 @@ def closed_days(panel: Panel) -> NDArray[np.bool_]:
     """(n, T) days, past and future, whose day of the year sold nothing in any year of the series' history.
 
     The rule is a test: the chance of that many zeros, given how often the series sold on the dates around
-    each, must be below 2.5 %. So one year is enough for a series that sells every day, and a series that rarely
-    sells is never called closed. Weekly panels have no such days.
+    each, must be below 2.5 %. So one year is enough for a series that sells every day, and a series that
+    rarely sells is never called closed. Weekly panels have no such days.
     """
     out = np.zeros(panel.y.shape, dtype=bool)
     if panel.freq != "D":

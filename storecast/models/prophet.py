@@ -12,6 +12,7 @@ Source: Taylor and Letham, Forecasting at Scale, The American Statistician 72 (2
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -288,7 +289,6 @@ def _library() -> Any:
     """The prophet package; its complaint that plots need plotly is not for our users."""
     logger = logging.getLogger("prophet.plot")
     logger.addFilter(_not_about_plotly)
-    import cmdstanpy  # noqa: F401  (sets up its logger when imported, so before anyone quiets it)
     import prophet
 
     logger.removeFilter(_not_about_plotly)
@@ -301,14 +301,17 @@ def _not_about_plotly(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep cmdstanpy's two lines per optimisation and prophet's notes out of the log; errors still show."""
+    """Keep out of the log what is not for our users: two lines of cmdstanpy per optimisation (its errors are
+    raised anyway), prophet's notes, and a warning on how prophet calls pandas."""
     _library()
-    loggers = [logging.getLogger("cmdstanpy"), logging.getLogger("prophet")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    import cmdstanpy
+
+    logger = logging.getLogger("prophet")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        yield
+        with cmdstanpy.disable_logging(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning, module="prophet")
+            yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logger.setLevel(level)
