@@ -41,7 +41,10 @@ def run(
     if current and current.id == wanted.id:
         return current
     releases.check(wanted)
-    mlflow_tracking.promote(settings, model_name(dataset), releases.path(wanted) / "bundle")
+    name = model_name(dataset)
+    version = mlflow_tracking.version_of_bundle(settings, name, releases.path(wanted) / "bundle")
+    if version is not None:
+        mlflow_tracking.promote(settings, name, version)
     return releases.activate(wanted.id, why)
 
 

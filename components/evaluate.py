@@ -63,7 +63,7 @@ def run(
             "blend_segment": config.blend_segment,
             "gate": config.gate.model_dump(),
         },
-        code=code_version(__name__),
+        code=code_version("components.evaluate"),
         build=build,
     )
 

@@ -65,7 +65,7 @@ def run(
             "folds": config.folds,
             "users": {spec.name: spec.config(config.profile).model_dump(mode="json") for spec in users},
         },
-        code=code_version(__name__, *(spec.module for spec in users)),
+        code=code_version("components.features", *(spec.module for spec in users)),
         build=build,
     )
 

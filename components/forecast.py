@@ -84,7 +84,7 @@ def run(
             **{str(f.manifest["config"]["model"]["name"]): f.hash for f in fits},
         },
         config={"champion": "" if verdict["promoted"] else uris.name_of(champion)},
-        code=code_version(__name__),
+        code=code_version("components.forecast"),
         build=build,
     )
 

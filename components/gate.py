@@ -71,7 +71,7 @@ def run(
         "gate",
         inputs={"panel": source.hash, "evaluation": scores.hash},
         config={**config.gate.model_dump(mode="json"), "champion": uris.name_of(champion)},
-        code=code_version(__name__),
+        code=code_version("components.gate"),
         build=build,
     )
 

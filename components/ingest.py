@@ -49,7 +49,7 @@ def run(
         "ingest",
         inputs=_raw_hashes(config, data),
         config=config.model_dump(mode="json"),
-        code=code_version(__name__),
+        code=code_version("components.ingest"),
         build=build,
     )
 

@@ -29,10 +29,12 @@ def run_in_processes(
 ) -> list[Out]:
     """`[work(call) for call in calls]`, over up to `processes` processes, in the order of the calls.
 
-    Workers are spawned, not forked: the parent may hold threads. What they report as progress is
-    added up to `total`. An exception in a worker is raised here, and calls that have not begun are
-    given up.
+    A single call is made in this process. Workers are spawned, not forked: the parent may hold threads.
+    What they report as progress is added up to `total`. An exception in a worker is raised here, and
+    calls that have not begun are given up.
     """
+    if len(calls) == 1:
+        return [work(calls[0])]
     context = multiprocessing.get_context("spawn")
     counter = context.Value("q", 0)
     workers = min(processes, len(calls))

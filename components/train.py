@@ -16,17 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pandas as pd
 import typer
-from numpy.typing import NDArray
-from storecast.models.shards import Sharded
 
 from components.pool import run_in_processes
 from components.stage import Workspace, main, open_panel, open_store, progress
 from storecast.errors import ConfigError
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.catalogue import ModelSpec, class_path_of, load_class, load_spec
+from storecast.models.shards import Sharded, shard_bounds
 from storecast.settings import load_settings
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
@@ -122,7 +120,9 @@ class Fit:
         whole = open_panel(self.store, self.panel)
         seen = whole.at(self.cutoff, whole.horizon)
         if self.shard:
-            seen = seen.select(_rows(whole.n_series, self.shard))
+            seen = seen.select(
+                shard_bounds(whole.n_series, self.config.shard_size)[_parse(self.shard)[0] - 1]
+            )
         forecaster = self.spec.make(self.config.profile)
         context = FitContext(
             seed=self.config.seed,
@@ -147,7 +147,7 @@ class Fit:
     def _all_shards(self) -> Dataset:
         """Fit the shards that are missing over processes, and merge all of them."""
         series = int(self.store.open(self.panel).counts["series"])
-        count = -(-series // self.config.shard_size)
+        count = len(shard_bounds(series, self.config.shard_size))
 
         def build(folder: Path, work: Path) -> Mapping[str, Any]:
             del work
@@ -160,10 +160,12 @@ class Fit:
 
     def _merge(self, folder: Path, shards: Sequence[Path]) -> Mapping[str, Any]:
         """The shards as one fit: a Sharded model, their forecasts below each other, all fallbacks."""
-        model = Sharded.of([load_fit(shard) for shard in shards])
+        forecasts = [pd.read_parquet(shard / "forecast.parquet") for shard in shards]
+        ids = [list(forecast["unique_id"].unique()) for forecast in forecasts]
+        model = Sharded.of([load_fit(shard) for shard in shards], ids)
         (folder / "model").mkdir()
         model.save(folder / "model")
-        forecast = pd.concat([pd.read_parquet(shard / "forecast.parquet") for shard in shards])
+        forecast = pd.concat(forecasts, ignore_index=True)
         reports = [json.loads((shard / REPORT).read_text()) for shard in shards]
         fallbacks = [fallback for report in reports for fallback in report["fallbacks"]]
         return _write_fit(folder, model, forecast, fallbacks, {"shards": [r["info"] for r in reports]})
@@ -191,12 +193,6 @@ def _write_fit(
     report = {"class": class_path_of(model), "fallbacks": list(fallbacks), "info": dict(info)}
     (folder / REPORT).write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     return {"series": int(forecast["unique_id"].nunique()), "fallbacks": len(fallbacks)}
-
-
-def _rows(n_series: int, shard: str) -> NDArray[np.int64]:
-    """Positions of the series of shard k/n: contiguous and nearly equal."""
-    number, count = _parse(shard)
-    return np.array_split(np.arange(n_series, dtype=np.int64), count)[number - 1]
 
 
 def _parse(shard: str) -> tuple[int, int]:

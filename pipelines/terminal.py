@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,6 +16,15 @@ from rich.table import Table
 from components.stage import progress as stage_progress
 
 PERCENT = {"vs_naive", "wape", "bias", "coverage_80", "coverage_95"}
+HEADINGS = {
+    "rmsle": "RMSLE",
+    "vs_naive": "vs naive",
+    "mae": "MAE",
+    "wape": "WAPE",
+    "mase": "MASE",
+    "coverage_80": "in 80 %",
+    "coverage_95": "in 95 %",
+}
 
 
 class StageDisplay:
@@ -66,9 +77,10 @@ class StageDisplay:
 
 def score_table(scores: pd.DataFrame, title: str) -> Table:
     """The comparison of models as a table; the best is bold."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for name in scores.columns:
-        table.add_column(str(name).replace("_", " "), justify="left" if name == "model" else "right")
+        justify: Literal["left", "right"] = "left" if name == "model" else "right"
+        table.add_column(HEADINGS.get(str(name), str(name)), justify=justify, no_wrap=True)
     for i, row in enumerate(scores.itertuples(index=False)):
         cells = [_cell(str(n), v) for n, v in zip(scores.columns, row, strict=True)]
         table.add_row(*cells, style="bold" if i == 0 else "")

@@ -17,8 +17,7 @@ import pandas as pd
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
-from prefect.states import State
+from prefect.client.schemas.objects import State, TaskRun
 
 from components import activate, evaluate, features, forecast, gate, ingest, register, release, report, train
 from components.stage import open_panel, open_store, progress
@@ -67,8 +66,7 @@ def _stage(run: Callable[P, R], name: str) -> Callable[P, R]:
         with progress.stage(name):
             return run(*args, **kwargs)
 
-    return task(  # type: ignore[return-value]
-        shown,
+    return task(
         name=name,
         task_run_name=name,
         retries=2,
@@ -76,7 +74,7 @@ def _stage(run: Callable[P, R], name: str) -> Callable[P, R]:
         retry_condition_fn=_worth_retrying,
         cache_policy=NO_CACHE,
         persist_result=False,
-    )
+    )(shown)
 
 
 @flow(
@@ -100,7 +98,9 @@ def training_flow(dataset: str, data: str, training: str = "full", workspace: st
     rival_uri = rival.uri if rival else ""
     decision = _stage(gate.run, "gate")(panel.uri, scores.uri, rival_uri, training, workspace)
     promoted = bool(decision.counts["promoted"])
-    shown = _stage(report.run, "report")(panel.uri, scores.uri, decision.uri, [*fits, *final], workspace)
+    shown = _stage(report.run, "report")(
+        panel.uri, scores.uri, decision.uri, [*fits, *final], training, workspace
+    )
     made: Release | None = None
     if promoted or (rival and rival.about["panel"] != panel.hash):
         predicted = _stage(forecast.run, "forecast")(
@@ -157,7 +157,7 @@ def _fit_all(store: DatasetStore, panel: str, training: str, workspace: str) -> 
 def _show(outcome: Outcome, store: DatasetStore) -> None:
     """The comparison, the gate's reasons and the way to the release on the run's page."""
     table = comparison(store.path(outcome.evaluation))
-    create_table_artifact(key="comparison", table=table.round(4).astype(str).to_dict("records"))
+    create_table_artifact(key="comparison", table=json.loads(table.round(4).to_json(orient="records")))
     lines = [f"- {reason}" for reason in reasons(store.path(outcome.decision))]
     if outcome.current:
         lines += ["", f"Current release: `{outcome.current.id}` at `{outcome.current.uri}`"]
@@ -170,7 +170,8 @@ def comparison(evaluation: Path) -> pd.DataFrame:
     last = scores[scores["cutoff"] == scores["cutoff"].max()].sort_values("rmsle")
     naive = float(last.loc[last["model"] == NAIVE, "rmsle"].iloc[0])
     columns = ["model", "rmsle", "vs_naive", "mae", "wape", "mase", "bias", "coverage_80", "coverage_95"]
-    return last.assign(vs_naive=last["rmsle"] / naive - 1)[columns].reset_index(drop=True)
+    gains = last.assign(vs_naive=last["rmsle"] / naive - 1)
+    return gains.loc[:, columns].reset_index(drop=True)
 
 
 def reasons(decision: Path) -> list[str]:

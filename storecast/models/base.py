@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
@@ -90,6 +90,10 @@ class Forecast:
     point: Floats
     quantiles: Floats
     levels: tuple[float, ...] = QUANTILES
+
+    def select(self, rows: NDArray[np.int64]) -> Forecast:
+        """The forecasts of some series (positions)."""
+        return replace(self, ids=self.ids[rows], point=self.point[rows], quantiles=self.quantiles[rows])
 
     def to_frame(self) -> pd.DataFrame:
         """Long form: `unique_id, ds, h` (1-based day ahead), `yhat`, one `q<level>` column per level."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from storecast.blend import SHRINKAGE, BlendWeights
 from storecast.errors import ModelError
-from storecast.models.base import FitContext, FitReport, Forecast, Forecaster, ModelConfig
+from storecast.models.base import QUANTILES, FitContext, FitReport, Forecast, Forecaster, ModelConfig
 from storecast.models.catalogue import class_path_of, load_class
 from storecast.panel import Panel
 from storecast.segments import VOLUME
@@ -94,23 +95,25 @@ class Blend:
 
     def forecast(self, panel: Panel) -> Forecast:
         """The weighted mean of the members' forecasts; a member without weight is not asked."""
+        return self.forecast_rows(panel, np.arange(panel.n_series))
+
+    def forecast_rows(self, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
+        """The forecasts of some series (positions) of a panel.
+
+        Global members see the whole panel, since a series may be forecast by its peers; local ones see
+        only these series, and so take only their time.
+        """
         self._ready()
-        shares = self.weights.rows([self.segments.get(str(name)) for name in panel.ids])
-        point = np.zeros((panel.n_series, panel.horizon))
-        quantiles: np.ndarray[tuple[int, ...], np.dtype[np.float64]] | None = None
-        levels: tuple[float, ...] = ()
+        ids = panel.ids[rows]
+        shares = self.weights.rows([self.segments.get(str(name)) for name in ids])
+        point = np.zeros((len(ids), panel.horizon))
+        quantiles = np.zeros((len(ids), panel.horizon, len(QUANTILES)))
         for share, member in zip(shares.T, self.members.values(), strict=True):
-            if not share.any():
-                continue
-            part = member.forecast(panel)
-            point += share[:, None] * np.log1p(part.point)
-            scaled = share[:, None, None] * np.log1p(part.quantiles)
-            quantiles, levels = (scaled if quantiles is None else quantiles + scaled), part.levels
-        if quantiles is None:
-            raise ModelError(
-                "the blend was asked for a forecast of no series", expected="at least one series"
-            )
-        return Forecast(panel.ids, panel.future_dates, np.expm1(point), np.expm1(quantiles), levels)
+            if share.any():
+                part = _some(member, panel, rows)
+                point += share[:, None] * np.log1p(part.point)
+                quantiles += share[:, None, None] * np.log1p(part.quantiles)
+        return Forecast(ids, panel.future_dates, np.expm1(point), np.expm1(quantiles))
 
     def save(self, folder: Path) -> None:
         """Write weights.json and each member into members/<name>/ by its own save."""
@@ -144,3 +147,9 @@ class Blend:
                 expected="fitted models and weights",
                 cure="make it by Blend.of(members, weights, segments)",
             )
+
+
+def _some(member: Forecaster, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
+    if member.scope == "local":
+        return member.forecast(panel.select(rows))
+    return member.forecast(panel).select(rows)

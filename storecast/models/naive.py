@@ -24,7 +24,7 @@ class NaiveConfig(ModelConfig):
 class SeasonalNaive:
     """Repeats the last season: 7 days; 52 weeks where the history has two years, else the last week."""
 
-    scope: ClassVar[Literal["local", "global"]] = "local"
+    scope: ClassVar[Literal["local", "global"]] = "global"
     Config: ClassVar[type[ModelConfig]] = NaiveConfig
 
     def __init__(self, config: NaiveConfig) -> None:

@@ -1,0 +1,92 @@
+"""Releases: immutable folders and one pointer."""
+
+from pathlib import Path
+
+import pytest
+
+from storecast.errors import ReleaseError
+from storecast.store.datasets import DatasetStore
+from storecast.store.releases import Release, ReleaseStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ReleaseStore:
+    return ReleaseStore(DatasetStore(str(tmp_path)), "shop")
+
+
+def _publish(store: ReleaseStore, text: str) -> Release:
+    with store.store.building(text) as folder:
+        (folder / "forecasts.txt").write_text(text)
+        return store.publish(folder, {"cutoff": "2023-07-31", "dataset": "shop"})
+
+
+def test_a_published_release_is_not_current_before_it_is_activated(store: ReleaseStore) -> None:
+    made = _publish(store, "one")
+    assert store.current() is None
+    store.activate(made.id, "first")
+    current = store.current()
+    assert current is not None
+    assert current.id == made.id
+
+
+def test_the_same_content_is_the_same_release(store: ReleaseStore) -> None:
+    assert _publish(store, "one").id == _publish(store, "one").id
+    assert len(store.ids()) == 1
+
+
+def test_rolling_back_returns_to_the_release_before(store: ReleaseStore) -> None:
+    one, two = _publish(store, "one"), _publish(store, "two")
+    store.activate(one.id, "first")
+    store.activate(two.id, "second")
+    store.activate(store.before_current().id, "rolled back")
+    assert [entry.id for entry in store.history()] == [one.id, two.id, one.id]
+
+
+def test_rolling_back_twice_does_not_go_forward_again(store: ReleaseStore) -> None:
+    releases = [_publish(store, name) for name in ("one", "two", "three")]
+    for release in releases:
+        store.activate(release.id, "next")
+    store.activate(store.before_current().id, "rolled back")
+    assert store.before_current().id == releases[0].id
+
+
+def test_rolling_back_the_first_release_says_that_there_is_none_before(store: ReleaseStore) -> None:
+    store.activate(_publish(store, "one").id, "first")
+    with pytest.raises(ReleaseError, match="no earlier release"):
+        store.before_current()
+
+
+def test_activating_the_current_release_changes_nothing(store: ReleaseStore) -> None:
+    made = _publish(store, "one")
+    store.activate(made.id, "first")
+    store.activate(made.id, "again")
+    assert len(store.history()) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        (lambda f: (f / "forecasts.txt").write_text("other"), r"forecasts\.txt was changed"),
+        (lambda f: (f / "forecasts.txt").unlink(), r"forecasts\.txt is missing"),
+        (lambda f: (f / "extra.txt").write_text("x"), r"extra\.txt does not belong"),
+    ],
+)
+def test_a_damaged_release_is_named_and_not_activated(
+    store: ReleaseStore, damage: object, found: str
+) -> None:
+    made = _publish(store, "one")
+    damage(store.path(made))  # type: ignore[operator]
+    with pytest.raises(ReleaseError, match=found):
+        store.activate(made.id, "first")
+    assert store.current() is None
+
+
+def test_an_unknown_release_is_answered_with_those_that_exist(store: ReleaseStore) -> None:
+    made = _publish(store, "one")
+    with pytest.raises(ReleaseError, match=made.id):
+        store.get("2020")
+
+
+def test_a_release_is_found_by_the_beginning_of_its_id(store: ReleaseStore) -> None:
+    made = _publish(store, "one")
+    assert store.get(made.id[:-3]).id == made.id
