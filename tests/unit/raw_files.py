@@ -56,7 +56,7 @@ def _tables() -> dict[str, pd.DataFrame]:
             "store": store,
             "family": family,
             "sales": str(10 + i % 7),
-            "promo": str(i % 2),
+            "promo": str(i // 4 % 3),
         }
         for i, (day, store, family) in enumerate(
             (day, store, family) for day in dates for store in ("1", "2") for family in ("BREAD", "MILK")

@@ -291,6 +291,13 @@ REFUSED = [
 
 HANDLED = [
     Handled(
+        "NA words beside text",
+        both(cell("sales", "a lot"), cell("sales", "N/A", 42)),
+        {"quarantined": 1},
+        (41, "sales", "is not a number"),
+        repairs={"y_empty": 1},
+    ),
+    Handled(
         "clean files",
         as_it_is,
         panel=lambda r: not np.isnan(r.panel.history).any() and not len(r.quarantine),
