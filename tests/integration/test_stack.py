@@ -1,0 +1,103 @@
+"""The local stack for real: both servers over the files that a run in process wrote."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import mlflow_tracking as tracking
+from pipelines import stack
+from storecast.errors import ConfigError
+from storecast.settings import Settings
+
+FLOW = """
+import os, sys
+from prefect import flow
+
+@flow(name="before the stack")
+def greet() -> str:
+    return "hello"
+
+greet()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((stack.HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def post(url: str, body: dict[str, Any]) -> Any:
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    settings = Settings(home=tmp_path / "home")
+    yield settings
+    stack.down(settings)
+
+
+def run_a_flow_in_process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(stack.prefect_home(settings)))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    subprocess.run([sys.executable, "-c", FLOW], check=True, capture_output=True, timeout=120)
+
+
+def test_runs_made_before_the_stack_was_up_show_in_both_uis(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tracking.run(settings, "toy", "before the stack", "key"):
+        pass
+    run_a_flow_in_process(settings, monkeypatch)
+    ports = {"prefect_port": free_port(), "mlflow_port": free_port()}
+
+    addresses = stack.up(settings, **ports)
+
+    assert addresses == {
+        "prefect": f"http://127.0.0.1:{ports['prefect_port']}",
+        "mlflow": f"http://127.0.0.1:{ports['mlflow_port']}",
+    }
+    for address in addresses.values():
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert b"<html" in page.read()
+    flows = post(addresses["prefect"] + "/api/flows/filter", {})
+    assert [flow["name"] for flow in flows] == ["before the stack"]
+    experiments = post(addresses["mlflow"] + "/api/2.0/mlflow/experiments/search", {"max_results": 10})
+    ids = [e["experiment_id"] for e in experiments["experiments"] if e["name"] == "toy"]
+    runs = post(addresses["mlflow"] + "/api/2.0/mlflow/runs/search", {"experiment_ids": ids})["runs"]
+    assert [run["info"]["run_name"] for run in runs] == ["before the stack"]
+
+    assert stack.up(settings, prefect_port=1, mlflow_port=1) == addresses
+    assert stack.down(settings) == ["mlflow", "prefect"]
+    assert stack.running(settings) == {}
+    assert stack.down(settings) == []
+
+
+def test_a_taken_port_is_named_with_the_option_that_chooses_another(settings: Settings) -> None:
+    with socket.socket() as other:
+        other.bind((stack.HOST, 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port}.*(?s:.*)--mlflow-port"):
+            stack.up(settings, prefect_port=free_port(), mlflow_port=port)
+    assert stack.running(settings) == {}
+
+
+def test_a_stale_pid_file_is_not_taken_for_a_running_server(settings: Settings) -> None:
+    folder = settings.home / "run"
+    folder.mkdir(parents=True)
+    (folder / "mlflow.pid").write_text("1\nhttp://127.0.0.1:5000\n")
+    assert stack.running(settings) == {}
+    assert stack.down(settings) == []
