@@ -1,9 +1,9 @@
 """Write constraints.txt: the exact version of every package that the project and its tools need.
 
 Usage: `make constraints` (or `python scripts/constraints.py`), after a change of pyproject.toml or to take
-newer versions. pip resolves without installing; local labels (torch 2.13.0+cpu) are left out, so that the same
-pin fits the CPU wheel and the package index's. What only a GPU build needs is never listed: give pip the CPU wheel
-(`PIP_FIND_LINKS=folder`) when running this.
+newer versions. pip resolves without installing; local labels (torch 2.13.0+cpu) are left out, so that the
+same pin fits the CPU wheel and the package index's. Give pip the CPU wheel (`PIP_FIND_LINKS=folder`) when
+running this: what only a GPU build needs is not to be listed.
 """
 
 from __future__ import annotations
