@@ -18,8 +18,14 @@ from pipelines import stack
 from storecast.errors import ConfigError
 from storecast.settings import Settings
 
+ROOT = Path(__file__).parents[2]
 FLOW = """
-import os, sys
+import sys
+from pathlib import Path
+from pipelines.environment import prepare
+from storecast.settings import Settings
+
+prepare(Settings(home=Path(sys.argv[1])))
 from prefect import flow
 
 @flow(name="before the stack")
@@ -49,18 +55,16 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
     stack.down(settings)
 
 
-def run_a_flow_in_process(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_HOME", str(stack.prefect_home(settings)))
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    subprocess.run([sys.executable, "-c", FLOW], check=True, capture_output=True, timeout=120)
+def run_a_flow_in_process(settings: Settings) -> None:
+    command = [sys.executable, "-c", FLOW, str(settings.home)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
 
 
-def test_runs_made_before_the_stack_was_up_show_in_both_uis(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_runs_made_before_the_stack_was_up_show_in_both_uis(settings: Settings) -> None:
     with tracking.run(settings, "toy", "before the stack", "key"):
         pass
-    run_a_flow_in_process(settings, monkeypatch)
+    run_a_flow_in_process(settings)
     ports = {"prefect_port": free_port(), "mlflow_port": free_port()}
 
     addresses = stack.up(settings, **ports)
