@@ -53,14 +53,16 @@ def _closure(modules: tuple[str, ...]) -> tuple[dict[str, str], set[str]]:
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module; None for names that are not modules (functions, classes)."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
+    """The file of a module, found without importing it; None for what is not a module (a function, a class)."""
+    package, *rest = name.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
         return None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return None
-    return Path(spec.origin)
+    base = Path(spec.origin)
+    if rest:
+        base = base.parent.joinpath(*rest)
+    candidates = (base / "__init__.py", base.with_suffix(".py")) if rest else (base,)
+    return next((path for path in candidates if path.is_file()), None)
 
 
 def _imports(tree: ast.AST) -> Iterator[str]:

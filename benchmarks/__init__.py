@@ -1,0 +1,1 @@
+"""Benchmarks: commands that print figures beside the bars they are held to. Nothing here is a test."""

@@ -1,0 +1,114 @@
+"""The main job on a real panel: wall time, peak memory, accuracy and coverage, beside their bars.
+
+    python -m benchmarks --data DIR                    the full profile (bars: 60 minutes, 6 GiB)
+    python -m benchmarks --data DIR --profile quick    the quick one (bar: 10 minutes)
+
+Runs `storecast run` from nothing, in a home folder of its own. The peer in the same run is the seasonal naive.
+Memory is the sum over all processes of the run, shared pages counted once (PSS).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+RMSLE_BARS = {"arima": 0.46, "prophet": 0.50, "lstm": 0.42, "gbm": 0.395, "blend": 0.39}
+COVERAGE_BARS = {"coverage_80": (0.76, 0.84), "coverage_95": (0.92, 0.97)}
+MINUTES = {"full": 60, "quick": 10}
+GIB = 2**30
+MEMORY_BAR = 6 * GIB
+SAMPLE_SECONDS = 1.0
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder of the Store Sales files")
+    parser.add_argument("--dataset", default="store_sales", help="data set config")
+    parser.add_argument("--profile", default="full", help="training config")
+    parser.add_argument("--home", default="", help="keep the run here; default: a temporary folder")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Path(options.home or temporary)
+        seconds, peak = _run(options.dataset, options.data, options.profile, home)
+        _time_and_memory(options.profile, seconds, peak)
+        _accuracy(home)
+
+
+def _run(dataset: str, data: str, profile: str, home: Path) -> tuple[float, int]:
+    """Wall seconds and peak bytes of `storecast run`."""
+    command = ["run", "--dataset", dataset, "--data", data, "--profile", profile]
+    began, peak = time.monotonic(), 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *command], env={**os.environ, "STORECAST_HOME": str(home)}
+    )
+    while True:
+        peak = max(peak, _memory(process.pid))
+        try:
+            code = process.wait(SAMPLE_SECONDS)
+        except subprocess.TimeoutExpired:
+            continue
+        if code:
+            sys.exit(code)
+        return time.monotonic() - began, peak
+
+
+def _memory(pid: int) -> int:
+    """Bytes of a process and all below it, shared pages counted once."""
+    total = 0
+    try:
+        top = psutil.Process(pid)
+        for process in [top, *top.children(recursive=True)]:
+            try:
+                total += process.memory_full_info().pss
+            except psutil.Error:
+                continue
+    except psutil.Error:
+        return total
+    return total
+
+
+def _time_and_memory(profile: str, seconds: float, peak: int) -> None:
+    minutes = MINUTES.get(profile)
+    print(f"\n{len(os.sched_getaffinity(0))} cores")
+    print(
+        f"wall time    {seconds / 60:6.1f} min   {_verdict(minutes is None or seconds <= minutes * 60, minutes, 'min')}"
+    )
+    print(f"peak memory  {peak / GIB:6.2f} GiB   {_verdict(peak <= MEMORY_BAR, MEMORY_BAR / GIB, 'GiB')}")
+
+
+def _accuracy(home: Path) -> None:
+    found = sorted(home.glob("datasets/evaluate/*/scores.json"), key=lambda path: path.stat().st_mtime)
+    scores = pd.DataFrame(json.loads(found[-1].read_text()))
+    table = scores.pivot_table(index="model", columns="cutoff", values="rmsle")
+    print("\npooled RMSLE by fold (cutoff)")
+    print(table.sort_values(table.columns[-1]).round(4).to_string())
+    last = scores[scores["cutoff"] == scores["cutoff"].max()].set_index("model")
+    print()
+    for model, bar in RMSLE_BARS.items():
+        if model in last.index:
+            value = float(last.loc[model, "rmsle"])
+            print(f"{model:<8} RMSLE {value:.4f}   {_verdict(value <= bar, bar, '')}")
+    for column, (low, high) in COVERAGE_BARS.items():
+        value = float(last.loc["blend", column])
+        verdict = "reached" if low <= value <= high else "NOT REACHED"
+        print(f"blend {column} {value:.1%}   {verdict}: {low:.0%} to {high:.0%}")
+
+
+def _verdict(reached: bool, bar: float | None, unit: str) -> str:
+    if bar is None:
+        return ""
+    return f"{'reached' if reached else 'NOT REACHED'}: at most {bar:g} {unit}".rstrip()
+
+
+if __name__ == "__main__":
+    main()

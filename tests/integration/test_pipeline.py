@@ -1,0 +1,193 @@
+"""The main job from the command line, as a user runs it: real files, a real Prefect, a real MLflow."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from storecast.synthetic import write_raw
+
+DEADLINE = 240.0
+TRAINING = """
+name: tiny
+models: [naive, gbm, arima]
+profile: quick
+folds: 2
+shard_size: 4
+gate: {min_rows: 20}
+"""
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A folder with raw files and a training config, and homes to run in."""
+
+    folder: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "pipelines.cli", *arguments]
+
+    def environment(self, home: str) -> dict[str, str]:
+        kept = {
+            k: v for k, v in os.environ.items() if not k.startswith(("STORECAST_", "PREFECT_", "MLFLOW_"))
+        }
+        root = str(Path(__file__).parents[2])
+        return {**kept, "STORECAST_HOME": str(self.folder / home), "PYTHONPATH": root, "COLUMNS": "200"}
+
+    def call(self, home: str, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            self.command(*arguments),
+            env=self.environment(home),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def train(self, home: str, data: str = "raw") -> str:
+        return self.call(home, "run", "--dataset", "synthetic", "--data", data, "--profile", "tiny.yaml")
+
+    def release(self, home: str) -> Path:
+        root = self.folder / home / "releases" / "synthetic"
+        return root / str(json.loads((root / "current.json").read_text())["current"])
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop that has been trained once, in home "first"."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_raw(folder / "raw", n_stores=3, n_families=3, n_days=260)
+    (folder / "tiny.yaml").write_text(TRAINING)
+    made = Shop(folder)
+    output = made.train("first")
+    (folder / "output.txt").write_text(output)
+    return made
+
+
+def test_a_run_ends_with_the_comparison_and_says_where_everything_lies(shop: Shop) -> None:
+    output = (shop.folder / "output.txt").read_text()
+    for word in ("naive", "gbm", "arima", "blend", "report.html", "forecasts.png", "storecast releases show"):
+        assert word in output
+
+
+def test_the_release_forecasts_every_series_and_day_with_ordered_quantiles(shop: Shop) -> None:
+    frame = pd.read_parquet(shop.release("first") / "forecasts.parquet")
+    assert len(frame) == 9 * 16
+    assert frame["ds"].min() == pd.Timestamp("2023-08-01")
+    quantiles = frame[["q0.025", "q0.1", "q0.5", "q0.9", "q0.975"]].to_numpy()
+    assert (quantiles >= 0).all()
+    assert (quantiles[:, 1:] >= quantiles[:, :-1]).all()
+
+
+def test_the_lineage_goes_down_to_the_raw_files(shop: Shop) -> None:
+    lineage = json.loads((shop.release("first") / "lineage.json").read_text())
+    assert {"train.csv", "stores.csv", "holidays_events.csv"} <= set(lineage["panel"]["inputs"])
+
+
+def test_a_rerun_with_nothing_changed_makes_nothing_new(shop: Shop) -> None:
+    home = shop.folder / "first"
+    before = sorted(str(p) for p in [*home.glob("datasets/*/*"), *home.glob("releases/*/*")])
+    pointer = (home / "releases" / "synthetic" / "current.json").read_text()
+    began = time.monotonic()
+    shop.train("first")
+    assert time.monotonic() - began < 120
+    assert sorted(str(p) for p in [*home.glob("datasets/*/*"), *home.glob("releases/*/*")]) == before
+    assert (home / "releases" / "synthetic" / "current.json").read_text() == pointer
+
+
+def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(shop: Shop) -> None:
+    fits = shop.folder / "second" / "datasets" / "train"
+    process = subprocess.Popen(
+        shop.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
+        env=shop.environment("second"),
+        cwd=shop.folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + DEADLINE
+    while len(list(fits.glob("*"))) < 4 and process.poll() is None and time.monotonic() < deadline:
+        pass
+    assert process.poll() is None, "the run ended before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = {path: path.stat().st_mtime_ns for path in fits.glob("*/manifest.json")}
+    shop.train("second")
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    first, second = shop.release("first"), shop.release("second")
+    assert first.name == second.name
+    sums = (first / "checksums.json").read_text()
+    assert sums == (second / "checksums.json").read_text()
+    shop.call("second", "releases", "verify")
+
+
+def test_the_submission_has_a_row_for_every_id_of_the_future_table(shop: Shop) -> None:
+    shop.call("first", "export", "--format", "submission", "--out", "submission.csv")
+    wanted = pd.read_csv(shop.folder / "raw" / "test.csv")["id"]
+    got = pd.read_csv(shop.folder / "submission.csv")
+    assert list(got.columns) == ["id", "sales"]
+    assert sorted(got["id"]) == sorted(wanted)
+    assert got["sales"].notna().all()
+
+
+def test_the_registered_champion_predicts_in_a_plain_python(shop: Shop) -> None:
+    code = (
+        "import mlflow, pandas as pd\n"
+        "model = mlflow.pyfunc.load_model('models:/storecast-synthetic@champion')\n"
+        "frame = pd.DataFrame({'store_nbr': ['1', '2'], 'family': ['GROCERY', 'PRODUCE'],\n"
+        "                      'ds': pd.to_datetime(['2023-08-03', '2023-08-16'])})\n"
+        "print(model.predict(frame)[['yhat']].to_json(orient='values'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            **shop.environment("first"),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{shop.folder / 'first' / 'mlflow.db'}",
+        },
+        cwd=shop.folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    got = [row[0] for row in json.loads(done.stdout.strip().splitlines()[-1])]
+    frame = pd.read_parquet(shop.release("first") / "forecasts.parquet").set_index(["unique_id", "ds"])
+    wanted = [
+        frame.loc[("1|GROCERY", pd.Timestamp("2023-08-03")), "yhat"],
+        frame.loc[("2|PRODUCE", pd.Timestamp("2023-08-16")), "yhat"],
+    ]
+    assert got == pytest.approx(wanted, rel=1e-6)
+
+
+def test_new_data_makes_a_new_release_and_rollback_returns_to_the_old_one(shop: Shop) -> None:
+    old = shop.release("first").name
+    write_raw(shop.folder / "later", n_stores=3, n_families=3, n_days=267, seed=8)
+    shop.train("first", "later")
+    new = shop.release("first").name
+    assert new != old
+    shop.call("first", "releases", "rollback")
+    assert shop.release("first").name == old
+    shop.train("first", "later")
+    assert shop.release("first").name == old, "a rerun must not undo a rollback"
+    shop.call("first", "releases", "activate", new)
+    assert shop.release("first").name == new
+
+
+def test_missing_data_is_an_error_that_names_the_file_and_the_folder(shop: Shop) -> None:
+    (shop.folder / "empty").mkdir()
+    output = shop.call(
+        "third", "run", "--dataset", "synthetic", "--data", "empty", "--profile", "tiny.yaml", code=2
+    )
+    assert "train.csv" in output
+    assert "empty" in output
+    assert "Traceback" not in output
