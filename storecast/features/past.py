@@ -18,6 +18,10 @@ WEEK_WINDOWS = (1, 2, 4, 8, 16, 52)
 SAME_WEEKDAY = (1, 2, 4, 8, 16)
 """Numbers of same weekdays whose mean is a feature."""
 BASE_WEEKS = 6
+EFFECT_WEEKS = (6, 26)
+"""Windows over which the effect of a known-future covariate is estimated, in weeks."""
+EFFECT_RIDGE = 0.02
+"""Variance of the covariate, per date, at which an estimated effect is halved."""
 YEAR_WEEKS = 52
 LONG_AGO = 400.0
 
@@ -113,6 +117,9 @@ class Past:
         out: Columns = {}
         for name, x in self.covariates.items():
             out |= {f"{name}_{key}": v for key, v in x.columns(at, ahead, mid, self.week).items()}
+            for weeks in EFFECT_WEEKS:
+                effects = x.effects(at, ahead, weeks * self.week, self.peers)
+                out |= {f"{name}_effect_{key}_{weeks}w": v for key, v in effects.items()}
         return out
 
     def _year_ago(self, at: int, ahead: NDArray[np.int64]) -> Columns:
@@ -151,8 +158,29 @@ class _CovariateMeans:
         t = logs.shape[1]
         self.x = np.arcsinh(x)
         self.course = RunningMean(self.x, np.ones(x.shape, dtype=bool))
+        past = self.x[:, :t]
+        self.seen = RunningMean(past, seen)
+        self.level = RunningMean(logs, seen)
+        self.product = RunningMean(past * logs, seen)
+        self.square = RunningMean(past**2, seen)
         self.on = RunningMean(logs, seen & (x[:, :t] > 0))
         self.off = RunningMean(logs, seen & ~(x[:, :t] > 0))
+
+    def effects(self, at: int, ahead: NDArray[np.int64], window: int, peers: Peers) -> Columns:
+        """What the covariate's course lets expect: (x on the day - recent mean of x) · effect.
+
+        The effect is the slope of log sales on x within series over the last `window` dates, of the series
+        itself and pooled over each group of its peers: what a promotion did elsewhere lately.
+        """
+        mean = self.seen.over(at, window)
+        covariance = np.nan_to_num(self.product.over(at, window) - mean * self.level.over(at, window))
+        variance = np.nan_to_num(self.square.over(at, window) - mean**2)
+        change = self.x[:, at + ahead] - np.nan_to_num(mean)[:, None]
+        slopes = {"own": covariance / (variance + EFFECT_RIDGE)}
+        for name, group in peers.groups.items():
+            pooled = group.mean(np.column_stack([covariance, variance]))
+            slopes[name] = pooled[:, 0] / (pooled[:, 1] + EFFECT_RIDGE)
+        return {name: slope[:, None] * change for name, slope in slopes.items()}
 
     def columns(self, at: int, ahead: NDArray[np.int64], mid: Floats, week: int) -> Columns:
         """Features of the dates `at + ahead`; looks no further ahead than the last of them."""

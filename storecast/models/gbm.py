@@ -1,7 +1,8 @@
 """Gradient boosting: LightGBM over the feature table, all series and all days ahead in one model.
 
-It learns log(1+y) as the difference to the recent level of the same weekday (the feature `base`), so
-that trees need not learn each series' level and a level shift moves the forecast at once. A second,
+It learns log(1+y) as the difference to an offset: the recent level of the same weekday (the feature `base`),
+moved by what promotions have done lately (`storecast.models.offset`). So trees need not learn each series'
+level, a level shift moves the forecast at once, and lifts larger than any seen are forecast, too. A second,
 small model learns how large the error is; with the errors' shape by level it gives the quantiles.
 """
 
@@ -23,6 +24,7 @@ from storecast.errors import ModelError
 from storecast.features import FeatureTable, build, load_or_build, training_cutoffs
 from storecast.features.table import STEP_DAYS, WINDOW_DAYS
 from storecast.models.base import QUANTILES, Fallback, FitContext, FitReport, Forecast, ModelConfig
+from storecast.models.offset import KNOTS, fit_offset, offset, offset_names
 from storecast.panel import Floats, Panel
 
 FEWEST_ROWS = 200
@@ -51,12 +53,14 @@ class GbmConfig(ModelConfig):
 class _Fitted:
     """What a fit leaves: LightGBM models as text, the features they know, and the errors' shape.
 
+    `start` are the weights of the offset that the trees correct (`storecast.models.offset`).
     `edges` (B-1,) part the forecast level (log scale) into bins; `shape` (B, Q) are the quantiles of the
     error divided by its expected size in each.
     """
 
     names: list[str]
     categories: dict[str, list[str]]
+    start: Floats
     boosters: list[Any]
     spread: Any
     edges: Floats
@@ -107,7 +111,7 @@ class Gbm:
                 found=f"{len(table.names)}, different: {', '.join(odd[:5])}",
                 cure="forecast the data set that the model was fitted on, or fit it again",
             )
-        mean = _mean(fitted.boosters, table.values, table.column("base").astype(np.float64))
+        mean = _mean(fitted.boosters, table.values, offset(table, fitted.start))
         spread = _spread(fitted.spread, table.values)
         bins = np.searchsorted(fitted.edges, mean)
         logs = np.maximum(mean[:, None] + fitted.shape[bins] * spread[:, None], 0.0)
@@ -132,6 +136,7 @@ class Gbm:
             "config": self.config.model_dump(),
             "names": fitted.names,
             "categories": fitted.categories,
+            "start": fitted.start.tolist(),
             "boosters": len(fitted.boosters),
             "edges": fitted.edges.tolist(),
             "shape": fitted.shape.tolist(),
@@ -152,6 +157,7 @@ class Gbm:
         model._fitted = _Fitted(
             names=content["names"],
             categories=content["categories"],
+            start=np.array(content["start"]),
             boosters=[booster(f"booster_{i}.txt") for i in range(content["boosters"])],
             spread=booster("spread.txt") if content["boosters"] else None,
             edges=np.array(content["edges"]),
@@ -160,7 +166,8 @@ class Gbm:
         return model
 
     def _learn(self, table: FeatureTable, panel: Panel, context: FitContext, total: int) -> _Fitted:
-        base = table.column("base").astype(np.float64)
+        weights = fit_offset(table)
+        base = offset(table, weights)
         target = np.log1p(table.y) - base
         age = (panel.cutoff.to_datetime64() - table.cutoff) / np.timedelta64(1, "D")
         weight = 0.5 ** (age / self.config.half_life_days)
@@ -182,7 +189,7 @@ class Gbm:
         spread = self._train(data, context.seed, self.config.spread_rounds, context, report)
         edges = np.unique(np.quantile(mean, np.linspace(0, 1, LEVEL_BINS + 1)[1:-1]))
         shape = _shape(error / _spread(spread, values), np.searchsorted(edges, mean), len(edges) + 1)
-        return _Fitted(table.names, table.categories, boosters, spread, edges, shape)
+        return _Fitted(table.names, table.categories, weights, boosters, spread, edges, shape)
 
     def _train(
         self, data: Any, seed: int, rounds: int, context: FitContext, report: Callable[[Any], None]
@@ -222,7 +229,8 @@ def _without_model(table: FeatureTable) -> _Fitted:
     from scipy.special import ndtri
 
     shape = ndtri(np.array(QUANTILES))[None, :]
-    return _Fitted(table.names, table.categories, [], None, np.empty(0), shape)
+    start = np.zeros(len(offset_names(table.names)) * len(KNOTS))
+    return _Fitted(table.names, table.categories, start, [], None, np.empty(0), shape)
 
 
 def _dataset(values: NDArray[np.float32], target: Floats, weight: Floats, names: list[str]) -> Any:
