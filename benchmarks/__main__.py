@@ -3,7 +3,7 @@
     python -m benchmarks --data DIR                    the full profile (bars: 60 minutes, 6 GiB)
     python -m benchmarks --data DIR --profile quick    the quick one (bar: 10 minutes)
 
-Runs `storecast run` from nothing, in a home folder of its own. The peer in the same run is the seasonal naive.
+Runs `storecast run` from nothing, in a home folder of its own. The peer in the run is the seasonal naive.
 Memory is the sum over all processes of the run, shared pages counted once (PSS).
 """
 
@@ -79,10 +79,9 @@ def _memory(pid: int) -> int:
 
 def _time_and_memory(profile: str, seconds: float, peak: int) -> None:
     minutes = MINUTES.get(profile)
+    timely = minutes is None or seconds <= minutes * 60
     print(f"\n{len(os.sched_getaffinity(0))} cores")
-    print(
-        f"wall time    {seconds / 60:6.1f} min   {_verdict(minutes is None or seconds <= minutes * 60, minutes, 'min')}"
-    )
+    print(f"wall time    {seconds / 60:6.1f} min   {_verdict(timely, minutes, 'min')}")
     print(f"peak memory  {peak / GIB:6.2f} GiB   {_verdict(peak <= MEMORY_BAR, MEMORY_BAR / GIB, 'GiB')}")
 
 

@@ -15,6 +15,7 @@ def prepare(settings: Settings) -> None:
     Runs go to the Prefect server that the settings name, or to the local stack's where it is up, or else
     to a server that Prefect starts in the background for this process, on the same database.
     """
+    stack.prefect_home(settings).mkdir(parents=True, exist_ok=True)
     api = settings.prefect_api_url or stack.running(settings).get("prefect", "")
     if api:
         os.environ.setdefault("PREFECT_API_URL", api if api.endswith("/api") else f"{api}/api")

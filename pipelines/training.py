@@ -170,8 +170,8 @@ def comparison(evaluation: Path) -> pd.DataFrame:
     last = scores[scores["cutoff"] == scores["cutoff"].max()].sort_values("rmsle")
     naive = float(last.loc[last["model"] == NAIVE, "rmsle"].iloc[0])
     columns = ["model", "rmsle", "vs_naive", "mae", "wape", "mase", "bias", "coverage_80", "coverage_95"]
-    gains = last.assign(vs_naive=last["rmsle"] / naive - 1)
-    return gains.loc[:, columns].reset_index(drop=True)
+    gains: pd.DataFrame = last.assign(vs_naive=last["rmsle"] / naive - 1)
+    return gains[columns].reset_index(drop=True)
 
 
 def reasons(decision: Path) -> list[str]:

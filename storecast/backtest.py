@@ -43,6 +43,6 @@ def cv_rows(panel: Panel, model: str, cutoff: pd.Timestamp, forecast: pd.DataFra
         cutoff: the fold's cutoff.
         forecast: `Forecast.to_frame()`: every series of the panel, every day of the horizon.
     """
-    rows = pd.Index(panel.ids).get_indexer(forecast["unique_id"])
+    rows = pd.Index(panel.ids).get_indexer(pd.Index(forecast["unique_id"]))
     cols = panel.dates.get_indexer(pd.DatetimeIndex(forecast["ds"]))
     return forecast.assign(cutoff=cutoff, model=model, y=panel.y[rows, cols])[list(CV_COLUMNS)]

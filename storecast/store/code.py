@@ -53,7 +53,7 @@ def _closure(modules: tuple[str, ...]) -> tuple[dict[str, str], set[str]]:
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module, found without importing it; None for what is not a module (a function, a class)."""
+    """The file of a module, found without importing it; None for a name that is no module."""
     package, *rest = name.split(".")
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
