@@ -6,7 +6,7 @@ python -m components.report --panel URI --evaluation URI --decision URI --fit UR
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,8 +20,8 @@ from storecast.gate import Decision
 from storecast.metrics import naive_scale
 from storecast.report import ReportInputs, write_report
 from storecast.store.code import code_version
-from storecast.store.datasets import Dataset
-from storecast.training_config import load_training_config
+from storecast.store.datasets import Dataset, DatasetStore
+from storecast.training_config import TrainingConfig, load_training_config
 
 
 def run(
@@ -51,24 +51,7 @@ def run(
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
-        whole, made = open_panel(store, panel), store.path(scores)
-        about = json.loads((store.path(source) / "panel.json").read_text())
-        content = ReportInputs(
-            title=f"{about['dataset']}, forecast from {about['cutoff']}",
-            cv=pd.read_parquet(made / "cv.parquet"),
-            panel=whole,
-            weights=BlendWeights.from_dict(json.loads((made / "weights.json").read_text())),
-            decision=Decision.from_dict(json.loads((store.path(verdict) / "decision.json").read_text())),
-            scale=naive_scale(whole.at(fold_cutoffs(whole, config.folds)[0], 0)),
-            fallbacks=[line for item in fits for line in _fallbacks(item, store.path(item))],
-            quality=source.counts["totals"],
-            lineage={
-                "panel": source.hash[:16],
-                "evaluation": scores.hash[:16],
-                "training": config.name,
-                **{f"raw {name}": digest[:16] for name, digest in source.manifest["inputs"].items()},
-            },
-        )
+        content = material(store, source, scores, verdict, fits, config)
         return {"files": [path.name for path in write_report(folder, content)]}
 
     return store.materialise(
@@ -82,6 +65,35 @@ def run(
         config={"training": config.name, "folds": config.folds},
         code=code_version("components.report"),
         build=build,
+    )
+
+
+def material(
+    store: DatasetStore,
+    panel: Dataset,
+    evaluation: Dataset,
+    decision: Dataset,
+    fits: Sequence[Dataset],
+    config: TrainingConfig,
+) -> ReportInputs:
+    """What the report is made of."""
+    whole, made = open_panel(store, panel.uri), store.path(evaluation)
+    about = json.loads((store.path(panel) / "panel.json").read_text())
+    return ReportInputs(
+        title=f"{about['dataset']}, forecast from {about['cutoff']}",
+        cv=pd.read_parquet(made / "cv.parquet"),
+        panel=whole,
+        weights=BlendWeights.from_dict(json.loads((made / "weights.json").read_text())),
+        decision=Decision.from_dict(json.loads((store.path(decision) / "decision.json").read_text())),
+        scale=naive_scale(whole.at(fold_cutoffs(whole, config.folds)[0], 0)),
+        fallbacks=[line for item in fits for line in _fallbacks(item, store.path(item))],
+        quality=panel.counts["totals"],
+        lineage={
+            "panel": panel.hash[:16],
+            "evaluation": evaluation.hash[:16],
+            "training": config.name,
+            **{f"raw {name}": digest[:16] for name, digest in panel.manifest["inputs"].items()},
+        },
     )
 
 

@@ -1,0 +1,119 @@
+"""Each stage by itself: as a container would run it, and the gate against a champion."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from components import activate, evaluate, features, forecast, gate, ingest, register, release, report, train
+from components.stage import open_panel, open_store
+from storecast.backtest import fold_cutoffs
+from storecast.store.releases import Release
+from storecast.synthetic import write_raw
+
+STAGES = (
+    "ingest", "features", "train", "evaluate", "gate", "report", "forecast", "release", "register", "activate"
+)  # fmt: skip
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
+    (tmp_path / "two.yaml").write_text("name: two\nmodels: [naive, gbm]\nprofile: quick\nfolds: 2\n")
+
+
+def _release(folder: Path, raw: str, champion: str = "") -> tuple[Release, dict[str, object]]:
+    """All stages by hand, as a workflow engine would call them; the release and the gate's decision."""
+    training = str(folder / "two.yaml")
+    panel = ingest.run("synthetic", str(folder / raw))
+    table = features.run(panel.uri, training)
+    whole = open_panel(open_store(), panel.uri)
+    *folds, last = [str(c.date()) for c in [*fold_cutoffs(whole, 2), whole.cutoff]]
+
+    def fits(cutoff: str) -> list[str]:
+        return [
+            train.run(panel.uri, "naive", cutoff, training).uri,
+            train.run(panel.uri, "gbm", cutoff, training, table.uri).uri,
+        ]
+
+    backtest = [uri for fold in folds for uri in fits(fold)]
+    scores = evaluate.run(panel.uri, backtest, training)
+    decision = gate.run(panel.uri, scores.uri, champion, training)
+    made = forecast.run(panel.uri, scores.uri, decision.uri, fits(last), champion)
+    shown = report.run(panel.uri, scores.uri, decision.uri, backtest, training)
+    published = release.run(panel.uri, scores.uri, decision.uri, made.uri, shown.uri, champion)
+    register.run(panel.uri, scores.uri, decision.uri, shown.uri, published.uri, training)
+    verdict = json.loads((open_store().path(decision) / "decision.json").read_text())
+    return activate.run(published.uri), verdict
+
+
+def test_a_champion_is_measured_on_the_folds_after_its_own_cutoff(tmp_path: Path) -> None:
+    write_raw(tmp_path / "early", n_stores=3, n_families=3, n_days=300)
+    write_raw(tmp_path / "late", n_stores=3, n_families=3, n_days=300)
+    _drop_last_days(tmp_path / "early", 32)
+    first, decision = _release(tmp_path, "early")
+    assert decision["champion"] is None
+    _, decision = _release(tmp_path, "late", first.uri)
+    comparisons = decision["comparisons"]
+    assert isinstance(comparisons, list)
+    overall = {line["against"]: line for line in comparisons if line["segment"] == "all"}
+    assert overall["champion"]["rows"] == 2 * 9 * 16, "both folds begin at or after the champion's cutoff"
+
+
+def _drop_last_days(raw: Path, days: int) -> None:
+    """Move the last days of the history into the future table: the same shop, seen earlier."""
+    import pandas as pd
+
+    history, future = pd.read_csv(raw / "train.csv"), pd.read_csv(raw / "test.csv")
+    dates = sorted(history["date"].unique())
+    late = history["date"].isin(dates[-days:])
+    future = pd.concat([history[late].drop(columns="sales"), future])
+    future = future[future["date"].isin(sorted(future["date"].unique())[:16])]
+    history[~late].to_csv(raw / "train.csv", index=False)
+    future.to_csv(raw / "test.csv", index=False)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_explains_its_options(stage: str) -> None:
+    code = f"import sys; sys.argv = ['{stage}', '--help']; import runpy; runpy.run_module('components.{stage}', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--workspace" in done.stdout
+    assert "--result" in done.stdout
+
+
+def test_a_stage_prints_the_uri_of_what_it_made_and_writes_it_to_a_file(tmp_path: Path) -> None:
+    write_raw(tmp_path / "raw", n_stores=1, n_families=1, n_days=60)
+    command = [
+        sys.executable,
+        "-m",
+        "components.ingest",
+        "--dataset",
+        "synthetic",
+        "--data",
+        str(tmp_path / "raw"),
+    ]
+    done = subprocess.run(
+        [*command, "--workspace", str(tmp_path / "ws"), "--result", str(tmp_path / "uri.txt")],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=True,
+    )
+    uri = json.loads(done.stdout)["uri"]
+    assert (tmp_path / "uri.txt").read_text() == uri
+    assert (Path(uri) / "panel.parquet").is_file()
+
+
+def test_a_stage_that_fails_says_why_and_exits_with_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "components.ingest", "--dataset", "synthetik", "--data", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "did you mean 'synthetic'" in done.stderr
+    assert "Traceback" not in done.stderr

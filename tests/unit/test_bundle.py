@@ -1,0 +1,87 @@
+"""A bundle forecasts again in a fresh process, row by row as asked, and answers what-if."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from storecast.bundle import Bundle, write_bundle
+from storecast.conformal import Calibration
+from storecast.errors import DataError, ModelError
+from storecast.models.base import FitContext
+from storecast.models.gbm import Gbm, GbmConfig
+from storecast.panel_io import write_panel
+from storecast.synthetic import make_panel
+
+PANEL = make_panel(n_stores=3, n_families=3, n_days=300)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("bundle")
+    context = folder / "panel"
+    context.mkdir()
+    write_panel(PANEL, context, dataset="shop", keys=("store_nbr", "family"))
+    model = Gbm(GbmConfig(rounds=20, spread_rounds=5, step_days=20))
+    model.fit(PANEL, FitContext())
+    plain = Calibration((0.025, 0.1, 0.5, 0.9, 0.975), 16, 1, (1.0,) * 5, {}, {})
+    about = {
+        "dataset": "shop",
+        "keys": ["store_nbr", "family"],
+        "cutoff": str(PANEL.cutoff.date()),
+        "fitted_to": str(PANEL.cutoff.date()),
+        "horizon": 16,
+    }
+    write_bundle(folder / "made", model, plain, context, about)
+    return Bundle.load(folder / "made")
+
+
+def test_rows_are_answered_in_the_order_they_are_asked(bundle: Bundle) -> None:
+    whole = bundle.forecast().set_index(["unique_id", "ds"])
+    asked = pd.DataFrame(
+        {
+            "store_nbr": [3, 1, 3],
+            "family": ["PRODUCE", "GROCERY", "PRODUCE"],
+            "ds": pd.to_datetime(["2023-08-09", "2023-08-01", "2023-08-02"]),
+        },
+        index=[7, 5, 9],
+    )
+    answer = bundle.predict(asked)
+    assert list(answer.index) == [7, 5, 9]
+    assert list(answer["unique_id"]) == ["3|PRODUCE", "1|GROCERY", "3|PRODUCE"]
+    expected = [whole.loc[(row.unique_id, row.ds), "yhat"] for row in answer.itertuples()]
+    np.testing.assert_allclose(answer["yhat"], expected)
+
+
+def test_a_covariate_in_the_frame_asks_what_if(bundle: Bundle) -> None:
+    days = PANEL.future_dates
+    asked = pd.DataFrame({"unique_id": "1|GROCERY", "ds": days})
+    promoted = bundle.predict(asked.assign(onpromotion=11.0))["yhat"]
+    assert promoted.sum() > bundle.predict(asked.assign(onpromotion=0.0))["yhat"].sum()
+    planned = PANEL.known["onpromotion"][list(PANEL.ids).index("1|GROCERY"), -16:]
+    np.testing.assert_allclose(
+        bundle.predict(asked)["yhat"], bundle.predict(asked.assign(onpromotion=planned))["yhat"]
+    )
+
+
+def test_unknown_series_are_named(bundle: Bundle) -> None:
+    asked = pd.DataFrame({"unique_id": ["1|GROCERY", "9|HATS"], "ds": [PANEL.future_dates[0]] * 2})
+    with pytest.raises(DataError, match=r"9\|HATS"):
+        bundle.predict(asked)
+
+
+def test_a_date_outside_the_horizon_is_answered_with_the_range(bundle: Bundle) -> None:
+    asked = pd.DataFrame({"unique_id": ["1|GROCERY"], "ds": [pd.Timestamp("2024-01-01")]})
+    with pytest.raises(DataError, match=r"2023-08-01\.\.2023-08-16"):
+        bundle.predict(asked)
+
+
+def test_a_frame_without_keys_is_answered_with_the_columns_it_needs(bundle: Bundle) -> None:
+    with pytest.raises(DataError, match="store_nbr, family"):
+        bundle.predict(pd.DataFrame({"ds": PANEL.future_dates}))
+
+
+def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"bundle\.json"):
+        Bundle.load(tmp_path)
