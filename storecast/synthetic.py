@@ -138,7 +138,7 @@ def _series(
     """One store's sales of one family, in raw form."""
     t = np.arange(len(dates))
     number = int(store["store_nbr"])
-    rare = family == n_families - 1
+    rare = n_families > 1 and family == n_families - 1
     base = 0.4 if rare else rng.uniform(8, 300)
     week = 1 + 0.35 * np.sin(2 * np.pi * (dates.day_of_week.to_numpy() + rng.uniform(0, 1)) / 7)
     year = 1 + 0.2 * np.sin(2 * np.pi * (dates.day_of_year.to_numpy() / 365.25 + rng.uniform(0, 1)))
