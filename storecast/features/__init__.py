@@ -4,10 +4,12 @@ table = build(panel, training_cutoffs(panel), observed_only=True)      rows to l
 table = build(panel, [panel.cutoff])                                   rows to forecast
 write(folder, panel, cutoffs); table = read(folder, panel, cutoffs)    the same, through a file
 names, array = known_future(panel)                                     what is known of every day in advance
+x, mean, slope = recent_slopes(panel)                                  what promotions have lately done
 """
 
 from storecast.features.files import load_or_build, read, stored_cutoffs, write
 from storecast.features.known import known_future
+from storecast.features.past import recent_slopes
 from storecast.features.table import FeatureTable, build, categories_of, training_cutoffs
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "known_future",
     "load_or_build",
     "read",
+    "recent_slopes",
     "stored_cutoffs",
     "training_cutoffs",
     "write",

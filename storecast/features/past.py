@@ -172,15 +172,19 @@ class _CovariateMeans:
         The effect is the slope of log sales on x within series over the last `window` dates, of the series
         itself and pooled over each group of its peers: what a promotion did elsewhere lately.
         """
-        mean = self.seen.over(at, window)
+        mean, slopes = self.slopes(np.array([at]), window, peers)
+        change = self.x[:, at + ahead] - mean
+        return {name: slope * change for name, slope in slopes.items()}
+
+    def slopes(self, at: NDArray[np.int64], window: int, peers: Peers) -> tuple[Floats, Columns]:
+        """(n, len(at)) each: mean of x over the last `window` dates, and the slopes by what pools them."""
+        mean = np.nan_to_num(self.seen.over(at, window))
         covariance = np.nan_to_num(self.product.over(at, window) - mean * self.level.over(at, window))
-        variance = np.nan_to_num(self.square.over(at, window) - mean**2)
-        change = self.x[:, at + ahead] - np.nan_to_num(mean)[:, None]
+        variance = np.nan_to_num(self.square.over(at, window)) - mean**2
         slopes = {"own": covariance / (variance + EFFECT_RIDGE)}
         for name, group in peers.groups.items():
-            pooled = group.mean(np.column_stack([covariance, variance]))
-            slopes[name] = pooled[:, 0] / (pooled[:, 1] + EFFECT_RIDGE)
-        return {name: slope[:, None] * change for name, slope in slopes.items()}
+            slopes[name] = group.mean(covariance) / (group.mean(variance) + EFFECT_RIDGE)
+        return mean, slopes
 
     def columns(self, at: int, ahead: NDArray[np.int64], mid: Floats, week: int) -> Columns:
         """Features of the dates `at + ahead`; looks no further ahead than the last of them."""
@@ -201,3 +205,31 @@ class _CovariateMeans:
             "level_without": (without - mid)[:, None],
             "level_as_planned": np.where(here > 0, with_it[:, None], without[:, None]) - mid[:, None],
         }
+
+
+def recent_slopes(panel: Panel) -> tuple[Floats, NDArray[np.float32], NDArray[np.float32]]:
+    """What each known-future covariate has done lately, at each date of the history.
+
+    Returns:
+        arcsinh of the covariates, (n, T, K); their means over the last `EFFECT_WEEKS`, (n, n_history, K, W);
+        and the slopes of log(1+y) on them within these weeks, (n, n_history, K, W, 1 + groups): the series'
+        own first, then pooled over the series that share each static value. A position sees the dates up to
+        it and no later one.
+    """
+    week = 7 if panel.freq == "D" else 1
+    n, end = panel.history.shape
+    seen = ~np.isnan(panel.history)
+    logs = np.log1p(np.maximum(np.nan_to_num(panel.history), 0.0))
+    peers = Peers(panel.static)
+    windows, pools = len(EFFECT_WEEKS), 1 + len(peers.groups)
+    x = np.empty((*panel.y.shape, len(panel.known)))
+    mean = np.empty((n, end, len(panel.known), windows), dtype=np.float32)
+    slope = np.empty((n, end, len(panel.known), windows, pools), dtype=np.float32)
+    for k, name in enumerate(sorted(panel.known)):
+        means = _CovariateMeans(panel.known[name], logs, seen)
+        x[:, :, k] = means.x
+        for w, weeks in enumerate(EFFECT_WEEKS):
+            mean[:, :, k, w], slopes = means.slopes(np.arange(end), weeks * week, peers)
+            for pool, values in enumerate(slopes.values()):
+                slope[:, :, k, w, pool] = values
+    return x, mean, slope

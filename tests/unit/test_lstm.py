@@ -222,7 +222,7 @@ def test_a_training_window_sees_nothing_from_its_origin_on(seen: Panel) -> None:
         Windows(p, encoding, 4, torch.device("cpu")).batch(rows, torch.full_like(rows, origin))
         for p in (seen, other)
     ]
-    for name in ("encoder", "summary", "steps", "base", "spread"):
+    for name in ("encoder", "summary", "steps", "base", "spread", "effects"):
         torch.testing.assert_close(getattr(batches[0], name), getattr(batches[1], name))
 
 
@@ -230,8 +230,40 @@ def test_fewer_series_and_a_later_cutoff_are_forecast_with_the_same_weights(
     panel: Panel, seen: Panel, model: Lstm
 ) -> None:
     some = model.forecast(seen.select(np.array([1, 4])))
-    np.testing.assert_allclose(some.point, model.forecast(seen).point[[1, 4]], rtol=1e-4)
+    close = np.log1p(some.point) - np.log1p(model.forecast(seen).point[[1, 4]])
+    assert np.abs(close).max() < 0.2, "only the effects of promotions on the peers are missing"
     assert list(model.forecast(panel).dates) == list(panel.future_dates)
+
+
+def test_a_promotion_that_lifted_sales_elsewhere_is_expected_where_it_comes_next(seen: Panel) -> None:
+    import torch
+
+    from storecast.models.lstm.encoding import Encoding
+    from storecast.models.lstm.windows import Windows
+
+    first = seen.static["family"] == seen.static["family"].iloc[0]
+    lifted, next_one = np.flatnonzero(first)[:2]
+    y, promotion = np.full_like(seen.y, 9.0), np.zeros_like(seen.y)
+    y[:, seen.n_history :] = np.nan
+    days = slice(seen.n_history - 10, seen.n_history)
+    y[lifted, days] = 99.0
+    promotion[lifted, days] = 10.0
+    promotion[next_one, seen.n_history :] = 10.0
+    panel = replace(seen, y=y, known={"onpromotion": promotion})
+    windows = Windows(panel, Encoding.of(panel, use_past=False), 4, torch.device("cpu"))
+    rows = torch.arange(seen.n_series)
+    effects = windows.batch(rows, torch.full_like(rows, windows.n_history)).effects
+    lift = effects[next_one].reshape(16, 2, -1)[:, 0]
+    assert float(lift[:, 0].max()) == 0, "the series itself has seen no promotion"
+    family = 1 + sorted(seen.static.columns).index("family")
+    assert float(lift[:, family].min()) > 1.5, "ten times the sales elsewhere"
+    others = torch.from_numpy(~first.to_numpy())
+    assert float(effects.reshape(len(rows), 16, 2, -1)[others][..., family].abs().max()) == 0
+
+
+def test_a_panel_without_known_covariates_works(seen: Panel) -> None:
+    bare = replace(seen, known={})
+    assert np.isfinite(fitted(bare, SMALL.model_copy(update={"steps": 5})).forecast(bare).point).all()
 
 
 def test_a_shorter_horizon_gets_the_first_days_of_the_longer_one(seen: Panel, model: Lstm) -> None:

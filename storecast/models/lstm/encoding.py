@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
@@ -80,6 +82,11 @@ class Encoding(BaseModel):
                     found=found,
                     cure="fit the model again on this panel",
                 )
+
+    def covered(self, panel: Panel) -> Panel:
+        """The panel with those known-future and static covariates, in order, that were there at the fit."""
+        known = {name: panel.known[name] for name in self.known}
+        return replace(panel, known=known, static=panel.static[list(self.static)])
 
     def codes(self, panel: Panel) -> tuple[np.ndarray, np.ndarray]:
         """(n,) code of each series and (n, n_static) codes of its static values; 0 where unknown."""

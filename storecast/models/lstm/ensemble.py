@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from storecast.models.base import QUANTILES
 from storecast.models.lstm.config import LstmConfig
 from storecast.models.lstm.encoding import Encoding
 from storecast.models.lstm.network import Network, Sizes
@@ -69,6 +70,7 @@ def from_tensors(
         encoder=tensors["0.lstm.weight_ih_l0"].shape[1],
         summary=tensors["0.window.weight"].shape[1] - config.hidden - codes,
         steps=tensors["0.date.weight"].shape[1],
+        effects=tensors["0.head.weight"].shape[0] - 1 - len(QUANTILES),
         series=1 + len(encoding.ids),
         static=tuple(1 + len(v) for v in encoding.static.values()),
     )

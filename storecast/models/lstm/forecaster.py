@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from storecast.models.lstm.network import Network
     from storecast.models.lstm.windows import Windows
 
-FORMAT = 1
+FORMAT = 2
 Progress = Callable[[int, int], None]
 
 
@@ -75,6 +75,8 @@ class Lstm:
 
     def forecast(self, panel: Panel) -> Forecast:
         """Forecast from the panel's cutoff with the fitted weights.
+
+        Give all series, even to forecast a few: what promotions have lately done is read off the others.
 
         Raises:
             ModelError: the model is not fitted, or the panel lacks covariates, or asks for a longer horizon.
@@ -170,6 +172,7 @@ def _key(panel: Panel, config: LstmConfig, seed: int, networks: list[Network]) -
     for array in (panel.history, *panel.known.values(), *panel.past.values()):
         digest.update(np.ascontiguousarray(array).tobytes())
     digest.update(panel.events.to_csv().encode())
+    digest.update(panel.static.to_csv().encode())
     for weight in (value for network in networks for value in network.state_dict().values()):
         digest.update(weight.cpu().numpy().tobytes())
     return digest.hexdigest()

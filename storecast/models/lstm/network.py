@@ -22,18 +22,22 @@ class Sizes:
     encoder: int
     summary: int
     steps: int
+    effects: int
     series: int
     static: tuple[int, ...]
 
     @classmethod
     def of(cls, batch: Batch, series: int, static: tuple[int, ...]) -> Sizes:
         """Sizes of a network that reads such batches."""
-        return cls(batch.encoder.shape[-1], batch.summary.shape[-1], batch.steps.shape[-1], series, static)
+        steps, effects = batch.steps.shape[-1], batch.effects.shape[-1]
+        return cls(batch.encoder.shape[-1], batch.summary.shape[-1], steps, effects, series, static)
 
 
 class Network(nn.Module):
     """Corrects a window's same-weekday mean, and puts quantiles around the corrected mean.
 
+    To the mean it adds each recent effect of the planned covariates with a weight that it chooses, so that
+    a lift larger than any it has seen is forecast too.
     The part of the decoder's first layer that reads the history is computed once per window and added to
     the part that reads the date.
     """
@@ -47,7 +51,7 @@ class Network(nn.Module):
         self.window = nn.Linear(config.hidden + sizes.summary + codes, config.width)
         self.date = nn.Linear(sizes.steps, config.width, bias=False)
         self.layers = nn.ModuleList([nn.Linear(config.width, config.width) for _ in range(config.layers)])
-        self.head = nn.Linear(config.width, 1 + len(QUANTILES))
+        self.head = nn.Linear(config.width, 1 + len(QUANTILES) + sizes.effects)
         self.dropout = nn.Dropout(config.dropout)
         for table in [self.series, *self.static]:
             nn.init.normal_(table.weight, std=0.1)
@@ -64,8 +68,13 @@ class Network(nn.Module):
         for layer in self.layers:
             x = x + functional.silu(layer(x))
         out = self.head(x).float()
-        mean = batch.base + batch.spread * out[..., 0]
-        return mean, quantiles_around(mean.detach(), batch.spread, out[..., 1:])
+        correction, raw, weights = (
+            out[..., 0],
+            out[..., 1 : 1 + len(QUANTILES)],
+            out[..., 1 + len(QUANTILES) :],
+        )
+        mean = batch.base + batch.spread * correction + (batch.effects * weights).sum(-1)
+        return mean, quantiles_around(mean.detach(), batch.spread, raw)
 
 
 def quantiles_around(mean: Tensor, spread: Tensor, raw: Tensor) -> Tensor:

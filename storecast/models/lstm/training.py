@@ -155,6 +155,7 @@ def _forget(batch: Batch, hidden: Tensor, rate: float) -> Batch:
         batch.steps,
         batch.base,
         batch.spread,
+        batch.effects,
         batch.series * (keep & ~hidden),
         batch.static * keep_static,
     )
