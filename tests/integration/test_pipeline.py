@@ -14,14 +14,14 @@ import pytest
 
 from storecast.synthetic import write_raw
 
-DEADLINE = 240.0
+DEADLINE = 500.0
 TRAINING = """
 name: tiny
 models: [naive, gbm, arima]
 profile: quick
 folds: 2
-shard_size: 4
-gate: {min_rows: 20}
+shard_size: 5
+gate: {min_rows: 200}
 """
 
 
