@@ -78,10 +78,8 @@ def _drop_last_days(raw: Path, days: int) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_explains_its_options(stage: str) -> None:
-    code = f"import sys; sys.argv = ['{stage}', '--help']; import runpy; runpy.run_module('components.{stage}', run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120, check=False
-    )
+    command = [sys.executable, "-m", f"components.{stage}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "--workspace" in done.stdout
     assert "--result" in done.stdout
@@ -103,7 +101,7 @@ def test_a_stage_prints_the_uri_of_what_it_made_and_writes_it_to_a_file(tmp_path
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     uri = json.loads(done.stdout)["uri"]
@@ -113,7 +111,7 @@ def test_a_stage_prints_the_uri_of_what_it_made_and_writes_it_to_a_file(tmp_path
 
 def test_a_stage_that_fails_says_why_and_exits_with_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "components.ingest", "--dataset", "synthetik", "--data", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
     assert done.returncode == 2
     assert "did you mean 'synthetic'" in done.stderr
     assert "Traceback" not in done.stderr

@@ -45,7 +45,8 @@ def test_an_unknown_model_parameter_names_the_nearest_valid_one(tmp_path: Path) 
 
 
 def test_a_profile_overrides_parameters(tmp_path: Path) -> None:
-    text = "name: n\nclass: storecast.models.naive:SeasonalNaive\nparams: {seasons: 3}\nprofiles: {quick: {seasons: 2}}\n"
+    text = "name: n\nclass: storecast.models.naive:SeasonalNaive\nparams: {seasons: 3}\n"
+    text += "profiles: {quick: {seasons: 2}}\n"
     (tmp_path / "n.yaml").write_text(text)
     spec = load_spec(str(tmp_path / "n.yaml"))
     assert spec.config("quick").model_dump() == {"seasons": 2}
