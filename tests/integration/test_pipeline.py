@@ -188,6 +188,6 @@ def test_missing_data_is_an_error_that_names_the_file_and_the_folder(shop: Shop)
     output = shop.call(
         "third", "run", "--dataset", "synthetic", "--data", "empty", "--profile", "tiny.yaml", code=2
     )
-    assert "train.csv" in output
+    assert "stores.csv" in output
     assert "empty" in output
     assert "Traceback" not in output
