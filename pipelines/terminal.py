@@ -58,9 +58,7 @@ class StageDisplay:
             task, began = self.running.pop(label)
             self.bars.remove_task(task)
             seconds = time.monotonic() - began
-            state = (
-                "unchanged" if seconds < 0.5 else f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-            )
+            state = f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
             self.console.print(f"  [green]✓[/] {label:<34} [dim]{state}[/]", highlight=False)
 
     @contextmanager
@@ -77,10 +75,11 @@ class StageDisplay:
 
 def score_table(scores: pd.DataFrame, title: str) -> Table:
     """The comparison of models as a table; the best is bold."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0)
     for name in scores.columns:
         justify: Literal["left", "right"] = "left" if name == "model" else "right"
-        table.add_column(HEADINGS.get(str(name), str(name)), justify=justify, no_wrap=True)
+        heading = HEADINGS.get(str(name), str(name))
+        table.add_column(heading, justify=justify, no_wrap=True, min_width=len(heading) + 1)
     for i, row in enumerate(scores.itertuples(index=False)):
         cells = [_cell(str(n), v) for n, v in zip(scores.columns, row, strict=True)]
         table.add_row(*cells, style="bold" if i == 0 else "")
