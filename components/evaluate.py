@@ -15,9 +15,9 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components.stage import Workspace, main, open_panel, open_store
+from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store
 from storecast.backtest import cv_rows, fold_cutoffs
-from storecast.blend import fit_weights, honest_blend
+from storecast.blend import BLEND, fit_weights, honest_blend
 from storecast.conformal import Calibration, calibrate_folds
 from storecast.metrics import naive_scale, score
 from storecast.panel import Panel
@@ -28,9 +28,9 @@ from storecast.training_config import NAIVE, TrainingConfig, load_training_confi
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
+    panel: PanelUri,
     fit: Annotated[list[str], typer.Option(help="URI of a fold's fit; once per model and fold.")],
-    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    training: Training = "full",
     workspace: Workspace = "",
 ) -> Dataset:
     """Score every model and the blend on the folds; choose weights and calibrate intervals.
@@ -58,11 +58,7 @@ def run(
     return store.materialise(
         "evaluate",
         inputs={"panel": source.hash, **{_label(fit): fit.hash for fit in fits}},
-        config={
-            "folds": config.folds,
-            "blend_segment": config.blend_segment,
-            "gate": config.gate.model_dump(),
-        },
+        config={"folds": config.folds, "blend_segment": config.blend_segment},
         code=code_version("components.evaluate"),
         build=build,
     )
@@ -87,23 +83,22 @@ def _evaluate(panel: Panel, cv: pd.DataFrame, config: TrainingConfig, folder: Pa
     by = config.blend_segment
     cv = attach(cv, segments, [by])
     cv = pd.concat([cv, honest_blend(cv, column=by, naive=NAIVE)], ignore_index=True)
-    weights = fit_weights(cv[cv["model"] != "blend"], column=by)
+    weights = fit_weights(cv[cv["model"] != BLEND], column=by)
     volumes = {str(k): str(v) for k, v in segments[VOLUME].items()}
-    calibration = Calibration.fit(cv[cv["model"] == "blend"], volumes)
+    calibration = Calibration.fit(cv[cv["model"] == BLEND], volumes)
     cv = attach(calibrate_folds(cv, volumes), segments)
     scale = naive_scale(panel.at(first, 0))
     columns = [[], ["cutoff"], ["h"], *([name] for name in segments.columns)]
-    for extra in columns:
-        table = score(cv, ["model", *extra], scale)
-        table.to_parquet(folder / f"scores_{'_'.join(extra) or 'overall'}.parquet", index=False)
+    tables = {"_".join(extra) or "overall": score(cv, ["model", *extra], scale) for extra in columns}
+    for name, table in tables.items():
+        table.to_parquet(folder / f"scores_{name}.parquet", index=False)
     cv.to_parquet(folder / "cv.parquet", index=False, compression="zstd")
     segments.reset_index().to_parquet(folder / "segments.parquet", index=False)
     _write_json(folder / "weights.json", weights.to_dict())
     _write_json(folder / "calibration.json", calibration.to_dict())
-    overall = score(cv, ["model", "cutoff"], scale)
-    overall["cutoff"] = overall["cutoff"].dt.strftime("%Y-%m-%d")
-    _write_json(folder / "scores.json", overall.to_dict("records"))
-    last = overall[overall["cutoff"] == overall["cutoff"].max()].set_index("model")["rmsle"]
+    by_fold = tables["cutoff"].assign(cutoff=tables["cutoff"]["cutoff"].dt.strftime("%Y-%m-%d"))
+    _write_json(folder / "scores.json", by_fold.to_dict("records"))
+    last = by_fold[by_fold["cutoff"] == by_fold["cutoff"].max()].set_index("model")["rmsle"]
     return {"rows": len(cv), "rmsle_last_fold": {k: round(float(v), 5) for k, v in last.items()}}
 
 

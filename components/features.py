@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from components.stage import Workspace, main, open_panel, open_store, progress
+from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store, progress
 from storecast.backtest import fold_cutoffs
 from storecast.features import write
 from storecast.models.base import FeatureUser
@@ -25,8 +23,8 @@ from storecast.training_config import load_training_config
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
-    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    panel: PanelUri,
+    training: Training = "full",
     workspace: Workspace = "",
 ) -> Dataset:
     """Build the feature table of a panel.

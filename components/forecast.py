@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components.stage import Workspace, main, open_panel, open_store
+from components.stage import DecisionUri, EvaluationUri, PanelUri, Workspace, main, open_panel, open_store
 from components.train import load_fit
 from storecast.backtest import cv_rows
 from storecast.blend import BlendWeights, blend_rows
@@ -31,9 +31,9 @@ from storecast.store.datasets import Dataset, DatasetStore
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
-    evaluation: Annotated[str, typer.Option(help="URI of the evaluation.")],
-    decision: Annotated[str, typer.Option(help="URI of the gate's decision.")],
+    panel: PanelUri,
+    evaluation: EvaluationUri,
+    decision: DecisionUri,
     fit: Annotated[
         list[str], typer.Option(help="URI of a model's fit at the panel's cutoff; once per model.")
     ],

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components.stage import Workspace, main, open_panel, open_store
+from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store
 from storecast.backtest import cv_rows
 from storecast.blend import BLEND
 from storecast.bundle import Bundle
@@ -32,10 +32,10 @@ CHAMPION = "champion"
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
+    panel: PanelUri,
     evaluation: Annotated[str, typer.Option(help="URI of the challenger's evaluation.")],
     champion: Annotated[str, typer.Option(help="URI of the current release, or nothing.")] = "",
-    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    training: Training = "full",
     workspace: Workspace = "",
 ) -> Dataset:
     """Decide whether the challenger becomes the champion.

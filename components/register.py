@@ -17,7 +17,7 @@ import pandas as pd
 import typer
 
 from components import mlflow_tracking
-from components.stage import Workspace, main, open_store
+from components.stage import DecisionUri, EvaluationUri, PanelUri, Training, Workspace, main, open_store
 from storecast import __version__
 from storecast.settings import load_settings
 from storecast.store import uri as uris
@@ -31,12 +31,12 @@ def model_name(dataset: str) -> str:
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
-    evaluation: Annotated[str, typer.Option(help="URI of the evaluation.")],
-    decision: Annotated[str, typer.Option(help="URI of the gate's decision.")],
+    panel: PanelUri,
+    evaluation: EvaluationUri,
+    decision: DecisionUri,
     report: Annotated[str, typer.Option(help="URI of the report.")],
     release: Annotated[str, typer.Option(help="URI of the release, or nothing where there is none.")] = "",
-    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    training: Training = "full",
     workspace: Workspace = "",
 ) -> Dataset:
     """Log a pipeline run to MLflow and register its model.

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components.stage import Workspace, main, open_store
+from components.stage import DecisionUri, EvaluationUri, PanelUri, Workspace, main, open_store
 from storecast.blend import BLEND
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
@@ -24,9 +24,9 @@ from storecast.training_config import NAIVE
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
-    evaluation: Annotated[str, typer.Option(help="URI of the evaluation.")],
-    decision: Annotated[str, typer.Option(help="URI of the gate's decision.")],
+    panel: PanelUri,
+    evaluation: EvaluationUri,
+    decision: DecisionUri,
     forecast: Annotated[str, typer.Option(help="URI of the forecast.")],
     report: Annotated[str, typer.Option(help="URI of the report.")],
     champion: Annotated[str, typer.Option(help="URI of the release it was measured against.")] = "",

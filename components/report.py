@@ -13,7 +13,16 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components.stage import Workspace, main, open_panel, open_store
+from components.stage import (
+    DecisionUri,
+    EvaluationUri,
+    PanelUri,
+    Training,
+    Workspace,
+    main,
+    open_panel,
+    open_store,
+)
 from storecast.backtest import fold_cutoffs
 from storecast.blend import BlendWeights
 from storecast.gate import Decision
@@ -25,11 +34,11 @@ from storecast.training_config import TrainingConfig, load_training_config
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
-    evaluation: Annotated[str, typer.Option(help="URI of the evaluation.")],
-    decision: Annotated[str, typer.Option(help="URI of the gate's decision.")],
+    panel: PanelUri,
+    evaluation: EvaluationUri,
+    decision: DecisionUri,
     fit: Annotated[list[str], typer.Option(help="URI of a fit, whose fallbacks are listed; once per fit.")],
-    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    training: Training = "full",
     workspace: Workspace = "",
 ) -> Dataset:
     """Draw the pictures and write the page.

@@ -23,6 +23,10 @@ from storecast.store.datasets import DatasetStore
 Reporter = Callable[[str, int, int], None]
 """Called with (label, done, total) while a stage works."""
 
+PanelUri = Annotated[str, typer.Option(help="URI of the panel.")]
+EvaluationUri = Annotated[str, typer.Option(help="URI of the evaluation.")]
+DecisionUri = Annotated[str, typer.Option(help="URI of the gate's decision.")]
+Training = Annotated[str, typer.Option(help="Training config: name or YAML file.")]
 Workspace = Annotated[str, typer.Option(help="URI under which data sets lie; default: the settings'.")]
 
 

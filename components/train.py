@@ -20,7 +20,7 @@ import pandas as pd
 import typer
 
 from components.pool import run_in_processes
-from components.stage import Workspace, main, open_panel, open_store, progress
+from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store, progress
 from storecast.errors import ConfigError
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.catalogue import ModelSpec, class_path_of, load_class, load_spec
@@ -34,10 +34,10 @@ REPORT = "report.json"
 
 
 def run(
-    panel: Annotated[str, typer.Option(help="URI of the panel.")],
+    panel: PanelUri,
     model: Annotated[str, typer.Option(help="Model spec: name or YAML file.")],
     cutoff: Annotated[str, typer.Option(help="Last date whose sales may be seen, YYYY-MM-DD.")],
-    training: Annotated[str, typer.Option(help="Training config: name or YAML file.")] = "full",
+    training: Training = "full",
     features: Annotated[str, typer.Option(help="URI of the feature table, for models that use it.")] = "",
     previous: Annotated[str, typer.Option(help="URI of this model's fit at an earlier cutoff.")] = "",
     shard: Annotated[str, typer.Option(help="Fit only this shard of a local model, such as 3/8.")] = "",

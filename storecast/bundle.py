@@ -18,12 +18,11 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from storecast.conformal import Calibration
 from storecast.errors import DataError, ModelError
-from storecast.models.base import Forecast, Forecaster
-from storecast.models.blend import Blend
+from storecast.models.base import Forecaster
+from storecast.models.blend import forecast_rows
 from storecast.models.catalogue import class_path_of, load_class
 from storecast.panel import Panel
 from storecast.panel_io import read_panel
@@ -89,16 +88,11 @@ class Bundle:
         self._refuse_unknown(ids, ds, rows, ahead)
         needed = np.unique(rows)
         panel = self._what_if(frame, rows, ahead)
-        forecast = self.calibration.apply(self._forecast_rows(panel, needed)).to_frame()
+        forecast = self.calibration.apply(forecast_rows(self.model, panel, needed)).to_frame()
         picked = forecast.iloc[np.searchsorted(needed, rows) * self.panel.horizon + ahead]
         kept = frame.drop(columns=[c for c in picked.columns if c in frame.columns and c != "ds"])
         answer = picked.drop(columns="ds").set_index(frame.index)
         return pd.concat([kept, answer], axis=1)
-
-    def _forecast_rows(self, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
-        if isinstance(self.model, Blend):
-            return self.model.forecast_rows(panel, rows)
-        return self.model.forecast(panel).select(rows)
 
     def _ids(self, frame: pd.DataFrame) -> pd.Series:
         keys = list(self.about["keys"])

@@ -110,7 +110,7 @@ class Blend:
         quantiles = np.zeros((len(ids), panel.horizon, len(QUANTILES)))
         for share, member in zip(shares.T, self.members.values(), strict=True):
             if share.any():
-                part = _some(member, panel, rows)
+                part = forecast_rows(member, panel, rows)
                 point += share[:, None] * np.log1p(part.point)
                 quantiles += share[:, None, None] * np.log1p(part.quantiles)
         return Forecast(ids, panel.future_dates, np.expm1(point), np.expm1(quantiles))
@@ -149,7 +149,10 @@ class Blend:
             )
 
 
-def _some(member: Forecaster, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
-    if member.scope == "local":
-        return member.forecast(panel.select(rows))
-    return member.forecast(panel).select(rows)
+def forecast_rows(model: Forecaster, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
+    """The forecasts of some series (positions) of a panel, asking a local model only for these."""
+    if isinstance(model, Blend):
+        return model.forecast_rows(panel, rows)
+    if model.scope == "local":
+        return model.forecast(panel.select(rows))
+    return model.forecast(panel).select(rows)
