@@ -166,6 +166,17 @@ def tracking_uri(settings: Settings) -> str:
     return settings.tracking_uri or f"sqlite:///{settings.home.absolute() / 'mlflow.db'}"
 
 
+def page(settings: Settings, run_id: str) -> str:
+    """Where a run is to be seen: the address of its page on a server, or the database and the run's id."""
+    uri = tracking_uri(settings)
+    if not uri.startswith("http"):
+        return f"{uri} run {run_id}"
+    with _clear_errors(settings):
+        experiment = _client(settings).get_run(run_id).info.experiment_id
+    base = settings.tracking_page or uri
+    return f"{base.rstrip('/')}/#/experiments/{experiment}/runs/{run_id}"
+
+
 def artifact_root(settings: Settings) -> Path:
     """Where artifacts lie when MLflow is the home folder's; a server has a place of its own."""
     return settings.home.absolute() / "mlartifacts"

@@ -24,13 +24,14 @@ from components.stage import PanelUri, Training, Workspace, main, open_panel, op
 from storecast.errors import ConfigError
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.catalogue import ModelSpec, class_path_of, load_class, load_spec
-from storecast.models.shards import Sharded, shard_bounds
+from storecast.models.shards import Sharded, shard_count, shard_rows
 from storecast.settings import load_settings
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.training_config import TrainingConfig, load_training_config
 
 REPORT = "report.json"
+ALL = 0
 
 
 def run(
@@ -40,10 +41,10 @@ def run(
     training: Training = "full",
     features: Annotated[str, typer.Option(help="URI of the feature table, for models that use it.")] = "",
     previous: Annotated[str, typer.Option(help="URI of this model's fit at an earlier cutoff.")] = "",
-    shard: Annotated[str, typer.Option(help="Fit only this shard of a local model, such as 3/8.")] = "",
+    shard: Annotated[str, typer.Option(help="One shard of a local model, such as 3/8; or all/8.")] = "",
     workspace: Workspace = "",
 ) -> Dataset:
-    """Fit a model at a cutoff.
+    """Fit a model at a cutoff, or one of a local model's shards.
 
     Args:
         panel: URI of the panel.
@@ -52,7 +53,8 @@ def run(
         training: training config: gives profile, seed and shard size.
         features: URI of the feature table, or "".
         previous: URI of the same model's fit at an earlier cutoff to start from, or "".
-        shard: "k/n" for one shard of a local model, or "".
+        shard: "k/n" for one of n shards of a local model; "all/n" for all of them, put together; "" the
+            same, with shards of the training config's size.
         workspace: where data sets lie.
 
     Returns:
@@ -77,7 +79,7 @@ class Fit:
     def run(self) -> Dataset:
         """Fit, forecast and store."""
         local = load_class(self.spec.class_path).scope == "local"
-        if local and not self.shard:
+        if local and self.part[0] == ALL:
             return self._all_shards()
         stage = "train-shard" if self.shard else "train"
         return self._materialise(stage, self.shard, self._build)
@@ -93,6 +95,11 @@ class Fit:
     @cached_property
     def spec(self) -> ModelSpec:
         return load_spec(self.model)
+
+    @cached_property
+    def part(self) -> tuple[int, int]:
+        """Number of the shard, 0 for all; and how many there are, 0 for as many as the config says."""
+        return parse_shard(self.shard) if self.shard else (ALL, 0)
 
     @property
     def label(self) -> str:
@@ -120,9 +127,8 @@ class Fit:
         whole = open_panel(self.store, self.panel)
         seen = whole.at(self.cutoff, whole.horizon)
         if self.shard:
-            seen = seen.select(
-                shard_bounds(whole.n_series, self.config.shard_size)[_parse(self.shard)[0] - 1]
-            )
+            number, count = self.part
+            seen = seen.select(shard_rows(whole.n_series, number, count))
         forecaster = self.spec.make(self.config.profile)
         context = FitContext(
             seed=self.config.seed,
@@ -142,12 +148,15 @@ class Fit:
         if not self.previous:
             return None
         model = load_fit(self.store.path(self.previous))
-        return model.part(_parse(self.shard)[0] - 1) if isinstance(model, Sharded) else model
+        number, count = self.part
+        if not isinstance(model, Sharded):
+            return model
+        return model.part(number - 1) if len(model) == count else None  # other shards, other series
 
     def _all_shards(self) -> Dataset:
         """Fit the shards that are missing over processes, and merge all of them."""
         series = int(self.store.open(self.panel).counts["series"])
-        count = len(shard_bounds(series, self.config.shard_size))
+        count = self.part[1] or shard_count(series, self.config.shard_size)
 
         def build(folder: Path, work: Path) -> Mapping[str, Any]:
             del work
@@ -195,10 +204,18 @@ def _write_fit(
     return {"series": int(forecast["unique_id"].nunique()), "fallbacks": len(fallbacks)}
 
 
-def _parse(shard: str) -> tuple[int, int]:
-    number, _, count = shard.partition("/")
-    if not (number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise ConfigError("not a shard", where=f"--shard {shard}", expected="k/n with 1 ≤ k ≤ n, such as 3/8")
+def parse_shard(shard: str) -> tuple[int, int]:
+    """(k, n) of "k/n"; k is 0 in "all/n".
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    name, _, count = shard.partition("/")
+    number = "0" if name == "all" else name
+    valid = number.isdigit() and count.isdigit() and (name == "all" or 1 <= int(number) <= int(count))
+    if not valid:
+        expected = "k/n with 1 ≤ k ≤ n, such as 3/8, or all/n"
+        raise ConfigError("not a shard", where=f"--shard {shard}", expected=expected)
     return int(number), int(count)
 
 

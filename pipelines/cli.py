@@ -15,13 +15,14 @@ from rich.table import Table
 
 from pipelines import environment, stack
 from pipelines.releases_cli import export, releases
+from pipelines.runs_cli import runs
 from storecast import __version__
 from storecast.errors import StorecastError
 from storecast.settings import explain_settings, load_settings
 from storecast.synthetic import write_raw
 
 if TYPE_CHECKING:
-    from pipelines.training import Outcome
+    from pipelines.steps import Outcome
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,7 @@ app = typer.Typer(
 config_app = typer.Typer(no_args_is_help=True, help="The settings.")
 app.add_typer(config_app, name="config")
 app.add_typer(releases, name="releases")
+app.add_typer(runs, name="runs")
 app.command()(export)
 console = Console()
 

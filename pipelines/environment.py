@@ -19,6 +19,8 @@ def prepare(settings: Settings) -> None:
     api = settings.prefect_api_url or stack.running(settings).get("prefect", "")
     if api:
         os.environ.setdefault("PREFECT_API_URL", api if api.endswith("/api") else f"{api}/api")
+    if auth := settings.prefect_auth.get_secret_value():
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", auth)
     for name, value in {
         "PREFECT_HOME": str(stack.prefect_home(settings)),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",

@@ -38,12 +38,19 @@ class Settings(BaseSettings):
         default="",
         description="MLflow tracking and registry URI; empty: SQLite and files in the home folder.",
     )
+    tracking_page: str = Field(
+        default="",
+        description="Address at which people see MLflow, for links; empty: the tracking URI.",
+    )
     tracking_token: SecretStr = Field(
         default=SecretStr(""), description="Bearer token for the MLflow server, where it asks for one."
     )
     prefect_api_url: str = Field(
         default="",
         description="Prefect API, such as http://host:4200/api; empty: in process, SQLite in home.",
+    )
+    prefect_auth: SecretStr = Field(
+        default=SecretStr(""), description="user:password of the Prefect API, where it asks for one."
     )
     cores: int = Field(
         default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,

@@ -21,6 +21,7 @@ class ModelSpec(BaseModel):
 
     Attributes:
         name: the model's name in tables and pictures.
+        gpu: whether it trains faster on a GPU, where there is one.
         class_path: "module:Class" of a Forecaster.
         params: its parameters, checked by the class's own Config.
         profiles: named overrides of params, such as `quick`.
@@ -30,6 +31,7 @@ class ModelSpec(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     class_path: str = Field(alias="class", pattern=r"^[\w.]+:\w+$")
+    gpu: bool = False
     params: dict[str, Any] = Field(default_factory=dict)
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
 

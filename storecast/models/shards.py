@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar
 
@@ -171,11 +170,20 @@ class Sharded:
         return model
 
 
+def shard_count(n_series: int, size: int) -> int:
+    """How many shards of at most `size` series hold all of them."""
+    return max(1, -(-n_series // size))
+
+
+def shard_rows(n_series: int, number: int, count: int) -> slice:
+    """The series of shard `number`, counted from 1, of `count` contiguous and nearly equal ones."""
+    return slice(round((number - 1) * n_series / count), round(number * n_series / count))
+
+
 def shard_bounds(n_series: int, size: int) -> list[slice]:
-    """Contiguous, nearly equal shards of at most `size` series that cover all of them in order."""
-    count = max(1, -(-n_series // size))
-    edges = [round(k * n_series / count) for k in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(edges)]
+    """All shards of at most `size` series, in order."""
+    count = shard_count(n_series, size)
+    return [shard_rows(n_series, number, count) for number in range(1, count + 1)]
 
 
 def _name(number: int) -> str:

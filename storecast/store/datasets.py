@@ -20,6 +20,7 @@ from typing import Any
 
 from storecast.errors import StoreError
 from storecast.store import uri as uris
+from storecast.store.work import work_folder
 
 MANIFEST = "manifest.json"
 
@@ -110,15 +111,13 @@ class DatasetStore:
         if found := self.find(stage, key):
             return found
         name = f"{stage}-{key}"
-        work = self.scratch / "work" / name
-        work.mkdir(parents=True, exist_ok=True)
-        with self.building(name) as folder:
+        remote = "" if uris.is_local(self.root) else uris.join(self.root, "work", name)
+        with work_folder(self.scratch / "work" / name, remote) as work, self.building(name) as folder:
             counts = build(folder, work)
             files = describe_files(folder)
             made = {"key": key, "hash": content_hash(files), "counts": dict(counts), "files": files}
             (folder / MANIFEST).write_text(json.dumps({**recipe, **made}, indent=1, sort_keys=True) + "\n")
             uris.publish(folder, uris.join(self.root, "datasets", stage, key), last=MANIFEST)
-        shutil.rmtree(work, ignore_errors=True)
         return self.open(uris.join(self.root, "datasets", stage, key))
 
     @contextmanager

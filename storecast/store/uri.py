@@ -42,8 +42,9 @@ def filesystem(uri: str) -> tuple[Any, str]:
     Raises:
         StoreError: the URI's protocol needs a package that is not installed.
     """
-    try:
-        fs, path = fsspec.core.url_to_fs(uri)
+    try:  # no listings from memory: others write, too
+        options = {} if is_local(uri) else {"use_listings_cache": False}
+        fs, path = fsspec.core.url_to_fs(uri, **options)
     except (ImportError, ValueError) as error:
         raise StoreError(
             "storage of this kind is not available",
@@ -101,6 +102,13 @@ def children(uri: str) -> list[str]:
     if not fs.exists(path):
         return []
     return sorted(name_of(str(entry)) for entry in fs.ls(path, detail=False))
+
+
+def remove(uri: str) -> None:
+    """Remove a folder and all below it; nothing happens where there is none."""
+    fs, path = filesystem(uri)
+    if fs.exists(path):
+        fs.rm(path, recursive=True)
 
 
 def fetch(uri: str, cache: Path) -> Path:

@@ -1,0 +1,83 @@
+"""Why a stage's pod failed, in words that say what to do: from its run's state and Kubernetes' diagnoses.
+
+Prefect's Kubernetes worker writes what it sees of a pod (out of memory, no image, no node) to the run's log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import LogSort
+
+from storecast import errors
+from storecast.errors import StorecastError, StoreError
+
+OUT_OF_MEMORY = re.compile(r"OOMKilled|out-of-memory", re.IGNORECASE)
+DIAGNOSES = re.compile(
+    r"OOMKilled|Image pull failed|crash-looping|evicted|cannot be scheduled|schedul", re.IGNORECASE
+)
+
+
+class NotStartedError(StorecastError):
+    """A stage's pod could not start by its deadline: no node for it, or no image."""
+
+
+class OutOfMemoryError(StorecastError):
+    """A stage's pod took more memory than it may; the same again would end the same way."""
+
+
+class StageFailedError(StorecastError):
+    """A stage found something wrong with data or settings; the same again would end the same way."""
+
+
+class PodLostError(Exception):
+    """A stage's pod was killed, evicted or lost its node; another one goes on where it stopped."""
+
+
+def not_started(run: FlowRun, seconds: int) -> NotStartedError:
+    """The error of a pod that did not start by a deadline."""
+    return NotStartedError(
+        f"the pod did not start within {seconds} s",
+        where=run.name,
+        expected="a node with room for it, and its image",
+        found=_diagnosis(run) or "no word from Kubernetes; is the pool's worker running?",
+        cure="see the cause above; more or larger nodes, smaller requests, a pool's image or, for a GPU, "
+        "`gpu_fallback` to train without one",
+    )
+
+
+def failure_of(run: FlowRun, label: str) -> Exception:
+    """The error of a stage whose run ended without success: one worth retrying, or one that is not."""
+    diagnosis, message = _diagnosis(run), (run.state.message or "") if run.state else ""
+    if OUT_OF_MEMORY.search(diagnosis):
+        return OutOfMemoryError(
+            "the pod was killed because it ran out of memory",
+            where=label,
+            found=diagnosis,
+            cure="give it more (the run's option `memory`, or the pool's limit), or make shards smaller",
+        )
+    named = re.search(r"\b(\w+Error): ", message)
+    kind = getattr(errors, named.group(1), None) if named else None
+    if isinstance(kind, type) and issubclass(kind, StorecastError) and not issubclass(kind, StoreError):
+        return StageFailedError(message, where=label)
+    if run.state and run.state.is_cancelled():
+        return StageFailedError("the stage's run was cancelled", where=label, cure="start the run again")
+    return PodLostError("; ".join(part for part in (f"{label}: {message}", diagnosis) if part))
+
+
+def _diagnosis(run: FlowRun) -> str:
+    """The last thing that Kubernetes said was wrong with the run's pod, or ""."""
+    return next(_diagnoses(run), "")
+
+
+def _diagnoses(run: FlowRun) -> Iterator[str]:
+    with get_client(sync_client=True) as client:
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
+        logs = client.read_logs(of_run, limit=200, sort=LogSort.TIMESTAMP_DESC)
+    for log in logs:
+        if log.level >= 30 and DIAGNOSES.search(log.message):
+            yield " ".join(log.message.split())

@@ -1,0 +1,208 @@
+"""Stages as pods: each is a run of the deployment `stage/cpu` or `stage/gpu`, which a worker starts as a job.
+
+A stage's pod writes the URI of what it made to the workspace, under a name that this run and the stage's
+label give. So a flow that was moved to another pod finds the stages it had started, instead of starting them
+anew, and an attempt that was killed is followed by another, which goes on where the first stopped.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, cast
+from uuid import UUID
+
+import httpx
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import TaskRunContext
+from prefect.deployments import run_deployment
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelling
+from pydantic import BaseModel, ConfigDict, Field
+
+from components.stage import open_store
+from pipelines.executor import Argument, Made, worth_retrying
+from pipelines.pod_failures import NotStartedError, failure_of, not_started
+from storecast.store import uri as uris
+
+MOST_WAITING = 512
+"""Stages that may wait for others at a time; a waiting one costs a thread."""
+POLL_SECONDS = 2.0
+SILENCE_SECONDS = 900.0
+"""How long the Prefect API may be away before a stage is given up."""
+RETRY_DELAYS = [5.0, 20.0, 60.0, 120.0, 240.0]
+"""Seconds before a stage gets another pod."""
+
+
+class PodResources(BaseModel):
+    """What the pods of a pool ask for; empty: as the work pool says."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = Field(default="", title="Image", description="Such as storecast/component:0.1.0.")
+    cpu: str = Field(default="", title="CPU request", description="Cores, such as 2 or 500m.")
+    memory: str = Field(default="", title="Memory limit", description="Such as 4Gi; more is killed.")
+
+    def variables(self) -> dict[str, Any]:
+        """The work pool's variables that differ from its defaults."""
+        given = {"image": self.image, "cpu_request": self.cpu, "memory_limit": self.memory}
+        if self.memory:
+            given["memory_request"] = self.memory
+        return {name: value for name, value in given.items() if value}
+
+
+class PodOptions(BaseModel):
+    """How a training run uses the work pools."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shard_size: int | None = Field(
+        default=None, ge=1, title="Shard size", description="Series per pod of a local model."
+    )
+    at_once: int = Field(default=8, ge=1, le=MOST_WAITING, title="Pods at once", description="At most.")
+    cpu: PodResources = Field(default_factory=PodResources, title="Pool cpu")
+    gpu: PodResources = Field(default_factory=PodResources, title="Pool gpu")
+    gpu_fallback: bool = Field(
+        default=False,
+        title="Train without a GPU where none can be had",
+        description="Stages whose GPU pod cannot start by the deadline then run on pool cpu.",
+    )
+    pending_seconds: int = Field(
+        default=300, ge=10, title="Deadline for a pod to start", description="In seconds."
+    )
+
+
+@dataclass(frozen=True)
+class _Uri:
+    """What a stage's task gives, as what the executor promises."""
+
+    future: PrefectFuture[str]
+
+    def result(self) -> str:
+        """Wait for the stage; its URI."""
+        return self.future.result()
+
+
+class Pods:
+    """Each stage in a pod of its own, side by side as far as they do not need each other."""
+
+    fans_out = True
+
+    def __init__(self, options: PodOptions) -> None:
+        self.options = options
+        self.places = threading.BoundedSemaphore(options.at_once)
+
+    def submit(
+        self,
+        stage: str,
+        label: str,
+        arguments: Mapping[str, Argument],
+        *,
+        gpu: bool = False,
+        after: Sequence[Made] = (),
+    ) -> Made:
+        """Start the stage's pod as soon as what it needs is made."""
+        work = task(
+            name=label,
+            task_run_name=label,
+            retries=len(RETRY_DELAYS),
+            retry_delay_seconds=RETRY_DELAYS,
+            retry_condition_fn=worth_retrying,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )(self._run)
+        given = {name: _futures(argument) for name, argument in arguments.items()}
+        before = [_futures(made) for made in after]
+        submit: Callable[..., PrefectFuture[str]] = work.submit
+        return _Uri(submit(stage, label, gpu, given, wait_for=before))
+
+    def _run(self, stage: str, label: str, gpu: bool, arguments: Mapping[str, Any]) -> str:
+        """In a thread of the flow: run one stage in a pod and wait for it."""
+        with self.places:
+            if not gpu:
+                return self._pod("cpu", stage, label, arguments)
+            try:
+                return self._pod("gpu", stage, label, arguments)
+            except NotStartedError:
+                if not self.options.gpu_fallback:
+                    raise
+            return self._pod("cpu", stage, label, arguments)
+
+    def _pod(self, pool: str, stage: str, label: str, arguments: Mapping[str, Any]) -> str:
+        context = TaskRunContext.get()
+        if context is None:
+            raise RuntimeError("stages run in pods only from within a flow")
+        name = f"{context.task_run.flow_run_id}/{re.sub(r'[^a-z0-9-]+', '-', label.lower())}-{pool}"
+        result = uris.join(open_store(str(arguments["workspace"])).root, "runs", name)
+        parameters = {"stage": stage, "label": label, "arguments": dict(arguments), "result": result}
+        ended = self._ended(self._started(pool, label, name, parameters).id)
+        if ended.state is None or not ended.state.is_completed():
+            raise failure_of(ended, label)
+        return uris.read_text(result).strip()
+
+    def _started(self, pool: str, label: str, name: str, parameters: Mapping[str, Any]) -> FlowRun:
+        """The stage's run: one that is under way or did well, or else a new one."""
+        resources = self.options.gpu if pool == "gpu" else self.options.cpu
+        for attempt in count(1):
+            run = run_deployment(
+                f"stage/{pool}",
+                parameters=dict(parameters),
+                job_variables=resources.variables(),
+                flow_run_name=label,
+                idempotency_key=f"{name}-{attempt}",
+                timeout=0,
+            )
+            started = cast(FlowRun, run)
+            if started.state is None or not started.state.is_final() or started.state.is_completed():
+                return started
+        raise AssertionError("unreachable: the attempts have no end")
+
+    def _ended(self, run_id: UUID) -> FlowRun:
+        """The run once it has ended; a pod that cannot start by the deadline is given up.
+
+        The Prefect API may be away for a while: what it says when it is back counts.
+        """
+        heard = time.monotonic()
+        pending_since: float | None = None
+        while True:
+            now = time.monotonic()
+            try:
+                with get_client(sync_client=True) as client:
+                    run = client.read_flow_run(run_id)
+            except httpx.HTTPError:
+                if now - heard > SILENCE_SECONDS:
+                    raise
+            else:
+                heard = now
+                if run.state is not None and run.state.is_final():
+                    return run
+                waits = run.state is not None and run.state.type == StateType.PENDING
+                pending_since = (pending_since or now) if waits else None
+                if pending_since and now - pending_since > self.options.pending_seconds:
+                    raise self._give_up(run)
+            time.sleep(POLL_SECONDS)
+
+    def _give_up(self, run: FlowRun) -> NotStartedError:
+        """Cancel a run whose pod does not start; the error that says why it did not."""
+        error = not_started(run, self.options.pending_seconds)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Cancelling(message="its pod did not start in time"), force=True)
+        return error
+
+
+def _futures(argument: Argument) -> Any:
+    """Prefect's own futures in an argument, so that it waits for them and draws the edges."""
+    if isinstance(argument, _Uri):
+        return argument.future
+    if isinstance(argument, str):
+        return argument
+    if isinstance(argument, Sequence):
+        return [_futures(item) for item in argument]
+    return argument.result()

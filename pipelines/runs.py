@@ -1,0 +1,178 @@
+"""Runs on a platform, through Prefect's API: start one, see how it gets on, cancel it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterParentFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort, LogSort
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling
+
+from storecast.errors import ConfigError, StoreError
+
+FLOWS = ("train", "demo")
+POLL_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run: its id, name, state, what its state says, and when it was started."""
+
+    id: str
+    name: str
+    state: str
+    message: str
+    started: datetime | None
+    ended: bool
+
+    @classmethod
+    def of(cls, run: FlowRun) -> Run:
+        """A run as Prefect describes it."""
+        state = run.state
+        return cls(
+            str(run.id),
+            run.name,
+            state.name or state.type.value if state else "unknown",
+            (state.message or "") if state else "",
+            run.start_time or run.expected_start_time,
+            bool(state and state.is_final()),
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a run: its label and state."""
+
+    label: str
+    state: str
+
+
+def start(flow: str, parameters: Mapping[str, Any]) -> Run:
+    """Start a run of a deployment.
+
+    Args:
+        flow: "train" or "demo".
+        parameters: of the flow; what is not given is as the deployment says.
+
+    Raises:
+        StoreError: the Prefect API cannot be reached or has no such deployment.
+    """
+    with _client() as client:
+        try:
+            deployment = client.read_deployment_by_name(f"{flow}/{flow}")
+        except ObjectNotFound as error:
+            raise StoreError(
+                f"Prefect has no deployment {flow}/{flow}",
+                where=str(client.api_url),
+                cure="is this the platform's API? its registration job makes the deployments",
+            ) from error
+        return Run.of(client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters)))
+
+
+def find(run: str) -> Run:
+    """A run by its id.
+
+    Raises:
+        ConfigError: this is no id, or there is no such run.
+    """
+    with _client() as client:
+        return Run.of(_read(client, run))
+
+
+def latest(limit: int = 20) -> list[Run]:
+    """The latest training and demo runs, the newest first."""
+    with _client() as client:
+        runs = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
+            flow_run_filter=FlowRunFilter(parent_flow_run_id=None),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=limit,
+        )
+    return [Run.of(run) for run in runs]
+
+
+def cancel(run: str) -> Run:
+    """Cancel a run and the stages it has under way; one that has ended stays as it is."""
+    with _client() as client:
+        found = _read(client, run)
+        for each in [*_children(client, found.id), found]:
+            if each.state is None or not each.state.is_final():
+                client.set_flow_run_state(each.id, Cancelling(), force=False)
+        return Run.of(_read(client, run))
+
+
+def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[Stage]]]:
+    """The run and its stages, again and again until it has ended; the API may be away for a while."""
+    while True:
+        try:
+            with _client() as client:
+                found = _read(client, run)
+                stages = [
+                    Stage(r.name, (r.state.name or "") if r.state else "")
+                    for r in _children(client, found.id)
+                ]
+        except StoreError:
+            time.sleep(seconds)
+            continue
+        yield Run.of(found), stages
+        if found.state and found.state.is_final():
+            return
+        time.sleep(seconds)
+
+
+def logs(run: str, limit: int = 200) -> list[str]:
+    """The last lines of a run's log."""
+    with _client() as client:
+        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run)]))
+        found = client.read_logs(of_run, limit=limit, sort=LogSort.TIMESTAMP_DESC)
+    return [f"{log.timestamp:%H:%M:%S} {log.message}" for log in reversed(found)]
+
+
+def _children(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
+    """All runs below a run, at any depth."""
+    found: list[FlowRun] = []
+    todo = [run]
+    while todo:
+        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=todo))
+        runs = client.read_flow_runs(flow_run_filter=below, sort=FlowRunSort.START_TIME_ASC, limit=200)
+        found += runs
+        todo = [each.id for each in runs]
+    return found
+
+
+def _read(client: SyncPrefectClient, run: str) -> FlowRun:
+    try:
+        return client.read_flow_run(UUID(run))
+    except (ValueError, ObjectNotFound) as error:
+        raise ConfigError("there is no such run", found=run, cure="storecast runs list") from error
+
+
+@contextmanager
+def _client() -> Iterator[SyncPrefectClient]:
+    """Prefect's API; what goes wrong with it in our words."""
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.HTTPError as error:
+        raise StoreError(
+            "the Prefect API refused or cannot be reached",
+            found=str(error) or type(error).__name__,
+            cure="check prefect_api_url and prefect_auth (storecast config show)",
+        ) from error

@@ -1,0 +1,101 @@
+"""`storecast runs`: start, list, watch and cancel runs on a platform."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from pipelines import environment
+from storecast.errors import ConfigError
+from storecast.settings import load_settings
+
+runs = typer.Typer(no_args_is_help=True, help="Runs on a platform (prefect_api_url), through Prefect's API.")
+console = Console()
+
+RunId = Annotated[str, typer.Argument(help="The run's id.")]
+DONE = {
+    "Completed": "[green]✓[/]",
+    "Failed": "[red]✗[/]",
+    "Crashed": "[red]✗[/]",
+    "Cancelled": "[yellow]-[/]",
+}
+FAILED = 3
+
+
+@runs.callback()
+def prepare() -> None:
+    """Runs on a platform, through Prefect's API."""
+    settings = load_settings()
+    if not settings.prefect_api_url:
+        raise ConfigError(
+            "no platform is named",
+            where="prefect_api_url",
+            expected="the address of its Prefect API, such as http://localhost:4200/api",
+            cure="set STORECAST_PREFECT_API_URL, and STORECAST_PREFECT_AUTH where it asks for a password",
+        )
+    environment.prepare(settings)
+
+
+@runs.command("start")
+def start(
+    dataset: Annotated[str, typer.Option(help="Data set config, by name.")] = "store_sales",
+    data: Annotated[str, typer.Option(help="URI of the raw files, as the platform's pods see it.")] = "",
+    training: Annotated[str, typer.Option("--profile", help="Training config, by name.")] = "full",
+    demo: Annotated[bool, typer.Option(help="Train on synthetic sales instead.")] = False,
+    watch: Annotated[bool, typer.Option(help="Watch the run until it ends.")] = False,
+) -> None:
+    """Start a training run."""
+    from pipelines import runs as api
+
+    if not data and not demo:
+        raise ConfigError("no data are named", expected="--data URI, or --demo for synthetic sales")
+    given: dict[str, Any] = {"dataset": dataset, "data": data, "training": training}
+    run = api.start("demo", {}) if demo else api.start("train", given)
+    console.print(f"{run.id}  {run.name}", highlight=False)
+    if watch:
+        _watch(run.id)
+
+
+@runs.command("list")
+def list_runs() -> None:
+    """The latest runs."""
+    from pipelines import runs as api
+
+    table = Table("id", "name", "state", "started", box=None)
+    for run in api.latest():
+        table.add_row(run.id, run.name, run.state, f"{run.started:%Y-%m-%d %H:%M}" if run.started else "")
+    console.print(table)
+
+
+@runs.command("watch")
+def watch_run(run: RunId) -> None:
+    """Show a run's stages until it ends; exit code 3 if it fails."""
+    _watch(run)
+
+
+@runs.command("cancel")
+def cancel_run(run: RunId) -> None:
+    """Cancel a run and its stages."""
+    from pipelines import runs as api
+
+    console.print(f"{run}  {api.cancel(run).state}", highlight=False)
+
+
+def _watch(run: str) -> None:
+    from pipelines import runs as api
+
+    shown: dict[str, str] = {}
+    for now, stages in api.watch(run):
+        for stage in stages:
+            if shown.get(stage.label) != stage.state:
+                shown[stage.label] = stage.state
+                console.print(
+                    f"  {DONE.get(stage.state, '·')} {stage.label:<44} {stage.state}", highlight=False
+                )
+        if now.ended:
+            console.print(f"{now.state} {now.message}".strip(), highlight=False)
+            if now.state != "Completed":
+                raise typer.Exit(FAILED)

@@ -1,0 +1,201 @@
+"""The training run as steps on an executor: which stage needs what, and what the gate's decision leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from components.stage import open_panel, open_store
+from pipelines.executor import Argument, Executor, Made
+from storecast.backtest import fold_cutoffs
+from storecast.configs import config_file
+from storecast.dataset_config import load_dataset_config
+from storecast.models.catalogue import ModelSpec, load_class, load_spec, uses_features
+from storecast.models.shards import shard_count
+from storecast.store import uri as uris
+from storecast.store.datasets import Dataset, DatasetStore
+from storecast.store.releases import Release, ReleaseStore
+from storecast.training_config import TrainingConfig, load_training_config
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training run came to.
+
+    Attributes:
+        panel, evaluation, decision, report: the data sets it made or found.
+        tracked: the run and the model's version in MLflow.
+        made: the release it made or found; None where there was nothing to release.
+        current: the release that is current afterwards, None before the first.
+    """
+
+    panel: Dataset
+    evaluation: Dataset
+    decision: Dataset
+    report: Dataset
+    tracked: Dataset
+    made: Release | None
+    current: Release | None
+
+
+@dataclass(frozen=True)
+class Fits:
+    """Every model's fits: at the folds' cutoffs, and at the panel's."""
+
+    folds: list[Made] = field(default_factory=list)
+    final: list[Made] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training run on an executor.
+
+    Attributes:
+        executor: where the stages run.
+        dataset: data set config, by name or file.
+        data: folder or URI of the raw files.
+        training: training config, by name or file.
+        workspace: where data sets and releases lie; "": as the settings say.
+        shard_size: series per shard of a local model; 0: as the training config says.
+    """
+
+    executor: Executor
+    dataset: str
+    data: str
+    training: str
+    workspace: str
+    shard_size: int = 0
+
+    def run(self) -> Outcome:
+        """Train, evaluate, and release what the gate lets pass."""
+        panel = self._get("ingest", {"dataset": self.dataset, "data": self.data})
+        fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
+        scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
+        rival = self._rival(scores)
+        return self._release(panel, scores, rival, fits)
+
+    def fit_all(self, panel: Argument, cutoffs: Sequence[str], series: int) -> Fits:
+        """Every model at every fold and at the panel's cutoff; a fit starts from the fold before it.
+
+        Args:
+            panel: the panel's URI, or the stage that makes it.
+            cutoffs: of the folds, then the panel's.
+            series: number of series of the panel.
+        """
+        table = self._submit("features", "features", {"panel": panel, "training": self.training})
+        fits = Fits()
+        for model in self.config.models:
+            spec = load_spec(model)
+            previous: Argument = ""
+            for cutoff in cutoffs:
+                made = self._fit(
+                    spec, model, cutoff, panel, table if uses_features(spec) else "", previous, series
+                )
+                (fits.final if cutoff == cutoffs[-1] else fits.folds).append(made)
+                previous = made
+        return fits
+
+    @cached_property
+    def config(self) -> TrainingConfig:
+        """The training config."""
+        return load_training_config(self.training)
+
+    @cached_property
+    def store(self) -> DatasetStore:
+        """Where data sets lie."""
+        return open_store(self.workspace)
+
+    @cached_property
+    def releases(self) -> ReleaseStore:
+        """The data set's releases."""
+        name = load_dataset_config(config_file(self.dataset, "datasets")).name
+        return ReleaseStore(self.store, name)
+
+    def _cutoffs(self, panel: str) -> list[str]:
+        whole = open_panel(self.store, panel)
+        return [str(cutoff.date()) for cutoff in [*fold_cutoffs(whole, self.config.folds), whole.cutoff]]
+
+    def _fit(
+        self,
+        spec: ModelSpec,
+        model: str,
+        cutoff: str,
+        panel: Argument,
+        features: Argument,
+        previous: Argument,
+        series: int,
+    ) -> Made:
+        """One model at one cutoff: whole, or where the executor fans out its shards and then all of them."""
+        label = f"train {spec.name} at {cutoff}"
+        arguments: dict[str, Argument] = {
+            "panel": panel,
+            "model": model,
+            "cutoff": cutoff,
+            "training": self.training,
+            "features": features,
+            "previous": previous,
+        }
+        local = load_class(spec.class_path).scope == "local"
+        count = shard_count(series, self.shard_size or self.config.shard_size) if local else 0
+        parts = [
+            self._submit("train", f"{label}, shard {k} of {count}", {**arguments, "shard": f"{k}/{count}"})
+            for k in range(1, count + 1)
+            if self.executor.fans_out
+        ]
+        whole = f"all/{count}" if local else ""
+        return self._submit("train", label, {**arguments, "shard": whole}, gpu=spec.gpu, after=parts)
+
+    def _rival(self, scores: Dataset) -> Release | None:
+        """The release a challenger is measured against: the current one.
+
+        Where the challenger is the current one already (a rerun), it is judged as it was then, so that the
+        rerun finds everything made.
+        """
+        current = self.releases.current()
+        if current and current.about["evaluation"] == scores.hash:
+            before = str(current.about["champion"])
+            return self.releases.get(before) if before else None
+        return current
+
+    def _release(self, panel: Dataset, scores: Dataset, rival: Release | None, fits: Fits) -> Outcome:
+        """From the scores to the gate's decision, the report and, where it may be, the current release."""
+        about: dict[str, Argument] = {"panel": panel.uri, "evaluation": scores.uri}
+        champion, training = rival.uri if rival else "", self.training
+        decision = self._get("gate", {**about, "champion": champion, "training": training})
+        about["decision"] = decision.uri
+        promoted = bool(decision.counts["promoted"])
+        everything = [*fits.folds, *fits.final]
+        report = self._submit("report", "report", {**about, "fit": everything, "training": training})
+        made: Release | None = None
+        if promoted or (rival and rival.about["panel"] != panel.hash):
+            made = self._made({**about, "champion": champion}, fits.final, report)
+        kept = {**about, "report": report, "release": made.uri if made else "", "training": training}
+        tracked = self._get("register", kept)
+        if made and not self.releases.was_current(made.id):
+            why = "promoted by the gate" if promoted else "the champion's forecast from new data"
+            self._submit("activate", "activate", {"release": made.uri, "why": why}).result()
+        shown = self.store.open(report.result())
+        return Outcome(panel, scores, decision, shown, tracked, made, self.releases.current())
+
+    def _made(self, about: Mapping[str, Argument], fits: Sequence[Made], report: Made) -> Release:
+        """The release, published but not yet current."""
+        forecast = self._submit("forecast", "forecast", {**about, "fit": fits})
+        release = self._submit("release", "release", {**about, "forecast": forecast, "report": report})
+        return self.releases.get(uris.name_of(release.result()))
+
+    def _submit(
+        self,
+        stage: str,
+        label: str,
+        arguments: Mapping[str, Argument],
+        *,
+        gpu: bool = False,
+        after: Sequence[Made] = (),
+    ) -> Made:
+        given = {**arguments, "workspace": self.workspace}
+        return self.executor.submit(stage, label, given, gpu=gpu, after=after)
+
+    def _get(self, stage: str, arguments: Mapping[str, Argument]) -> Dataset:
+        """The data set of a stage, once it is made."""
+        return self.store.open(self._submit(stage, stage, arguments).result())
