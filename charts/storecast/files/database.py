@@ -1,0 +1,99 @@
+"""Prefect's database and its revision: database.py migrate | database.py wait.
+
+migrate brings an older database to this image's revision; wait returns once the database has that revision. A database
+with a revision that this image does not know belongs to a newer one (the release was rolled back): Prefect's schema is
+additive, so both leave it as it is and go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+State = Literal["absent", "older", "current", "newer"]
+
+
+def revisions() -> tuple[frozenset[str], str]:
+    """All revisions that this image's Prefect knows, and the last. Read as text: importing Prefect takes seconds."""
+    spec = importlib.util.find_spec("prefect")
+    if spec is None or not spec.submodule_search_locations:
+        sys.exit("No package prefect in this image: use storecast/prefect")
+    folder = Path(spec.submodule_search_locations[0], "server/database/_migrations/versions/postgresql")
+    known: set[str] = set()
+    passed: set[str] = set()
+    for file in folder.glob("*.py"):
+        text = file.read_text()
+        known.update(re.findall(r"^revision\b[^=]*=\s*[\"'](\w+)", text, re.MULTILINE))
+        if parents := re.search(r"^down_revision\b[^=]*=\s*(.+)$", text, re.MULTILINE):
+            passed.update(re.findall(r"[\"'](\w+)", parents[1]))
+    last = known - passed
+    if len(last) != 1:
+        sys.exit(f"Prefect's migrations in {folder} should end in one revision, but end in {sorted(last)}")
+    return frozenset(known), last.pop()
+
+
+async def found() -> str | None:
+    """The database's revision; None where it has none yet."""
+    parts = urlsplit(os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"])
+    ssl = parse_qs(parts.query).get("ssl", ["prefer"])[0]
+    plain = parts._replace(scheme="postgresql", query="").geturl()
+    connection = await asyncpg.connect(plain, ssl=ssl, timeout=10)
+    try:
+        row = await connection.fetchrow("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return None
+    finally:
+        await connection.close()
+    return row[0] if row else None
+
+
+def state(revision: str | None) -> State:
+    """How the database stands to this image."""
+    known, last = revisions()
+    if revision is None:
+        return "absent"
+    if revision == last:
+        return "current"
+    return "older" if revision in known else "newer"
+
+
+async def reach(goal: frozenset[State]) -> State:
+    """Waits until the database answers and its state is one of some; says why it waits."""
+    said = ""
+    while True:
+        try:
+            now = state(await found())
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            # The class and the server's words; the address with its password is in neither.
+            message = f"PostgreSQL does not answer yet: {type(error).__name__}: {error}"
+        else:
+            if now in goal:
+                return now
+            message = f"Prefect's tables are {now}: waiting for the migration Job"
+        if message != said:
+            print(message, flush=True)
+            said = message
+        await asyncio.sleep(2)
+
+
+def main(task: str) -> None:
+    """Does one of the two tasks."""
+    if task == "wait":
+        print(f"Prefect's tables are {asyncio.run(reach(frozenset({'current', 'newer'})))}")
+        return
+    now = asyncio.run(reach(frozenset({"absent", "older", "current", "newer"})))
+    print(f"Prefect's tables are {now}", flush=True)
+    if now in {"absent", "older"}:
+        os.execvp("prefect", ["prefect", "server", "database", "upgrade", "--yes"])  # noqa: S606, S607
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
