@@ -1,4 +1,4 @@
-"""Prefect's and MLflow's APIs from inside the cluster, with the standard library alone: imports must be instant."""
+"""APIs of Prefect and MLflow, called with the standard library alone: imports must be instant."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def prefect(path: str, body: object = None, *, auth: bool = True) -> tuple[int, 
 
 
 def call(url: str, body: object = None, credentials: str = "") -> tuple[int, Any]:
-    """Status and answer (JSON, or text) of a GET, or of a POST where there is a body; status 0 where nothing answers."""
+    """Status and answer of a GET, or of a POST where there is a body; status 0 where nothing answers."""
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
     if credentials:
@@ -44,7 +44,7 @@ def _parse(text: bytes) -> Any:
 
 
 def until(check: Callable[[], str], seconds: float) -> None:
-    """Repeats a check, which says what is missing, until nothing is; exits with its last word after some seconds."""
+    """Repeats a check, which says what is missing, until nothing is; in the end exits with its last word."""
     deadline = time.monotonic() + seconds
     said = ""
     while missing := check():

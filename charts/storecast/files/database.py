@@ -1,8 +1,8 @@
 """Prefect's database and its revision: database.py migrate | database.py wait.
 
-migrate brings an older database to this image's revision; wait returns once the database has that revision. A database
-with a revision that this image does not know belongs to a newer one (the release was rolled back): Prefect's schema is
-additive, so both leave it as it is and go on.
+migrate brings an older database to this image's revision; wait returns once the database has that revision.
+A database whose revision this image does not know belongs to a newer one: the release was rolled back. Both leave
+it as it is and go on, since going back a revision would drop what the newer one wrote.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 
 State = Literal["absent", "older", "current", "newer"]
 
 
 def revisions() -> tuple[frozenset[str], str]:
-    """All revisions that this image's Prefect knows, and the last. Read as text: importing Prefect takes seconds."""
+    """All revisions that this image's Prefect knows, and the last."""
+    # Read as text: importing Prefect takes seconds, each time the wait looks.
     spec = importlib.util.find_spec("prefect")
     if spec is None or not spec.submodule_search_locations:
         sys.exit("No package prefect in this image: use storecast/prefect")
@@ -71,7 +72,7 @@ async def reach(goal: frozenset[State]) -> State:
     while True:
         try:
             now = state(await found())
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             # The class and the server's words; the address with its password is in neither.
             message = f"PostgreSQL does not answer yet: {type(error).__name__}: {error}"
         else:

@@ -1,4 +1,4 @@
-"""Waits until Prefect has a work pool: wait_for_pool.py POOL. The registration Job makes it; the worker must not."""
+"""Waits until Prefect has a work pool, which the registration Job makes: wait_for_pool.py POOL."""
 
 from __future__ import annotations
 
