@@ -207,7 +207,8 @@ def _container(pool: PoolConfig, volumes: list[tuple[str, tuple[str, dict[str, A
         "name": CONTAINER,
         "image": "{{ image }}",
         "imagePullPolicy": "{{ image_pull_policy }}",
-        "command": "{{ command }}",
+        "command": ["env"],  # in place of the image's entrypoint, which runs one stage
+        "args": "{{ command }}",
         "env": "{{ env }}",
         "envFrom": sources,
         "resources": {
