@@ -37,6 +37,9 @@ from storecast.yaml_model import load_yaml_model
 KIND = "kubernetes"
 WAIT_SECONDS = 600.0
 DEAD_AFTER = timedelta(seconds=540)
+RUNS, STAGES = "runs", "stages"
+"""Work queues of a pool. Only stages count towards the pool's concurrency: runs wait for their stages, and
+would wait for ever where runs alone fill the pool."""
 DEAD_RUNS = "Runs without a heartbeat have crashed"
 
 
@@ -67,10 +70,12 @@ def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
         gpu_fallback=platform.training.gpu_fallback,
     ).model_dump(mode="json")
     found = [
-        _deployment(training_flow, "train", first, {"pods": pods}, "Train, evaluate and release a forecast."),
-        _deployment(demo_flow, "demo", first, {"pods": pods}, "Try the platform on synthetic sales."),
+        _deployment(training_flow, "train", (first, RUNS), {"pods": pods}, "Train and release a forecast."),
+        _deployment(demo_flow, "demo", (first, RUNS), {"pods": pods}, "Try the platform on synthetic sales."),
     ]
-    return found + [_deployment(stage_flow, pool, pool, {}, "One stage in a pod.") for pool in platform.pools]
+    return found + [
+        _deployment(stage_flow, pool, (pool, STAGES), {}, "One stage in a pod.") for pool in platform.pools
+    ]
 
 
 def make_workspace(workspace: str) -> None:
@@ -117,14 +122,21 @@ def _pool(client: SyncPrefectClient, name: str, pool: PoolConfig, namespace: str
     except ObjectNotFound:
         made = WorkPoolCreate(name=name, type=KIND, description=about, base_job_template=template)
         client.create_work_pool(made)
-    changes = WorkPoolUpdate(
-        description=about, base_job_template=template, concurrency_limit=pool.concurrency
-    )
-    client.update_work_pool(name, changes)
+    client.update_work_pool(name, WorkPoolUpdate(description=about, base_job_template=template))
+    for queue, limit in ((RUNS, None), (STAGES, pool.concurrency)):
+        _queue(client, name, queue, limit)
+
+
+def _queue(client: SyncPrefectClient, pool: str, name: str, limit: int | None) -> None:
+    try:
+        there = client.read_work_queue_by_name(name, work_pool_name=pool)
+    except ObjectNotFound:
+        there = client.create_work_queue(name, work_pool_name=pool)
+    client.update_work_queue(there.id, concurrency_limit=limit)
 
 
 def _deployment(
-    flow: Flow[Any, Any], name: str, pool: str, parameters: dict[str, Any], about: str
+    flow: Flow[Any, Any], name: str, where: tuple[str, str], parameters: dict[str, Any], about: str
 ) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         flow,
@@ -132,7 +144,8 @@ def _deployment(
         parameters=parameters,
         description=about,
         version=__version__,
-        work_pool_name=pool,
+        work_pool_name=where[0],
+        work_queue_name=where[1],
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
 
