@@ -79,7 +79,7 @@ resources:
 {{- if .root.Values.priorityClasses.create }}
 {{- printf "%s-%s" (include "storecast.fullname" .root) .class }}
 {{- else }}
-{{- get .root.Values.priorityClasses .class }}
+{{- ternary .root.Values.priorityClasses.serving .root.Values.priorityClasses.training (eq .class "serving") }}
 {{- end }}
 {{- end }}
 
