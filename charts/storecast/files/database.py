@@ -1,8 +1,8 @@
 """Prefect's database and its revision: database.py migrate | database.py wait.
 
 migrate brings an older database to this image's revision; wait returns once the database has that revision.
-A database whose revision this image does not know belongs to a newer one: the release was rolled back. Both leave
-it as it is and go on, since going back a revision would drop what the newer one wrote.
+A database whose revision this image does not know belongs to a newer one: the release was rolled back. Both
+leave it as it is and go on, since going back a revision would drop what the newer one wrote.
 """
 
 from __future__ import annotations

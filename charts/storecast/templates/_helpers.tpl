@@ -1,10 +1,10 @@
 {{- define "storecast.fullname" -}}
 {{- if .Values.fullnameOverride }}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- .Values.fullnameOverride | trunc 36 | trimSuffix "-" }}
 {{- else if contains .Chart.Name .Release.Name }}
-{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- .Release.Name | trunc 36 | trimSuffix "-" }}
 {{- else }}
-{{- printf "%s-%s" (.Release.Name | trunc 30 | trimSuffix "-") .Chart.Name }}
+{{- printf "%s-%s" (.Release.Name | trunc 26 | trimSuffix "-") .Chart.Name }}
 {{- end }}
 {{- end }}
 
@@ -107,7 +107,7 @@ resources:
 {{/* A Job's name that changes with its spec, because a Job's spec cannot: (dict "root" $ "name" "register" "spec" TEXT). */}}
 {{- define "storecast.jobName" -}}
 {{- $version := regexReplaceAll "[^a-z0-9-]" (lower .root.Chart.Version) "-" | trunc 12 | trimSuffix "-" -}}
-{{ printf "%s-%s-%s-%s" (include "storecast.fullname" .root | trunc 30 | trimSuffix "-") .name $version (.spec | sha256sum | trunc 8) }}
+{{ printf "%s-%s-%s-%s" (include "storecast.fullname" .root | trunc 24 | trimSuffix "-") .name $version (.spec | sha256sum | trunc 8) }}
 {{- end }}
 
 {{- define "storecast.prefectApi" -}}
