@@ -2,18 +2,19 @@
 # Dumps the databases, and the artifacts where they are on the volume, into a folder of /backup named by the time;
 # keeps the newest $KEEP. A folder is there whole or, as *.partial, not at all.
 set -euo pipefail
+backups=${BACKUPS:-/backup} artifacts=${ARTIFACTS:-/artifacts}
 shopt -s nullglob
 umask 077
-cd /backup
+cd "$backups"
 rm -rf -- 20??-*Z.partial
 name=$(date -u +%Y-%m-%dT%H-%M-%SZ)
 mkdir "$name.partial"
 for database in $DATABASES; do
   pg_dump --format=custom --no-owner --no-privileges --file="$name.partial/$database.dump" "$database"
 done
-if [ -d /artifacts ]; then
+if [ -d "$artifacts" ]; then
   # 1: a file changed while it was read; runs go on during a backup.
-  tar --create --gzip --file="$name.partial/artifacts.tar.gz" --exclude=./lost+found -C /artifacts . || [ $? -eq 1 ]
+  tar --create --gzip --file="$name.partial/artifacts.tar.gz" --exclude=./lost+found -C "$artifacts" . || [ $? -eq 1 ]
 fi
 (cd "$name.partial" && sha256sum -- * > SHA256SUMS)
 mv "$name.partial" "$name"

@@ -48,7 +48,7 @@ def ensure(database: str, maintenance: str) -> None:
     try:
         connection.cursor().execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
         print(f"made the database {database}", flush=True)
-    except errors.DuplicateDatabase:
+    except (errors.DuplicateDatabase, errors.UniqueViolation):
         pass
     except errors.InsufficientPrivilege:
         raise SystemExit(

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Puts the databases and the artifacts back to backup $FROM. What is there now is lost; the server must be stopped.
 set -euo pipefail
-cd "/backup/$FROM" || { echo "There is no backup $FROM. There are:"; ls /backup; exit 1; }
+backups=${BACKUPS:-/backup} artifacts=${ARTIFACTS:-/artifacts}
+cd "$backups/$FROM" || { echo "There is no backup $FROM. There are:"; ls "$backups"; exit 1; }
 sha256sum --check --quiet SHA256SUMS
 for _ in $(seq 150); do pg_isready --quiet && break; sleep 2; done
 for database in $DATABASES; do
@@ -24,9 +25,9 @@ for database in $DATABASES; do
   pg_restore --no-owner --no-privileges --single-transaction --dbname="$database" "$database.dump"
   echo "restored the database $database"
 done
-if [ -d /artifacts ]; then
+if [ -d "$artifacts" ]; then
   [ -e artifacts.tar.gz ] || { echo "Backup $FROM has no artifacts: those on the volume stay."; exit 0; }
-  find /artifacts -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {} +
-  tar --extract --gzip --file=artifacts.tar.gz -C /artifacts
+  find "$artifacts" -mindepth 1 -maxdepth 1 ! -name lost+found -exec rm -rf {} +
+  tar --extract --gzip --file=artifacts.tar.gz -C "$artifacts"
   echo "restored the artifacts"
 fi
