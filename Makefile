@@ -8,7 +8,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format up down bench constraints clean
+.PHONY: help install demo test test-charts e2e lint format up down bench constraints clean kind-up kind-down deploy
 
 PYTHON ?= python3.11
 ARGS ?=
@@ -37,7 +37,7 @@ demo: $(INSTALLED) ## Forecast a synthetic retailer: all models, a comparison, a
 	@$(VENV)/bin/storecast demo $(ARGS)
 
 test: $(INSTALLED) ## Run every test that needs no cluster, with coverage (ARGS="-k words" chooses)
-	@$(PY) -m pytest --cov --cov-report=term $(ARGS)
+	@$(PY) -m pytest tests/unit tests/integration --cov --cov-report=term $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style, types and the direction of imports
 	@$(PY) -m ruff format --check .
@@ -57,6 +57,22 @@ down: $(INSTALLED) ## Stop the local stack
 
 bench: $(INSTALLED) ## Measure accuracy, time and memory (ARGS="--data DIR" for the real panel)
 	@$(PY) -m benchmarks $(ARGS)
+
+kind-up: ## Make a kind cluster to try the platform on
+	@scripts/kind.sh up
+
+kind-down: ## Remove that cluster
+	@scripts/kind.sh down
+
+deploy: ## Load the images of `make images` into the cluster and install the platform (ARGS="--set key=value")
+	@scripts/kind.sh load
+	@scripts/kind.sh deploy $(ARGS)
+
+test-charts: $(INSTALLED) ## Test the charts; needs helm
+	@$(PY) -m pytest tests/charts $(ARGS)
+
+e2e: $(INSTALLED) ## Prove the platform on a kind cluster of its own; needs the images
+	@$(PY) -m pytest tests/e2e --verbosity 1 $(ARGS)
 
 constraints: $(INSTALLED) ## Take the newest allowed packages into constraints.txt
 	@$(PY) scripts/constraints.py

@@ -1,0 +1,43 @@
+"""One platform for all end-to-end tests: a new kind cluster, the images loaded, the chart installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from cluster import Platform, Timeline, until
+
+TIMELINE = Timeline()
+NAMESPACE = "shop"
+READY_SECONDS = 300.0
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Platform]:
+    """The installed platform. STORECAST_E2E=keep leaves the cluster there, and uses one that is there."""
+    keep = os.environ.pop("STORECAST_E2E", "") == "keep"
+    made = Platform("storecast-e2e", NAMESPACE, TIMELINE)
+    with TIMELINE.step("make kind-up: a new cluster of two nodes"):
+        made.make("kind-up")
+    try:
+        with TIMELINE.step("make deploy: images loaded, chart installed"):
+            made.make("deploy", seconds=1200)
+        with TIMELINE.step("everything is ready"):
+            until("every pod ready", made.ready, READY_SECONDS, every=3)
+        with made.forwarded("storecast-prefect-server", 4200) as address:
+            made.address = address
+            until("Prefect's API at hand", lambda: made.run("x" * 8) is not None, 60)
+            yield made
+    finally:
+        if not keep:
+            with TIMELINE.step("make kind-down"):
+                made.make("kind-down")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the timeline."""
+    if TIMELINE.lines:
+        terminalreporter.section("timeline: from the start, for how long")
+        for line in TIMELINE.lines:
+            terminalreporter.line(line)

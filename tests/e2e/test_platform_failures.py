@@ -1,0 +1,147 @@
+"""What goes wrong in a cluster ends in one right release or in a failure that says what to do."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cluster import RELEASE, Platform, until
+
+RUN_SECONDS = 900.0
+
+
+def start(platform: Platform, seed: int, **pods: object) -> str:
+    """A small demo run on sales of its own, so that nothing of another run is found."""
+    return platform.start("demo", seed=seed, training="smoke", pods=pods)
+
+
+def message(run: dict[str, object]) -> str:
+    """What a run's state says."""
+    state = run["state"]
+    assert isinstance(state, dict)
+    return str(state["message"])
+
+
+def releases(platform: Platform) -> list[str]:
+    """What was current when, as the store's pointer tells it."""
+    from test_platform import Store
+
+    with platform.forwarded(f"{RELEASE}-s3", 7070) as address:
+        pointer = Store(platform, address).read("storecast/storecast/releases/synthetic/current.json")
+    return [str(entry["id"]) for entry in json.loads(pointer)["history"]]
+
+
+def test_a_stage_without_enough_memory_is_named_as_such_with_the_cure(platform: Platform) -> None:
+    with platform.timeline.step("a stage out of memory"):
+        run = platform.ended(start(platform, 101, cpu={"memory": "180Mi"}), 300)
+    assert run["state_type"] == "FAILED"
+    assert "ran out of memory" in message(run)
+    assert "give it more" in message(run)
+
+
+def test_a_missing_image_is_named_before_long(platform: Platform) -> None:
+    with platform.timeline.step("an image that does not exist"):
+        run = platform.ended(
+            start(platform, 102, cpu={"image": "storecast/nowhere:0"}, pending_seconds=30), 300
+        )
+    assert run["state_type"] == "FAILED"
+    assert "did not start within 30 s" in message(run)
+    assert "storecast/nowhere:0" in message(run)
+
+
+@pytest.fixture
+def no_gpu(platform: Platform) -> None:
+    """A cluster whose GPU is taken: a pod that does nothing holds it."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "holds-the-gpu"},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": 0,
+            "tolerations": [{"operator": "Exists"}],
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "hold",
+                    "image": "storecast/component:0.1.0",
+                    "command": ["sleep", "3600"],
+                    "resources": {"limits": {"nvidia.com/gpu": "1", "memory": "64Mi", "cpu": "50m"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
+    apply(platform, pod)
+    yield
+    platform.kubectl("delete", "pod", "holds-the-gpu", "--wait=true")
+
+
+def apply(platform: Platform, thing: dict[str, object]) -> None:
+    """`kubectl apply` of an object."""
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(thing, file)
+        file.flush()
+        platform.kubectl("apply", "-f", file.name)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_a_run_fails_clearly_by_the_deadline(platform: Platform) -> None:
+    with platform.timeline.step("no GPU to be had"):
+        run = platform.ended(start(platform, 7, pending_seconds=30), 600)
+    assert run["state_type"] == "FAILED"
+    assert "did not start within 30 s" in message(run)
+    assert "gpu_fallback" in message(run)
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_without_a_gpu_a_run_that_may_trains_on_the_cpu_pool(platform: Platform) -> None:
+    with platform.timeline.step("no GPU to be had, trained on the CPU instead"):
+        run = start(platform, 7, pending_seconds=30, gpu_fallback=True)
+        platform.completed(run, RUN_SECONDS)
+    pools = {r["work_pool_name"] for label, rs in platform.stages(run).items() if "lstm" in label for r in rs}
+    assert pools == {"gpu", "cpu"}
+
+
+def test_a_killed_training_pod_is_followed_by_one_that_goes_on(platform: Platform) -> None:
+    with platform.timeline.step("a training pod killed"):
+        run = start(platform, 103)
+        stage = platform.stage_begins(run, "train lstm")
+        platform.kubectl("delete", "pod", platform.pod_of(stage), "--grace-period=0", "--force")
+        platform.completed(run, RUN_SECONDS)
+    attempts = next(rs for label, rs in platform.stages(run).items() if label.startswith("train lstm"))
+    assert len(attempts) >= 1
+    assert len(set(releases(platform))) == len(releases(platform))
+
+
+def test_restarts_of_worker_server_mlflow_and_store_do_not_harm_a_run(platform: Platform) -> None:
+    with platform.timeline.step("worker, Prefect's server, store and MLflow restarted during a run"):
+        run = start(platform, 104)
+        platform.stage_begins(run, "features")
+        platform.kubectl("rollout", "restart", f"deployment/{RELEASE}-prefect-worker-cpu")
+        platform.stage_begins(run, "train arima")
+        platform.kubectl("delete", "pod", f"{RELEASE}-s3-0", "--grace-period=0", "--force")
+        platform.stage_begins(run, "train lstm")
+        platform.kubectl("rollout", "restart", f"deployment/{RELEASE}-prefect-server")
+        platform.kubectl("scale", f"deployment/{RELEASE}-mlflow", "--replicas=0")
+        platform.stage_begins(run, "register", RUN_SECONDS, state="FAILED")
+        platform.kubectl("scale", f"deployment/{RELEASE}-mlflow", "--replicas=1")
+        platform.completed(run, RUN_SECONDS)
+    until("every pod ready", platform.ready, 240, every=3)
+
+
+def test_a_drained_node_gives_its_pods_to_others(platform: Platform) -> None:
+    node = f"{platform.cluster}-worker"
+    with platform.timeline.step("the GPU node drained and back"):
+        run = start(platform, 105)
+        platform.stage_begins(run, "train lstm")
+        platform.kubectl(
+            "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", seconds=180
+        )
+        platform.kubectl("uncordon", node)
+        platform.completed(run, RUN_SECONDS)
