@@ -164,22 +164,6 @@ def test_the_server_has_auth_vacuum_and_no_analytics_and_leaves_migration_to_the
     }
 
 
-@pytest.mark.parametrize("setting", ["PREFECT_SERVER", "PREFECT_WORKER", "PREFECT_API", "PREFECT_LOGGING"])
-def test_prefect_knows_every_setting_that_the_chart_gives_it(setting: str) -> None:
-    from prefect.settings import Settings
-    from prefect.settings.legacy import _get_settings_fields
-
-    known = set(_get_settings_fields(Settings))
-    chart = own(render("storecast"))
-    given = {
-        name
-        for _, pod in chart.pods()
-        for container in containers(pod)
-        for name in environment({"env": container.get("env", [])})
-    } | set(chart.one("ConfigMap", "storecast-run")["data"])
-    assert {name for name in given if name.startswith(setting)} - known == set()
-
-
 def migration_name(chart: Rendered) -> str:
     """Name of the Job that migrates Prefect's database."""
     (name,) = (
