@@ -374,6 +374,12 @@ def test_helm_finds_nothing_to_complain_about() -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
 
 
+def test_a_new_version_of_the_chart_alone_restarts_no_server_and_no_database() -> None:
+    for item in own(render("storecast")).of("Deployment", "StatefulSet"):
+        labels = item["spec"]["template"]["metadata"]["labels"]
+        assert labels == item["spec"]["selector"]["matchLabels"], item["metadata"]["name"]
+
+
 def test_the_notes_name_the_next_three_commands_and_no_secret() -> None:
     folder = Path(CHART)
     text = (folder / "templates" / "NOTES.txt").read_text()

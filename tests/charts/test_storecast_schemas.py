@@ -44,7 +44,7 @@ def test_prefect_knows_every_setting_that_the_chart_gives_it() -> None:
 def test_prefects_kubernetes_worker_takes_the_settings_that_the_chart_gives_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from prefect_kubernetes.settings import KubernetesSettings
+    from prefect_kubernetes.settings import KubernetesSettings  # type: ignore[import-untyped]
 
     worker = pod_spec(render("storecast").one("Deployment", "prefect-worker-gpu"))["containers"][0]
     for name, value in environment(worker).items():
