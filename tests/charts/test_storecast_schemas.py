@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.charts.helm import containers, pod_spec, render
-from tests.charts.test_storecast_chart import EVERYTHING, environment, own
+from tests.charts.storecast_chart import EVERYTHING, environment, own
 from tests.charts.test_storecast_values import EXTERNAL
 
 KUBERNETES = "1.34"

@@ -1,0 +1,148 @@
+"""The platform's chart over its life: secrets, upgrades, rollbacks, and what an uninstall leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.charts.helm import HelmError, helm, render
+from tests.charts.storecast_chart import (
+    CHART,
+    EVERYTHING,
+    GIVEN,
+    own,
+    register_name,
+)
+
+
+def test_the_registration_runs_again_when_what_it_writes_changes_and_only_then() -> None:
+    before = register_name(*GIVEN)
+    assert before == register_name(*GIVEN, "server.resources.requests.cpu=300m")
+    assert before != register_name(*GIVEN, "pools.cpu.concurrency=8")
+    assert before != register_name(*GIVEN, "images.component.tag=0.2.0")
+    assert before != register_name(*GIVEN, "workspace=s3://other/storecast")
+
+
+def test_a_job_whose_spec_changes_gets_another_name_since_its_spec_is_immutable() -> None:
+    before = {
+        job["metadata"]["name"]: job["spec"] for job in own(render("storecast", "s3.size=1Gi")).of("Job")
+    }
+    for setting in (
+        "jobs.ttlSecondsAfterFinished=90",
+        "global.imageRegistry=registry.example.com",
+        "global.imagePullSecrets[0]=registry",
+        "priorityClasses.create=false",
+        "jobs.resources.requests.cpu=75m",
+    ):
+        for job in own(render("storecast", setting)).of("Job"):
+            name = job["metadata"]["name"]
+            assert before.get(name, job["spec"]) == job["spec"], f"{setting} changes the spec of Job {name}"
+
+
+def test_names_of_a_long_release_fit_in_labels() -> None:
+    long = render("storecast", release="a-release-name-of-fifty-three-characters-storecast-xy")
+    for item in own(long).of("Job", "Deployment", "Service"):
+        assert len(item["metadata"]["name"]) <= 63, item["metadata"]["name"]
+    for item in own(long).of("StatefulSet"):  # whose pods carry it with a hash as a label
+        assert len(item["metadata"]["name"]) <= 52, item["metadata"]["name"]
+
+
+def test_jobs_go_by_themselves_and_nothing_is_kept_after_an_uninstall() -> None:
+    chart = render("storecast", *EVERYTHING)
+    for item in own(chart).objects:
+        annotations = item["metadata"].get("annotations", {})
+        assert "helm.sh/resource-policy" not in annotations
+        if "helm.sh/hook" in annotations:
+            assert annotations["helm.sh/hook"] == "test"
+            assert {"hook-succeeded", "hook-failed"} <= set(
+                annotations["helm.sh/hook-delete-policy"].split(",")
+            )
+    for job in own(chart).of("Job"):
+        assert job["spec"]["ttlSecondsAfterFinished"] > 0
+
+
+def test_given_the_secrets_two_renderings_are_the_same() -> None:
+    def text() -> str:
+        settings = [part for setting in GIVEN for part in ("--set", setting)]
+        return helm("template", "storecast", str(CHART), *settings)
+
+    assert text() == text()
+
+
+def test_a_generated_secret_is_the_same_wherever_it_is_used() -> None:
+    chart = render("storecast")
+    run = chart.one("Secret", "storecast-run")["stringData"]
+    prefect = chart.one("Secret", "storecast-prefect")["stringData"]
+    s3 = chart.one("Secret", "storecast-s3")["stringData"]
+    mlflow = chart.one("Secret", "mlflow-auth")["stringData"]
+    postgresql = chart.one("Secret", "storecast-postgresql")["stringData"]
+    assert run["PREFECT_API_AUTH_STRING"] == prefect["auth-string"]
+    assert prefect["auth-string"] == f"{prefect['username']}:{prefect['password']}"
+    assert len(prefect["password"]) == 32
+    assert {key: run[key] for key in s3} == s3
+    assert run["MLFLOW_TRACKING_USERNAME"] == mlflow["username"]
+    assert run["MLFLOW_TRACKING_PASSWORD"] == mlflow["password"]
+    assert f":{postgresql['password']}@storecast-postgresql:5432/" in postgresql["connection-url"]
+
+
+def test_no_secret_is_in_anything_but_secrets() -> None:
+    values = {setting.partition("=")[2] for setting in GIVEN}
+    for item in render("storecast", *GIVEN, *EVERYTHING).objects:
+        if item["kind"] != "Secret":
+            text = json.dumps(item)
+            assert not [value for value in values if value in text], item["metadata"]["name"]
+
+
+def test_a_release_of_another_name_carries_the_charts_name() -> None:
+    names = {item["metadata"]["name"] for item in own(render("storecast", release="demo")).objects}
+    assert {name.startswith("demo-storecast") for name in names} == {True}
+
+
+def test_a_changed_configuration_restarts_the_server() -> None:
+    def checksums(*settings: str) -> Any:
+        server = render("storecast", *GIVEN, *settings).one("Deployment", "prefect-server")
+        return server["spec"]["template"]["metadata"]["annotations"]
+
+    assert checksums() == checksums("s3.size=20Gi")
+    assert checksums() != checksums("server.auth.password=another")
+    assert checksums() != checksums("postgresql.password=another")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("sever.replicas=1", "additional properties 'sever' not allowed"),
+        ("server.auth.pasword=x", "at '/server/auth': additional properties 'pasword' not allowed"),
+        (
+            "pools.gpu.tolerance=x",
+            "at '/pools/gpu': additional properties 'tolerance' not allowed",
+        ),
+        ("workspace=/data", "at '/workspace'"),
+        ("pools.gpu.gpu.count=0", "at '/pools/gpu/gpu/count'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(setting: str, message: str) -> None:
+    with pytest.raises(HelmError, match=re.escape(message)):
+        render("storecast", setting)
+
+
+def test_helm_finds_nothing_to_complain_about() -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+
+
+def test_a_new_version_of_the_chart_alone_restarts_no_server_and_no_database() -> None:
+    for item in own(render("storecast")).of("Deployment", "StatefulSet"):
+        labels = item["spec"]["template"]["metadata"]["labels"]
+        assert labels == item["spec"]["selector"]["matchLabels"], item["metadata"]["name"]
+
+
+def test_the_notes_name_the_next_three_commands_and_no_secret() -> None:
+    folder = Path(CHART)
+    text = (folder / "templates" / "NOTES.txt").read_text()
+    commands = [line for line in text.splitlines() if line.startswith("  ")]
+    assert [command.split()[0] for command in commands] == ["helm", "kubectl", "curl", "kubectl"]
+    assert "password }}" not in text
