@@ -1,6 +1,7 @@
 """Brings the databases to what this MLflow needs: made, migrated, and with the administrator of the secret.
 
-May run any number of times, also twice at once. Needs PGHOST, PGUSER, PGPASSWORD and so on, as libpq reads them.
+May run any number of times, also twice at once. Needs PGHOST, PGUSER, PGPASSWORD and so on, as libpq reads
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg2
+import psycopg2  # type: ignore[import-untyped]
 from psycopg2 import errors, sql
 
 WAIT_SECONDS = 600
@@ -39,10 +40,14 @@ def ensure(database: str, maintenance: str) -> None:
     """Make a database that is missing."""
     try:
         connect(database).close()
-        return
     except psycopg2.OperationalError as error:
         if "does not exist" not in str(error):
             raise
+        make(database, maintenance)
+
+
+def make(database: str, maintenance: str) -> None:
+    """Make a database, asked for through another one."""
     connection = connect(maintenance)
     connection.autocommit = True
     try:
@@ -75,7 +80,7 @@ def migrate_tracking() -> None:
     """`mlflow db upgrade`."""
     from mlflow import db
 
-    db.upgrade.callback(os.environ["TRACKING_URI"])
+    db.upgrade.main([os.environ["TRACKING_URI"]], standalone_mode=False)
     print("the tracking database is up to date", flush=True)
 
 
@@ -88,7 +93,8 @@ def migrate_auth() -> None:
     from mlflow.server import auth
 
     auth.bootstrap_admin_user()
-    name, password = auth.auth_config.admin_username, auth.auth_config.admin_password
+    name = os.environ["MLFLOW_AUTH_ADMIN_USERNAME"]
+    password = os.environ["MLFLOW_AUTH_ADMIN_PASSWORD"]
     if not auth.store.authenticate_user(name, password):
         auth.store.update_user(name, password=password, is_admin=True)
         print(f"gave {name} the password of the secret", flush=True)

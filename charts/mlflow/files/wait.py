@@ -1,7 +1,7 @@
 """Waits until the databases have the schema that this MLflow needs.
 
-Without importing MLflow, which takes many seconds: the newest revision is the one that no other migration builds
-on, and the database tells its own. Needs PGHOST, PGUSER, PGPASSWORD and so on, as libpq reads them.
+Without importing MLflow, which takes many seconds: the newest revision is the one that no other migration
+builds on, and the database tells its own. Needs PGHOST, PGUSER, PGPASSWORD and so on, as libpq reads them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-SCHEMAS = {  # environment variable with the database's name: (folder of the migrations, table of the revision)
+# Environment variable with the database's name: (folder of the migrations, table of the revision).
+SCHEMAS = {
     "TRACKING_DATABASE": ("store/db_migrations/versions", "alembic_version"),
     "AUTH_DATABASE": ("server/auth/db/migrations/versions", "alembic_version_auth"),
 }
@@ -51,13 +52,15 @@ def revisions(folder: Path) -> tuple[str, set[str]]:
             below.update([down] if isinstance(down, str) else down if isinstance(down, tuple) else [])
     heads = known - below
     if len(heads) != 1:
-        raise SystemExit(f"{folder} should have one newest migration, not {sorted(heads)}: is the image whole?")
+        raise SystemExit(
+            f"{folder} should have one newest migration, not {sorted(heads)}: is the image whole?"
+        )
     return heads.pop(), known
 
 
 def current(database: str, table: str) -> str | None:
     """The revision of a database, None before its first migration."""
-    import psycopg2
+    import psycopg2  # type: ignore[import-untyped]
 
     connection = psycopg2.connect(dbname=database)
     try:
@@ -65,7 +68,7 @@ def current(database: str, table: str) -> str | None:
             cursor.execute("SELECT to_regclass(%s)", (table,))
             if cursor.fetchone() == (None,):
                 return None
-            cursor.execute(f"SELECT version_num FROM {table}")
+            cursor.execute(f"SELECT version_num FROM {table}")  # noqa: S608
             row = cursor.fetchone()
             return row[0] if row else None
     finally:
@@ -88,8 +91,8 @@ def obstacles() -> Iterator[str]:
         if revision is not None and revision not in known:
             raise SystemExit(
                 f"Database {database} has schema {revision}, which this MLflow does not know (it knows up to "
-                f"{newest}): a newer MLflow has migrated it. Use the newer image again, or restore a backup made "
-                "before that upgrade."
+                f"{newest}): a newer MLflow has migrated it. Use the newer image again, or restore a backup "
+                "made before that upgrade."
             )
         if revision != newest:
             yield f"database {database} has schema {revision}, not yet {newest}: see the migration Job"

@@ -137,12 +137,19 @@ annotations:
 {{- include "mlflow.auth.secret" . | sha256sum -}}
 {{- else -}}
 {{- $all := printf "%s %s" (include "mlflow.auth.password" .) (include "mlflow.auth.flask" .) -}}
-{{- derivePassword 1 "maximum" $all .Values.auth.username .Release.Name | sha256sum -}}
+{{- if not (hasKey .Values.remembered "authChecksum") -}}
+{{- $_ := derivePassword 1 "maximum" $all .Values.auth.username .Release.Name | sha256sum | set .Values.remembered "authChecksum" -}}
+{{- end -}}
+{{- .Values.remembered.authChecksum -}}
 {{- end -}}
 {{- end -}}
 {{- define "mlflow.databaseChecksum" -}}
 {{- if and .Values.postgresql.enabled (not .Values.postgresql.existingSecret) -}}
-{{- derivePassword 1 "maximum" (include "mlflow.database.password" .) "mlflow" .Release.Name | sha256sum -}}
+{{- $password := include "mlflow.database.password" . -}}
+{{- if not (hasKey .Values.remembered "databaseChecksum") -}}
+{{- $_ := derivePassword 1 "maximum" $password "mlflow" .Release.Name | sha256sum | set .Values.remembered "databaseChecksum" -}}
+{{- end -}}
+{{- .Values.remembered.databaseChecksum -}}
 {{- else -}}
 {{- include "mlflow.database.secret" . | sha256sum -}}
 {{- end -}}
