@@ -1,0 +1,216 @@
+"""Stages as pods, against a real Prefect API; a stand-in for the cluster does what the test says."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.logging.loggers import flow_run_logger
+from prefect.states import Completed, Crashed, Failed, Pending, Running
+from prefect.testing.utilities import prefect_test_harness
+
+from pipelines import pods
+from pipelines.executor import Argument
+from pipelines.pod_failures import NotStartedError, OutOfMemoryError, StageFailedError
+from pipelines.pods import PodOptions, Pods
+from pipelines.register import DEAD_RUNS, deployments, register
+from pipelines.work_pools import PlatformConfig
+from storecast.store import uri as uris
+
+OOM = "Container 'stage' was killed due to out-of-memory (OOMKilled): it exceeded its limit"
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformConfig]:
+    """An installation, registered with a Prefect API of its own."""
+    config = PlatformConfig.model_validate(
+        {
+            "namespace": "shop",
+            "workspace": str(tmp_path_factory.mktemp("store") / "bucket"),
+            "pools": {
+                "cpu": {"image": "storecast/component:1", "concurrency": 4},
+                "gpu": {"image": "storecast/train-gpu:1", "gpu": {"count": 1}},
+            },
+        }
+    )
+    with prefect_test_harness(server_startup_timeout=120):
+        register(config)
+        yield config
+
+
+class Cluster:
+    """What happens to the stages' runs: by label, one script per attempt; without one they do well."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, list[Callable[[SyncPrefectClient, FlowRun], None]]] = {}
+        self.seen: list[tuple[str, str]] = []
+        self.most = 0
+        self.stop = threading.Event()
+
+    def work(self) -> None:
+        """Take every scheduled run of a stage, until stopped."""
+        known: set[object] = set()
+        scheduled = FlowRunFilter(
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+        )
+        with get_client(sync_client=True) as client:
+            while not self.stop.wait(0.02):
+                new = [r for r in client.read_flow_runs(flow_run_filter=scheduled) if r.id not in known]
+                self.most = max(self.most, len(new))
+                for run in new:
+                    known.add(run.id)
+                    self.seen.append((run.name, str(run.work_pool_name)))
+                    scripts = self.scripts.get(run.name, [])
+                    (scripts.pop(0) if scripts else does_well)(client, run)
+
+
+def does_well(client: SyncPrefectClient, run: FlowRun) -> None:
+    """The pod starts, and the stage makes something."""
+    client.set_flow_run_state(run.id, Running(), force=True)
+    uris.write_text(run.parameters["result"], f"made/{run.name}")
+    client.set_flow_run_state(run.id, Completed(), force=True)
+
+
+def is_killed(client: SyncPrefectClient, run: FlowRun) -> None:
+    client.set_flow_run_state(run.id, Crashed(message="No active or succeeded pods found"), force=True)
+
+
+def runs_out_of_memory(client: SyncPrefectClient, run: FlowRun) -> None:
+    flow_run_logger(flow_run=run).log(logging.ERROR, OOM)
+    client.create_logs(
+        [{"name": "observer", "level": 40, "message": OOM, "timestamp": run.created, "flow_run_id": run.id}]
+    )
+    client.set_flow_run_state(run.id, Crashed(message="it exited with -9"), force=True)
+
+
+def finds_bad_data(client: SyncPrefectClient, run: FlowRun) -> None:
+    text = "Flow run encountered an exception: DataError: train.csv: a column is missing"
+    client.set_flow_run_state(run.id, Failed(message=text), force=True)
+
+
+def cannot_start(client: SyncPrefectClient, run: FlowRun) -> None:
+    client.set_flow_run_state(run.id, Pending(), force=True)
+
+
+@pytest.fixture
+def cluster(platform: PlatformConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setattr(pods, "RETRY_DELAYS", [0.0, 0.0])
+    monkeypatch.setattr(pods, "POLL_SECONDS", 0.02)
+    made = Cluster()
+    thread = threading.Thread(target=made.work)
+    thread.start()
+    yield made
+    made.stop.set()
+    thread.join()
+
+
+def run_stages(platform: PlatformConfig, gpu: bool = False, **options: Any) -> list[str]:
+    """A flow of three stages, the last of which needs the others; their URIs."""
+
+    @flow(name="three", persist_result=False)
+    def three() -> list[str]:
+        executor = Pods(PodOptions(**options))
+        here: dict[str, Argument] = {"workspace": platform.workspace}
+        first = executor.submit("features", "first", here)
+        second = executor.submit("features", "second", here)
+        last = executor.submit("train", "last", {**here, "fit": [first, second]}, gpu=gpu)
+        return [made.result() for made in (first, second, last)]
+
+    return three()
+
+
+def test_stages_run_side_by_side_and_those_that_need_others_after_them(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    assert run_stages(platform) == ["made/first", "made/second", "made/last"]
+    labels = [label for label, _ in cluster.seen]
+    assert (set(labels[:2]), labels[2]) == ({"first", "second"}, "last")
+
+
+def test_a_gpu_stage_runs_on_pool_gpu_and_others_on_pool_cpu(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    run_stages(platform, gpu=True)
+    assert set(cluster.seen) == {("first", "cpu"), ("second", "cpu"), ("last", "gpu")}
+
+
+def test_a_killed_pod_is_followed_by_another(platform: PlatformConfig, cluster: Cluster) -> None:
+    cluster.scripts["first"] = [is_killed, is_killed]
+    assert run_stages(platform)[0] == "made/first"
+    assert [label for label, _ in cluster.seen].count("first") == 3
+
+
+def test_a_pod_that_runs_out_of_memory_is_not_tried_again_the_same_way(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    cluster.scripts["first"] = [runs_out_of_memory]
+    with pytest.raises(OutOfMemoryError, match=r"ran out of memory(.|\n)*give it more"):
+        run_stages(platform)
+    assert [label for label, _ in cluster.seen].count("first") == 1
+
+
+def test_wrong_data_fail_the_run_at_once_with_the_stages_own_words(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    cluster.scripts["first"] = [finds_bad_data]
+    with pytest.raises(StageFailedError, match=r"train\.csv: a column is missing"):
+        run_stages(platform)
+    assert [label for label, _ in cluster.seen].count("first") == 1
+
+
+def test_a_pod_that_cannot_start_fails_by_the_deadline(
+    platform: PlatformConfig, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.scripts["last"] = [cannot_start]
+    with pytest.raises(NotStartedError, match=r"did not start within 10 s(.|\n)*gpu_fallback"):
+        run_stages(platform, gpu=True, pending_seconds=10)
+
+
+def test_where_the_run_says_so_a_stage_without_a_gpu_runs_on_the_cpu(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    cluster.scripts["last"] = [cannot_start]
+    assert run_stages(platform, gpu=True, pending_seconds=10, gpu_fallback=True)[2] == "made/last"
+    assert [pool for label, pool in cluster.seen if label == "last"] == ["gpu", "cpu"]
+
+
+def test_registering_again_changes_nothing(platform: PlatformConfig) -> None:
+    def state() -> dict[str, Any]:
+        with get_client(sync_client=True) as client:
+            pools = {p.name: p.base_job_template for p in client.read_work_pools()}
+            names = sorted(f"{d.name}" for d in client.read_deployments())
+            rules = client.request("POST", "/automations/filter", json={}).json()
+            queue = client.read_work_queue_by_name("stages", work_pool_name="cpu")
+        return {
+            "pools": pools,
+            "deployments": names,
+            "rules": [rule["name"] for rule in rules],
+            "limit": queue.concurrency_limit,
+        }
+
+    before = state()
+    register(platform)
+    assert state() == before
+    assert before["deployments"] == ["cpu", "demo", "gpu", "train"]
+    assert before["rules"] == [DEAD_RUNS]
+    assert before["limit"] == 4
+
+
+def test_shards_pods_memory_and_image_are_a_typed_form(platform: PlatformConfig) -> None:
+    train = next(d for d in deployments(platform) if d.name == "train")
+    schema = train._parameter_openapi_schema.model_dump()
+    options = schema["definitions"]["PodOptions"]["properties"]
+    assert {"shard_size", "at_once", "cpu", "gpu", "gpu_fallback", "pending_seconds"} == set(options)
+    assert set(schema["definitions"]["PodResources"]["properties"]) == {"image", "cpu", "memory"}
+
+
+def test_the_workspace_is_made_where_it_is_missing(platform: PlatformConfig) -> None:
+    assert Path(platform.workspace).is_dir()
