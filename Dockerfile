@@ -27,6 +27,7 @@ RUN apt-get update -qq \
       -o -path '*-packages/pkg_resources' -o -path '*-packages/_distutils_hack' \
       -o -path '*-packages/distutils-precedence.pth' -o -path '*/python3*/config-3*' \) -prune -exec rm -rf {} + \
  && find / -xdev -type f -perm /6000 -exec chmod a-s {} + \
+ && find / -xdev ! -type l -perm -o+w ! -path /tmp -exec chmod o-w {} + \
  && python -c 'import compileall, os; compileall.compile_dir(os.path.dirname(os.__file__), quiet=2, workers=0)' \
  && echo 'storecast:x:10001:10001::/work:/usr/sbin/nologin' >> /etc/passwd \
  && echo 'storecast:x:10001:' >> /etc/group

@@ -8,7 +8,8 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-charts e2e lint format up down bench constraints clean kind-up kind-down deploy
+.PHONY: help install demo test test-images test-charts e2e lint format up down bench images constraints clean
+.PHONY: kind-up kind-down deploy
 
 PYTHON ?= python3.11
 ARGS ?=
@@ -20,8 +21,14 @@ ifdef PIP_FIND_LINKS
 export PIP_FIND_LINKS
 endif
 
+IMAGES := component train-gpu prefect mlflow
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+TAG ?= $(VERSION)
+DOCKER_BUILD_ARGS ?=
+
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with the pinned packages and the project itself (the other targets do it too)
 
@@ -38,6 +45,14 @@ demo: $(INSTALLED) ## Forecast a synthetic retailer: all models, a comparison, a
 
 test: $(INSTALLED) ## Run every test that needs no cluster, with coverage (ARGS="-k words" chooses)
 	@$(PY) -m pytest tests/unit tests/integration --cov --cov-report=term $(ARGS)
+
+images: ## Build the images storecast/TARGET:TAG, the version if no TAG is given (DOCKER_BUILD_ARGS: "--network host", "--build-arg TORCH=cuda", ...)
+	@for target in $(IMAGES); do echo "storecast/$$target:$(TAG)"; \
+	  DOCKER_BUILDKIT=1 docker build --quiet --target $$target --tag storecast/$$target:$(TAG) $(DOCKER_BUILD_ARGS) \
+	    --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) . ; done
+
+test-images: $(INSTALLED) ## Test what `make images` has built
+	@IMAGE_TAG=$(TAG) $(PY) -m pytest tests/images $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style, types and the direction of imports
 	@$(PY) -m ruff format --check .

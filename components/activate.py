@@ -18,8 +18,9 @@ from storecast.store.releases import Release, ReleaseStore
 
 def run(
     release: Annotated[str, typer.Option(help="URI of the release.")],
-    why: Annotated[str, typer.Option(help="Kept in the pointer's history.")] = "promoted by the gate",
+    why: Annotated[str, typer.Option(help="Kept in the pointer's history; default: as the gate says.")] = "",
     workspace: Workspace = "",
+    once: Annotated[bool, typer.Option(help="Leave the pointer if this release was current before.")] = False,
 ) -> Release:
     """Point at a release after verifying it, and move the champion alias to its model.
 
@@ -27,8 +28,12 @@ def run(
 
     Args:
         release: URI of the release.
-        why: a few words for the history.
+        why: a few words for the history; "": what the gate said of it.
         workspace: where releases lie.
+        once: change nothing if the release was current before: what has been rolled back stays so.
+
+    Returns:
+        The release that is current now.
 
     Raises:
         ReleaseError: the release is damaged.
@@ -38,8 +43,11 @@ def run(
     dataset, release_id = release.rstrip("/").split("/")[-2:]
     releases = ReleaseStore(store, dataset)
     current, wanted = releases.current(), releases.get(release_id)
-    if current and current.id == wanted.id:
+    if current and (current.id == wanted.id or (once and releases.was_current(wanted.id))):
         return current
+    if not why:
+        promoted = wanted.about["promoted"]
+        why = "promoted by the gate" if promoted else "the champion's forecast from new data"
     releases.check(wanted)
     name = model_name(dataset)
     version = mlflow_tracking.version_of_bundle(settings, name, releases.path(wanted) / "bundle")

@@ -1,6 +1,6 @@
 """Stage: the forecast to release, and the bundle that made it.
 
-    python -m components.forecast --panel URI --evaluation URI --decision URI --fit URI ... [--champion URI]
+    python -m components.forecast --panel URI --evaluation URI --decision URI --fit URI ...
 
 A promoted challenger becomes the bundle: the fits at the panel's cutoff, blended and calibrated as the
 evaluation says. Else the champion's bundle forecasts the panel anew.
@@ -16,7 +16,16 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components.stage import DecisionUri, EvaluationUri, PanelUri, Workspace, main, open_panel, open_store
+from components.stage import (
+    DecisionUri,
+    EvaluationUri,
+    PanelUri,
+    Workspace,
+    main,
+    open_panel,
+    open_store,
+    releases_of,
+)
 from components.train import load_fit
 from storecast.backtest import cv_rows
 from storecast.blend import BlendWeights, blend_rows
@@ -37,7 +46,7 @@ def run(
     fit: Annotated[
         list[str], typer.Option(help="URI of a model's fit at the panel's cutoff; once per model.")
     ],
-    champion: Annotated[str, typer.Option(help="URI of the current release, or nothing.")] = "",
+    champion: Annotated[str, typer.Option(help="URI of a release; default: the gate's.")] = "",
     workspace: Workspace = "",
 ) -> Dataset:
     """Forecast the panel's future by the bundle that the gate chose.
@@ -47,7 +56,8 @@ def run(
         evaluation: URI of the evaluation: weights and calibration.
         decision: URI of the gate's decision.
         fit: URIs of the models' fits at the panel's cutoff.
-        champion: URI of the current release, used where the challenger was not promoted.
+        champion: URI of the release that goes on where the challenger was not promoted; "": the one that the
+            gate measured the challenger against.
         workspace: where data sets lie.
 
     Returns:
@@ -59,6 +69,9 @@ def run(
     store = open_store(workspace)
     verdict = json.loads((store.path(decision) / "decision.json").read_text())
     fits = [store.open(uri) for uri in fit]
+    against = str(store.open(decision).manifest["config"]["champion"])
+    if against and not champion:
+        champion = releases_of(store, store.open(panel)).get(against).uri
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store
+from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store, releases_of
 from storecast.backtest import cv_rows
 from storecast.blend import BLEND
 from storecast.bundle import Bundle
@@ -26,15 +26,19 @@ from storecast.segments import attach
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
+from storecast.store.releases import Release, ReleaseStore
 from storecast.training_config import NAIVE, load_training_config
 
 CHAMPION = "champion"
+CURRENT = "current"
 
 
 def run(
     panel: PanelUri,
     evaluation: Annotated[str, typer.Option(help="URI of the challenger's evaluation.")],
-    champion: Annotated[str, typer.Option(help="URI of the current release, or nothing.")] = "",
+    champion: Annotated[
+        str, typer.Option(help="URI of the release to measure against; current: the one that is; or nothing.")
+    ] = "",
     training: Training = "full",
     workspace: Workspace = "",
 ) -> Dataset:
@@ -43,15 +47,17 @@ def run(
     Args:
         panel: URI of the panel.
         evaluation: URI of the challenger's evaluation.
-        champion: URI of the current release, or "" where there is none.
+        champion: URI of the release to measure against; "current": the current one; "" where there is none.
         training: training config: its `gate` sets the rules.
         workspace: where data sets lie.
 
     Returns:
-        A data set with decision.json and comparisons.parquet.
+        A data set with decision.json and comparisons.parquet. Its counts say `promoted`, and `release`:
+        whether there is something to release, the challenger's forecast or the champion's from a new panel.
     """
     store, config = open_store(workspace), load_training_config(training)
     source, scores = store.open(panel), store.open(evaluation)
+    against = _rival(releases_of(store, source), champion, scores)
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
@@ -59,21 +65,28 @@ def run(
         cv = pd.read_parquet(store.path(scores) / "cv.parquet")
         cv = cv[cv["model"].isin([BLEND, NAIVE])]
         rival = None
-        if champion:
-            cv = _beside_champion(cv, whole, uris.fetch(champion, store.scratch / "releases"))
+        if against:
+            cv = _beside_champion(cv, whole, uris.fetch(against.uri, store.scratch / "releases"))
             segments = pd.read_parquet(store.path(scores) / "segments.parquet").set_index("unique_id")
             cv = attach(cv, segments, config.gate.segments)
             rival = CHAMPION
         decision = decide(cv, challenger=BLEND, champion=rival, naive=NAIVE, config=config.gate)
-        return write_decision(folder, decision)
+        anew = against is not None and against.about["panel"] != source.hash
+        return {**write_decision(folder, decision), "release": decision.promoted or anew}
 
     return store.materialise(
         "gate",
         inputs={"panel": source.hash, "evaluation": scores.hash},
-        config={**config.gate.model_dump(mode="json"), "champion": uris.name_of(champion)},
+        config={**config.gate.model_dump(mode="json"), "champion": against.id if against else ""},
         code=code_version("components.gate"),
         build=build,
     )
+
+
+def _rival(releases: ReleaseStore, champion: str, scores: Dataset) -> Release | None:
+    if champion == CURRENT:
+        return releases.rival(scores.hash)
+    return releases.get(uris.name_of(champion)) if champion else None
 
 
 def write_decision(folder: Path, decision: Decision) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ def run(
     decision: DecisionUri,
     forecast: Annotated[str, typer.Option(help="URI of the forecast.")],
     report: Annotated[str, typer.Option(help="URI of the report.")],
-    champion: Annotated[str, typer.Option(help="URI of the release it was measured against.")] = "",
+    champion: Annotated[str, typer.Option(help="URI of a release; default: the gate's.")] = "",
     workspace: Workspace = "",
 ) -> Release:
     """Publish a release.
@@ -40,7 +40,7 @@ def run(
         decision: URI of the gate's decision.
         forecast: URI of the forecast.
         report: URI of the report.
-        champion: URI of the release that the gate measured it against, or "".
+        champion: URI of the release it was measured against; "": as the gate's decision says.
         workspace: where data sets and releases lie.
 
     Returns:
@@ -69,7 +69,7 @@ def run(
             "rows": made["forecast"].counts["rows"],
             "panel": made["panel"].hash,
             "evaluation": made["evaluation"].hash,
-            "champion": uris.name_of(champion),
+            "champion": uris.name_of(champion) or made["decision"].manifest["config"]["champion"],
         }
         return ReleaseStore(store, str(bundle["dataset"])).publish(folder, about)
 

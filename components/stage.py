@@ -18,7 +18,8 @@ from storecast.panel import Panel
 from storecast.panel_io import read_panel
 from storecast.settings import load_settings
 from storecast.store import uri as uris
-from storecast.store.datasets import DatasetStore
+from storecast.store.datasets import Dataset, DatasetStore
+from storecast.store.releases import ReleaseStore
 
 Reporter = Callable[[str, int, int], None]
 """Called with (label, done, total) while a stage works."""
@@ -61,6 +62,11 @@ def open_store(workspace: str = "") -> DatasetStore:
     return DatasetStore(workspace or load_settings().root)
 
 
+def releases_of(store: DatasetStore, panel: Dataset) -> ReleaseStore:
+    """The releases of a panel's data set."""
+    return ReleaseStore(store, str(panel.manifest["config"]["name"]))
+
+
 def open_panel(store: DatasetStore, uri: str) -> Panel:
     """The panel of a data set; the last one read is kept in memory."""
     return _read(str(store.path(uri)))
@@ -83,10 +89,13 @@ class Output(Protocol):
 def main(run: Callable[..., Output]) -> None:
     """The command line of a stage: its parameters as options, the output's URI as JSON on stdout.
 
+    For workflow engines, which read a step's results from files, --result FILE writes the URI and
+    --count NAME=FILE one of the output's counts, as JSON.
+
     Exit codes: 0 done, 2 a StorecastError (its message on stderr).
     """
 
-    def command(result: str, **values: object) -> None:
+    def command(result: str, count: list[str], **values: object) -> None:
         try:
             output = run(**values)
         except StorecastError as error:
@@ -94,13 +103,19 @@ def main(run: Callable[..., Output]) -> None:
             raise typer.Exit(2) from error
         if result:
             uris.write_text(result, output.uri)
+        for name, _, file in (item.partition("=") for item in count):
+            uris.write_text(file, json.dumps(getattr(output, "counts", {})[name]))
         print(json.dumps({"uri": output.uri}))
 
-    option = Annotated[str, typer.Option(help="File to write the output's URI to, for workflow engines.")]
-    extra = inspect.Parameter("result", inspect.Parameter.KEYWORD_ONLY, default="", annotation=option)
+    result_option = Annotated[str, typer.Option(help="File to write the output's URI to.")]
+    count_option = Annotated[list[str], typer.Option(help="NAME=FILE: file to write one of its counts to.")]
+    extra = [
+        inspect.Parameter("result", inspect.Parameter.KEYWORD_ONLY, default="", annotation=result_option),
+        inspect.Parameter("count", inspect.Parameter.KEYWORD_ONLY, default=[], annotation=count_option),
+    ]
     signature = inspect.signature(run, eval_str=True)
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in signature.parameters.values()]
-    command.__signature__ = inspect.Signature([*parameters, extra])  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature([*parameters, *extra])  # type: ignore[attr-defined]
     command.__doc__ = (run.__doc__ or "").split("\n\nArgs:")[0]
     name = Path(sys.argv[0]).stem
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, name=name)

@@ -21,6 +21,7 @@ import typer
 
 from components.pool import run_in_processes
 from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store, progress
+from storecast.backtest import cutoff_date
 from storecast.errors import ConfigError
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.catalogue import ModelSpec, class_path_of, load_class, load_spec
@@ -37,7 +38,7 @@ ALL = 0
 def run(
     panel: PanelUri,
     model: Annotated[str, typer.Option(help="Model spec: name or YAML file.")],
-    cutoff: Annotated[str, typer.Option(help="Last date whose sales may be seen, YYYY-MM-DD.")],
+    cutoff: Annotated[str, typer.Option(help="Last date whose sales may be seen; or last, or fold:k/n.")],
     training: Training = "full",
     features: Annotated[str, typer.Option(help="URI of the feature table, for models that use it.")] = "",
     previous: Annotated[str, typer.Option(help="URI of this model's fit at an earlier cutoff.")] = "",
@@ -49,7 +50,8 @@ def run(
     Args:
         panel: URI of the panel.
         model: model spec, by name or file.
-        cutoff: the last date that the fit sees.
+        cutoff: the last date that the fit sees, YYYY-MM-DD; "last" is the panel's cutoff, "fold:k/n" that of
+            the k-th of n folds.
         training: training config: gives profile, seed and shard size.
         features: URI of the feature table, or "".
         previous: URI of the same model's fit at an earlier cutoff to start from, or "".
@@ -60,6 +62,8 @@ def run(
     Returns:
         A data set with model/ (what the model saves), forecast.parquet and report.json.
     """
+    if not cutoff[:1].isdigit():
+        cutoff = str(cutoff_date(open_panel(open_store(workspace), panel), cutoff).date())
     return Fit(panel, model, cutoff, training, features, previous, shard, workspace).run()
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import environment, stack
+from pipelines.kfp_cli import kfp
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
 from storecast import __version__
@@ -34,6 +35,7 @@ config_app = typer.Typer(no_args_is_help=True, help="The settings.")
 app.add_typer(config_app, name="config")
 app.add_typer(releases, name="releases")
 app.add_typer(runs, name="runs")
+app.add_typer(kfp, name="kfp")
 app.command()(export)
 console = Console()
 

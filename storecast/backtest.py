@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from storecast.errors import DataError
+from storecast.errors import ConfigError, DataError
 from storecast.metrics import CV_COLUMNS
 from storecast.panel import Panel
 
@@ -32,6 +32,29 @@ def fold_cutoffs(panel: Panel, folds: int) -> list[pd.Timestamp]:
             cure="give more history, a shorter horizon in the data set's YAML, or fewer folds",
         )
     return [panel.dates[left - 1 + i * panel.horizon] for i in range(folds)]
+
+
+def cutoff_date(panel: Panel, cutoff: str) -> pd.Timestamp:
+    """The date of a cutoff that is counted from the panel's end, for plans made before there is a panel.
+
+    Args:
+        panel: the panel.
+        cutoff: "last" for the panel's cutoff; "fold:k/n" for the k-th of n folds, the earliest first.
+
+    Raises:
+        ConfigError: it is none of these.
+        DataError: the history is too short for so many folds.
+    """
+    number, _, count = cutoff.removeprefix("fold:").partition("/")
+    if cutoff.startswith("fold:") and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count):
+        return fold_cutoffs(panel, int(count))[int(number) - 1]
+    if cutoff == "last":
+        return panel.cutoff
+    raise ConfigError(
+        "not a cutoff",
+        found=cutoff,
+        expected='a date such as 2017-07-30, "last", or "fold:k/n" with 1 ≤ k ≤ n such as fold:1/3',
+    )
 
 
 def cv_rows(panel: Panel, model: str, cutoff: pd.Timestamp, forecast: pd.DataFrame) -> pd.DataFrame:

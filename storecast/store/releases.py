@@ -109,6 +109,21 @@ class ReleaseStore:
         history = self.history()
         return self.get(history[-1].id) if history else None
 
+    def rival(self, evaluation: str) -> Release | None:
+        """The release that a challenger is measured against: the current one, if there is one.
+
+        Where the challenger is the current one already (a rerun), it is judged as it was then, so that the
+        rerun finds everything made.
+
+        Args:
+            evaluation: hash of the challenger's evaluation.
+        """
+        current = self.current()
+        if current and current.about["evaluation"] == evaluation:
+            before = str(current.about["champion"])
+            return self.get(before) if before else None
+        return current
+
     def was_current(self, release_id: str) -> bool:
         """Whether it is or once was current. One that was rolled back comes back only by hand."""
         return any(entry.id == release_id for entry in self.history())

@@ -42,6 +42,7 @@ def _release(folder: Path, raw: str, champion: str = "") -> tuple[Release, dict[
     backtest = [uri for fold in folds for uri in fits(fold)]
     scores = evaluate.run(panel.uri, backtest, training)
     decision = gate.run(panel.uri, scores.uri, champion, training)
+    champion = champion.removeprefix("current")  # whom the gate took, the others see in its decision
     made = forecast.run(panel.uri, scores.uri, decision.uri, fits(last), champion)
     shown = report.run(panel.uri, scores.uri, decision.uri, backtest, training)
     published = release.run(panel.uri, scores.uri, decision.uri, made.uri, shown.uri, champion)
@@ -61,6 +62,23 @@ def test_a_champion_is_measured_on_the_folds_after_its_own_cutoff(tmp_path: Path
     assert isinstance(comparisons, list)
     overall = {line["against"]: line for line in comparisons if line["segment"] == "all"}
     assert overall["champion"]["rows"] == 2 * 9 * 16, "both folds begin at or after the champion's cutoff"
+
+
+def test_what_depends_on_the_current_release_can_be_left_to_the_stages(tmp_path: Path) -> None:
+    write_raw(tmp_path / "early", n_stores=3, n_families=3, n_days=300)
+    write_raw(tmp_path / "late", n_stores=3, n_families=3, n_days=300)
+    _drop_last_days(tmp_path / "early", 16)
+    first, decision = _release(tmp_path, "early", "current")
+    assert decision["champion"] is None
+    second, decision = _release(tmp_path, "late", "current")
+    assert decision["champion"] is not None
+    assert second.about["champion"] == first.id, "the release takes it from the decision"
+    assert activate.run(first.uri, once=True).id == second.id, (
+        "it was current before, so it stays where it is"
+    )
+    assert activate.run(first.uri).id == first.id
+    again, _ = _release(tmp_path, "early", "current")
+    assert again.id == first.id, "a rerun is measured as it was then"
 
 
 def _drop_last_days(raw: Path, days: int) -> None:
@@ -97,7 +115,15 @@ def test_a_stage_prints_the_uri_of_what_it_made_and_writes_it_to_a_file(tmp_path
         str(tmp_path / "raw"),
     ]
     done = subprocess.run(
-        [*command, "--workspace", str(tmp_path / "ws"), "--result", str(tmp_path / "uri.txt")],
+        [
+            *command,
+            "--workspace",
+            str(tmp_path / "ws"),
+            "--result",
+            str(tmp_path / "uri.txt"),
+            "--count",
+            f"series={tmp_path / 'series.txt'}",
+        ],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -106,6 +132,7 @@ def test_a_stage_prints_the_uri_of_what_it_made_and_writes_it_to_a_file(tmp_path
     )
     uri = json.loads(done.stdout)["uri"]
     assert (tmp_path / "uri.txt").read_text() == uri
+    assert (tmp_path / "series.txt").read_text() == "1"
     assert (Path(uri) / "panel.parquet").is_file()
 
 

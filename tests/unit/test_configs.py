@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storecast.backtest import fold_cutoffs
+from storecast.backtest import cutoff_date, fold_cutoffs
 from storecast.configs import config_folder
 from storecast.errors import ConfigError, DataError
 from storecast.models.catalogue import load_class, load_spec
@@ -70,3 +70,12 @@ def test_a_history_too_short_for_the_folds_is_refused_with_what_is_needed() -> N
     panel = make_panel(n_stores=1, n_families=1, n_days=60, horizon=16)
     with pytest.raises(DataError, match="at least 64 dates of history"):
         fold_cutoffs(panel, 3)
+
+
+def test_a_cutoff_may_be_counted_from_the_end_of_the_panel() -> None:
+    panel = make_panel(n_stores=1, n_families=1, n_days=200, horizon=16)
+    assert [cutoff_date(panel, f"fold:{k}/3") for k in (1, 2, 3)] == fold_cutoffs(panel, 3)
+    assert cutoff_date(panel, "last") == panel.cutoff
+    for wrong in ("fold:4/3", "fold:0/3", "fold:3", "first"):
+        with pytest.raises(ConfigError, match="not a cutoff"):
+            cutoff_date(panel, wrong)
