@@ -77,7 +77,7 @@ def _diagnosis(run: FlowRun) -> str:
 def _diagnoses(run: FlowRun) -> Iterator[str]:
     with get_client(sync_client=True) as client:
         of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-        logs = client.read_logs(of_run, limit=200, sort=LogSort.TIMESTAMP_DESC)
+        logs = client.read_logs(of_run, limit=200, offset=0, sort=LogSort.TIMESTAMP_DESC)
     for log in logs:
         if log.level >= 30 and DIAGNOSES.search(log.message):
             yield " ".join(log.message.split())

@@ -17,11 +17,9 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
-    LogFilter,
-    LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import FlowRun
-from prefect.client.schemas.sorting import FlowRunSort, LogSort
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
@@ -135,14 +133,6 @@ def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[S
         if found.state and found.state.is_final():
             return
         time.sleep(seconds)
-
-
-def logs(run: str, limit: int = 200) -> list[str]:
-    """The last lines of a run's log."""
-    with _client() as client:
-        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(run)]))
-        found = client.read_logs(of_run, limit=limit, sort=LogSort.TIMESTAMP_DESC)
-    return [f"{log.timestamp:%H:%M:%S} {log.message}" for log in reversed(found)]
 
 
 def _children(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
