@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tests.charts.helm import CHARTS, render
+from tests.charts.helm import CHARTS, Rendered, render
 
 CHART = CHARTS / "mlflow"
 GIVEN = (
@@ -54,6 +54,12 @@ def option(name: str, *settings: str, release: str = "storecast") -> str:
         if argument.startswith(f"--{name}=")
     ]
     return str(value)
+
+
+def migration_name(objects: Rendered) -> str:
+    """Name of the Job that migrates the databases."""
+    [name] = [j["metadata"]["name"] for j in objects.of("Job") if "-migrate-" in j["metadata"]["name"]]
+    return str(name)
 
 
 def environment(container: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tests.charts.mlflow_chart import (
     SECRETS,
     VARIANTS,
     environment,
+    migration_name,
     option,
     server,
 )
@@ -163,7 +164,7 @@ def test_without_auth_there_is_no_secret_of_it_and_pods_do_not_change_at_every_r
     assert "--app-name=basic-auth" not in server("auth.enabled=false")["args"]
     assert not [s for s in first.of("Secret") if s["metadata"]["name"].endswith("auth")]
     assert first.one("Deployment", "mlflow") == again.one("Deployment", "mlflow")
-    assert first.one("Job", first.of("Job")[0]["metadata"]["name"]) == again.of("Job")[0]
+    assert first.of("Job") == again.of("Job")
 
 
 def test_existing_secrets_take_the_place_of_generated_ones() -> None:
@@ -181,7 +182,7 @@ def test_a_changed_password_restarts_what_reads_it() -> None:
     before, after = (render("mlflow", *GIVEN[1:], f"auth.password={word * 12}") for word in ("a", "b"))
     for kind, name in (("Deployment", "mlflow"),):
         assert before.one(kind, name)["spec"] != after.one(kind, name)["spec"]
-    assert before.of("Job")[0]["metadata"]["name"] != after.of("Job")[0]["metadata"]["name"]
+    assert migration_name(before) != migration_name(after)
     assert before.of("StatefulSet") == after.of("StatefulSet")
 
 

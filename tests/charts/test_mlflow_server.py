@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from tests.charts.helm import containers, helm, render
+from tests.charts.helm import Rendered, containers, helm, render
 from tests.charts.mlflow_chart import (
     CHART,
     EXTERNAL,
@@ -19,6 +19,7 @@ from tests.charts.mlflow_chart import (
     RESTORE,
     S3,
     environment,
+    migration_name,
     option,
     server,
 )
@@ -82,7 +83,8 @@ def test_an_external_database_is_used_with_tls_and_no_own_one_is_made() -> None:
         "mlflow", *EXTERNAL, "externalDatabase.caSecret=ca", "externalDatabase.sslMode=verify-full"
     )
     assert not objects.of("StatefulSet")
-    asking = [c for _, pod in objects.pods() for c in containers(pod) if c["name"] != "check"]
+    idle = {"check", "backup-volume"}  # have nothing to do with it
+    asking = [c for _, pod in objects.pods() for c in containers(pod) if c["name"] not in idle]
     for container in asking:
         found = environment(container)
         assert found["PGHOST"] == "db.example.com"
@@ -100,8 +102,7 @@ def test_the_migration_is_another_job_for_another_version_image_or_setting(tmp_p
         text = helm(
             "template", "storecast", str(chart), *(p for s in (*GIVEN, *settings) for p in ("--set", s))
         )
-        [job] = [o for o in yaml.safe_load_all(text) if o and o["kind"] == "Job"]
-        return str(job["metadata"]["name"])
+        return migration_name(Rendered(tuple(o for o in yaml.safe_load_all(text) if o)))
 
     newer = tmp_path / "mlflow"
     shutil.copytree(CHART, newer)
@@ -179,6 +180,17 @@ def test_a_backup_of_the_volume_goes_to_the_node_that_has_it() -> None:
     claims = {v["persistentVolumeClaim"]["claimName"] for v in pod["volumes"] if "persistentVolumeClaim" in v}
     assert claims == {c["metadata"]["name"] for c in objects.of("PersistentVolumeClaim")}
     assert "affinity" not in dict(render("mlflow", *S3).pods())["CronJob/storecast-mlflow-backup"]
+
+
+def test_the_volume_of_the_backups_is_made_at_once_on_the_node_that_backups_will_use() -> None:
+    objects = render("mlflow")
+    pods = dict(objects.pods())
+    [(name, pod)] = [(name, pod) for name, pod in pods.items() if "-backup-volume-" in name]
+    backup = pods["CronJob/storecast-mlflow-backup"]
+    assert name.startswith("Job/")
+    assert (pod["affinity"], pod["volumes"]) == (backup["affinity"], backup["volumes"])
+    assert "env" not in pod["containers"][0]
+    assert len(render("mlflow", "backup.volume.existingClaim=ours").of("Job")) == 1
 
 
 def test_a_restore_stops_all_else_and_starts_from_the_named_backup() -> None:

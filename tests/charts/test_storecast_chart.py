@@ -26,6 +26,7 @@ def test_every_pod_meets_the_restricted_pod_security_standard(settings: tuple[st
             "emptyDir",
             "configMap",
             "secret",
+            "persistentVolumeClaim",
         }, name
         for container in containers(pod):
             assert container["securityContext"] == {

@@ -51,11 +51,12 @@ def test_names_of_a_long_release_fit_in_labels() -> None:
         assert len(item["metadata"]["name"]) <= 52, item["metadata"]["name"]
 
 
-def test_jobs_go_by_themselves_and_nothing_is_kept_after_an_uninstall() -> None:
+def test_jobs_go_by_themselves_and_only_volumes_are_kept_after_an_uninstall() -> None:
     chart = render("storecast", *EVERYTHING)
     for item in own(chart).objects:
         annotations = item["metadata"].get("annotations", {})
-        assert "helm.sh/resource-policy" not in annotations
+        kept = item["kind"] == "PersistentVolumeClaim"
+        assert annotations.get("helm.sh/resource-policy") == ("keep" if kept else None)
         if "helm.sh/hook" in annotations:
             assert annotations["helm.sh/hook"] == "test"
             assert {"hook-succeeded", "hook-failed"} <= set(
@@ -123,6 +124,7 @@ def test_a_changed_configuration_restarts_the_server() -> None:
         ),
         ("workspace=/data", "at '/workspace'"),
         ("pools.gpu.gpu.count=0", "at '/pools/gpu/gpu/count'"),
+        ("postgresql.restore.from=yesterday", "at '/postgresql/restore/from'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(setting: str, message: str) -> None:

@@ -71,6 +71,8 @@ def test_the_flows_are_these_and_no_others() -> None:
     pods = {
         "server": part("prefect-server"),
         "migrate": part("prefect-migrate"),
+        "backup": part("prefect-backup"),
+        "restore": part("prefect-restore"),
         "worker-cpu": part("prefect-worker-cpu"),
         "worker-gpu": part("prefect-worker-gpu"),
         "register": part("register"),
@@ -90,6 +92,8 @@ def test_the_flows_are_these_and_no_others() -> None:
     assert flows == {
         ("server", "postgresql"),
         ("migrate", "postgresql"),
+        ("backup", "postgresql"),
+        ("restore", "postgresql"),
         ("worker-cpu", "server"),
         ("worker-gpu", "server"),
         *(

@@ -13,8 +13,10 @@ for database in $DATABASES; do
   pg_dump --format=custom --no-owner --no-privileges --file="$name.partial/$database.dump" "$database"
 done
 if [ -d "$artifacts" ]; then
+  # Not the folder itself: it is the volume's root, whose mode and time only root may set when it is unpacked.
   # 1: a file changed while it was read; runs go on during a backup.
-  tar --create --gzip --file="$name.partial/artifacts.tar.gz" --exclude=./lost+found -C "$artifacts" . || [ $? -eq 1 ]
+  (cd "$artifacts" && find . -mindepth 1 -maxdepth 1 ! -name lost+found -print0) |
+    tar --create --gzip --file="$name.partial/artifacts.tar.gz" -C "$artifacts" --null --files-from=- || [ $? -eq 1 ]
 fi
 (cd "$name.partial" && sha256sum -- * > SHA256SUMS)
 mv "$name.partial" "$name"
