@@ -3,6 +3,10 @@
 Weights are chosen per segment, on the scale of log(1+y) where RMSLE lives: non-negative, summing to 1, and
 minimising the squared error of the weighted mean. Since the weights sum to 1, that error is wᵀAw with A the
 matrix of summed products of the models' errors, so a segment is one small matrix whatever its number of rows.
+
+Weights hold for the usual case. Where a season begins that a model cannot see, its forecast is off by far
+more than the folds before have shown, and a mean follows it. So before averaging, each model is held within a
+band around the leading one, the model with the smallest error in these folds.
 """
 
 from __future__ import annotations
@@ -25,6 +29,9 @@ BLEND = "blend"
 SHRINKAGE = 4000.0
 """Rows of evidence at which a segment's own weights count as much as the global ones."""
 
+BAND = 0.75
+"""How far from the leading model another may stray, on the scale of log(1+y); further counts as the edge."""
+
 
 @dataclass(frozen=True)
 class BlendWeights:
@@ -35,12 +42,25 @@ class BlendWeights:
         overall: (M,) weights for any series.
         column: the segment column they were chosen by.
         segments: (M,) weights by segment value.
+        leader: the model around which the others are held; "" holds none.
+        band: how far they may stray from it, on the scale of log(1+y).
     """
 
     models: tuple[str, ...]
     overall: tuple[float, ...]
     column: str
     segments: Mapping[str, tuple[float, ...]]
+    leader: str = ""
+    band: float = BAND
+
+    def held(self, logs: Floats) -> Floats:
+        """Forecasts (1 + Q, ..., M) on the log scale, points first, with every model held in the band.
+
+        A model's quantiles move with its point.
+        """
+        if not self.leader:
+            return logs
+        return _held(logs, self.models.index(self.leader), self.band)
 
     def rows(self, segments: Sequence[str | None]) -> Floats:
         """(n, M) weights of n series by their segments; an unknown segment gets the overall ones."""
@@ -67,6 +87,8 @@ class BlendWeights:
             "overall": list(self.overall),
             "column": self.column,
             "segments": {name: list(weights) for name, weights in self.segments.items()},
+            "leader": self.leader,
+            "band": self.band,
         }
 
     @classmethod
@@ -77,11 +99,13 @@ class BlendWeights:
             overall=tuple(data["overall"]),
             column=data["column"],
             segments={name: tuple(weights) for name, weights in data["segments"].items()},
+            leader=str(data["leader"]),
+            band=float(data["band"]),
         )
 
     @classmethod
     def equal(cls, models: Sequence[str], column: str = VOLUME) -> Self:
-        """The same weight for every model, in every segment."""
+        """The same weight for every model, in every segment; none leads."""
         return cls(tuple(models), (1.0 / len(models),) * len(models), column, {})
 
 
@@ -103,8 +127,10 @@ def simplex_weights(products: Floats) -> Floats:
     return np.asarray(solution / solution.sum())
 
 
-def fit_weights(cv: pd.DataFrame, column: str = VOLUME, shrinkage: float = SHRINKAGE) -> BlendWeights:
-    """Weights per value of `column` from all folds of the cv table.
+def fit_weights(
+    cv: pd.DataFrame, column: str = VOLUME, shrinkage: float = SHRINKAGE, band: float = BAND
+) -> BlendWeights:
+    """Weights per value of `column` from all folds of the cv table, for the models held in the band.
 
     A segment of n rows gets (n·own + shrinkage·global) / (n + shrinkage): small segments stay near the global
     weights.
@@ -113,13 +139,16 @@ def fit_weights(cv: pd.DataFrame, column: str = VOLUME, shrinkage: float = SHRIN
         cv: the cv table of the models to blend, each with the same rows, and with `column`.
         column: segment column, e.g. "volume" or a static one.
         shrinkage: in rows, ≥ 0.
+        band: how far from the leading model another may stray, on the scale of log(1+y).
 
     Raises:
         DataError: a column is missing, or the models do not have the same rows.
     """
     wide = _wide(cv, column)
     known = np.isfinite(wide.y)
-    errors, segments = wide.errors[known], wide.segments[known]
+    segments = wide.segments[known]
+    leader = int((wide.errors[known] ** 2).sum(axis=0).argmin())
+    errors = (_held(wide.logs, leader, band)[0] - np.log1p(wide.y)[:, None])[known]
     overall = simplex_weights(errors.T @ errors)
     found: dict[str, tuple[float, ...]] = {}
     for name in sorted(set(segments)):
@@ -127,7 +156,7 @@ def fit_weights(cv: pd.DataFrame, column: str = VOLUME, shrinkage: float = SHRIN
         own = simplex_weights(mine.T @ mine)
         share = len(mine) / (len(mine) + shrinkage)
         found[str(name)] = _clean(share * own + (1 - share) * overall)
-    return BlendWeights(tuple(wide.models), _clean(overall), column, found)
+    return BlendWeights(tuple(wide.models), _clean(overall), column, found, wide.models[leader], band)
 
 
 def honest_blend(
@@ -169,11 +198,12 @@ def blend_rows(cv: pd.DataFrame, weights: BlendWeights) -> pd.DataFrame:
             expected=", ".join(sorted(weights.models)),
             found=", ".join(wide.models),
         )
-    order = [weights.models.index(name) for name in wide.models]
-    share = weights.rows(wide.segments.tolist())[:, order]
+    order = [wide.models.index(name) for name in weights.models]
+    share = weights.rows(wide.segments.tolist())
+    logs = weights.held(wide.logs[..., order])
     out = wide.keys.assign(model=BLEND)
     for position, name in enumerate(["yhat", *QUANTILE_COLUMNS]):
-        out[name] = np.expm1(np.maximum((share * wide.logs[position]).sum(axis=1), 0.0))
+        out[name] = np.expm1(np.maximum((share * logs[position]).sum(axis=1), 0.0))
     return out[[*CV_COLUMNS, weights.column]]
 
 
@@ -218,6 +248,14 @@ def _wide(cv: pd.DataFrame, column: str) -> _Wide:
     return _Wide(
         models, keys, keys["y"].to_numpy(np.float64), logs, keys[column].astype(str).to_numpy(object)
     )
+
+
+def _held(logs: Floats, leader: int, band: float) -> Floats:
+    """(1 + Q, ..., M) forecasts, each moved so that its point, logs[0], lies within the leader's band."""
+    point = logs[0]
+    lead = point[..., leader, None]
+    held: Floats = logs + (np.clip(point, lead - band, lead + band) - point)
+    return held
 
 
 def _clean(weights: Floats) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ x, mean, slope = recent_slopes(panel)                                  what prom
 from storecast.features.files import load_or_build, read, stored_cutoffs, write
 from storecast.features.known import known_future
 from storecast.features.past import recent_slopes
-from storecast.features.table import FeatureTable, build, categories_of, training_cutoffs
+from storecast.features.table import FeatureTable, build, categories_of, pairs_in, training_cutoffs
 
 __all__ = [
     "FeatureTable",
@@ -18,6 +18,7 @@ __all__ = [
     "categories_of",
     "known_future",
     "load_or_build",
+    "pairs_in",
     "read",
     "recent_slopes",
     "stored_cutoffs",

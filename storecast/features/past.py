@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from storecast.features.peers import Peers
+from storecast.features.peers import Pair, Peers
 from storecast.features.sums import RunningMean
 from storecast.panel import Floats, Panel
 
@@ -33,7 +34,7 @@ class Past:
     differences to `base`, so that what is learnt of one series holds for a larger one.
     """
 
-    def __init__(self, panel: Panel) -> None:
+    def __init__(self, panel: Panel, pairs: Sequence[Pair] | None = None) -> None:
         self.panel = panel
         self.week = 7 if panel.freq == "D" else 1
         y = panel.history
@@ -53,7 +54,7 @@ class Past:
             name: RunningMean(np.arcsinh(x[:, : y.shape[1]]), ~np.isnan(x[:, : y.shape[1]]))
             for name, x in panel.past.items()
         }
-        self.peers = Peers(panel.static)
+        self.peers = Peers(panel.static, pairs)
 
     def columns(self, at: int, horizon: int) -> Columns:
         """Features at cutoff position `at`: arrays that broadcast to (n, horizon)."""
@@ -69,7 +70,7 @@ class Past:
         out["weekday_effect"] = base - mid[:, None]
         out |= self._zeros(at)
         out |= self._promotions(at, ahead, mid)
-        out |= self._year_ago(at, ahead)
+        out |= self._year_ago(at, ahead, mid)
         out |= self._peers(out, same, month)
         for name, means in self.past_only.items():
             recent = means.over(at, self.week)
@@ -122,8 +123,8 @@ class Past:
                 out |= {f"{name}_effect_{key}_{weeks}w": v for key, v in effects.items()}
         return out
 
-    def _year_ago(self, at: int, ahead: NDArray[np.int64]) -> Columns:
-        """The same weekday a year ago and the days around it, against the level of that time."""
+    def _year_ago(self, at: int, ahead: NDArray[np.int64], mid: Floats) -> Columns:
+        """The same weekday a year ago and the days around it, against the level of that time and of today."""
         then = at - YEAR_WEEKS * self.week
         days = np.minimum(then + ahead, at)
         level = self.level.over(then, 4 * self.week)[:, None]
@@ -132,10 +133,21 @@ class Past:
         near = np.minimum(days + self.week // 2, at)
         around = np.where(inside, self.level.over(near, max(self.week, 3)), np.nan)
         month = self.level.over(then + 4 * self.week, 4 * self.week)[:, None]
-        return {"year_ago": on - level, "year_ago_around": around - level, "year_ago_month": month - level}
+        growth = self.level.over(at, 8 * self.week) - self.level.over(then, 8 * self.week)
+        return {
+            "year_ago": on - level,
+            "year_ago_around": around - level,
+            "year_ago_month": month - level,
+            "year_ago_gap": around - mid[:, None],
+            "year_growth": growth[:, None],
+        }
 
     def _peers(self, out: Columns, same: NDArray[np.int64], month: Floats) -> Columns:
-        """Means over the series that share a static value: trend, weekday profile, promotions, level."""
+        """Means over the series that share a static value: trend, weekday profile, promotions, level.
+
+        Over those that share a pair of values, what tells the coming of a season: a family rises in one
+        region while its other stores, and the store's other families, do not.
+        """
         trend = (out["trend_1w"], out["mean_1w"] - out["mean_8w"])
         profile = self.weekly.over(same, 8) - month[:, None]
         columns: Columns = {}
@@ -148,7 +160,17 @@ class Past:
             columns[f"{name}_zeros"] = peers.mean(out["zeros_1w"])
             for known in self.covariates:
                 columns[f"{name}_{known}"] = peers.mean(out[f"{known}_on_day"] - out[f"{known}_usual"])
+        for pair, peers in self.peers.pairs.items():
+            name = pair_name(pair)
+            columns[f"{name}_trend_8w"] = peers.mean(trend[1])
+            columns[f"{name}_year_ago"] = peers.mean(out["year_ago_around"])
+            columns[f"{name}_year_ago_gap"] = peers.mean(out["year_ago_gap"])
         return columns
+
+
+def pair_name(pair: Pair) -> str:
+    """How the features of a pair of static columns begin."""
+    return f"{pair[0]}_and_{pair[1]}"
 
 
 class _CovariateMeans:

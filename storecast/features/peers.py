@@ -1,14 +1,19 @@
-"""Groups of series that share a static value: a store, a family, a city."""
+"""Groups of series that share a static value, or a pair of them: a store, a family, a family in a city."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from storecast.panel import Floats
+
+Pair: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +38,17 @@ class Group:
 
 
 class Peers:
-    """All groupings that the static covariates of a panel give."""
+    """All groupings that the static covariates of a panel give.
 
-    def __init__(self, static: pd.DataFrame) -> None:
-        self.groups: dict[str, Group] = {}
-        for name in static.columns:
-            codes, values = pd.factorize(static[name], sort=True)
-            self.groups[str(name)] = Group(codes.astype(np.int64), len(values))
+    Attributes:
+        groups: by each static column.
+        pairs: by each pair of columns in `pairs` (of all that are `telling_pairs` where it is None).
+    """
+
+    def __init__(self, static: pd.DataFrame, pairs: Sequence[Pair] | None = None) -> None:
+        self.groups = {str(name): _grouped(static[name]) for name in static.columns}
+        chosen = telling_pairs(static) if pairs is None else pairs
+        self.pairs = {(one, other): _crossed(self.groups[one], self.groups[other]) for one, other in chosen}
 
     def expected(self, level: Floats) -> Floats:
         """(n,) the level that a series' groups let expect: ridge regression on the static values."""
@@ -54,3 +63,28 @@ class Peers:
         weights = np.linalg.solve(gram, x.T @ (level[known] - centre))
         fitted: Floats = np.maximum(centre + design @ weights, 0.0)
         return fitted
+
+
+def telling_pairs(static: pd.DataFrame) -> list[Pair]:
+    """The pairs of static columns that group the series in a way of their own.
+
+    They have at least twice as many values together as each has alone (a store and its city do not), and
+    at least two series per value on average.
+    """
+    groups = {str(name): _grouped(static[name]) for name in static.columns}
+    found = []
+    for one, other in combinations(groups, 2):
+        alone = max(groups[one].size, groups[other].size)
+        if 2 * alone <= _crossed(groups[one], groups[other]).size <= len(static) / 2:
+            found.append((one, other))
+    return found
+
+
+def _grouped(column: pd.Series) -> Group:
+    codes, values = pd.factorize(column, sort=True)
+    return Group(codes.astype(np.int64), len(values))
+
+
+def _crossed(one: Group, other: Group) -> Group:
+    values, codes = np.unique(one.codes * other.size + other.codes, return_inverse=True)
+    return Group(codes.astype(np.int64), len(values))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 
 from storecast.errors import DataError
 from storecast.features.known import calendar_features, holiday_features
-from storecast.features.past import Past
+from storecast.features.past import Past, pair_name
+from storecast.features.peers import Pair
 from storecast.panel import Floats, Panel
 
 STEP_DAYS = 5
@@ -62,6 +64,12 @@ def categories_of(panel: Panel) -> dict[str, list[str]]:
     return {str(name): sorted(panel.static[name].unique()) for name in panel.static.columns}
 
 
+def pairs_in(names: Sequence[str], static: Iterable[str]) -> list[Pair]:
+    """The pairs of static columns that features of these names are pooled over."""
+    pairs = [(str(one), str(other)) for one, other in combinations(static, 2)]
+    return [pair for pair in pairs if any(name.startswith(f"{pair_name(pair)}_") for name in names)]
+
+
 def training_cutoffs(
     panel: Panel, step_days: int = STEP_DAYS, window_days: int = WINDOW_DAYS
 ) -> pd.DatetimeIndex:
@@ -88,6 +96,7 @@ def build(
     *,
     horizon: int | None = None,
     categories: Mapping[str, Sequence[str]] | None = None,
+    pairs: Sequence[Pair] | None = None,
     observed_only: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureTable:
@@ -101,6 +110,7 @@ def build(
         cutoffs: dates of the panel, at most its own cutoff.
         horizon: dates ahead; None: the panel's. Fewer where the panel's axis ends.
         categories: static values by code, as fitted; None: the panel's own. Unknown values become NaN.
+        pairs: pairs of static columns over which to pool, as fitted (`pairs_in`); None: by the panel.
         observed_only: leave out the rows whose target is unknown (for training).
         progress: called with (done, total) cutoffs.
 
@@ -110,7 +120,9 @@ def build(
     wanted = pd.DatetimeIndex(sorted(cutoffs))
     positions, steps = _positions(panel, wanted), panel.horizon if horizon is None else horizon
     rows = sum(int(_kept(panel, at, steps, observed_only).sum()) for at in positions)
-    tables = each_table(panel, wanted, horizon=horizon, categories=categories, observed_only=observed_only)
+    tables = each_table(
+        panel, wanted, horizon=horizon, categories=categories, pairs=pairs, observed_only=observed_only
+    )
     return stacked(_watched(tables, len(wanted), progress), rows)
 
 
@@ -120,13 +132,14 @@ def each_table(
     *,
     horizon: int | None = None,
     categories: Mapping[str, Sequence[str]] | None = None,
+    pairs: Sequence[Pair] | None = None,
     observed_only: bool = False,
 ) -> Iterator[FeatureTable]:
     """The same as `build`, one table per cutoff, in the order of `cutoffs`."""
     positions = _positions(panel, pd.DatetimeIndex(list(cutoffs)))
     steps = panel.horizon if horizon is None else horizon
     codes = {k: list(v) for k, v in (categories_of(panel) if categories is None else categories).items()}
-    blocks = _Blocks(panel, codes)
+    blocks = _Blocks(panel, codes, pairs)
     dates = panel.dates.to_numpy().astype("datetime64[ns]")
     for at in positions:
         mask = _kept(panel, at, steps, observed_only)
@@ -180,8 +193,10 @@ def _watched(
 class _Blocks:
     """Builds the (n, horizon, k) features of one cutoff after the other."""
 
-    def __init__(self, panel: Panel, categories: Mapping[str, Sequence[str]]) -> None:
-        self.past = Past(panel)
+    def __init__(
+        self, panel: Panel, categories: Mapping[str, Sequence[str]], pairs: Sequence[Pair] | None
+    ) -> None:
+        self.past = Past(panel, pairs)
         self.calendar = calendar_features(panel)
         self.holidays = holiday_features(panel)
         self.codes = {name: _codes(panel, name, values) for name, values in categories.items()}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from storecast.blend import SHRINKAGE, BlendWeights
+from storecast.blend import BAND, SHRINKAGE, BlendWeights
 from storecast.errors import ModelError
 from storecast.models.base import QUANTILES, FitContext, FitReport, Forecast, Forecaster, ModelConfig
 from storecast.models.catalogue import class_path_of, load_class
@@ -28,10 +28,15 @@ class BlendConfig(ModelConfig):
         ge=0,
         description="Backtest rows at which a segment's own weights count as much as the global ones.",
     )
+    band: float = Field(
+        default=BAND, gt=0, description="How far members may stray from the leading one, on the log scale."
+    )
 
 
 class Blend:
     """Weighted mean of the members' points and quantiles, both on the log(1+y) scale.
+
+    Before it is taken, every member is held within a band around the leading one (`BlendWeights.held`).
 
     For points that is the forecast whose squared log error the weights minimise. For quantiles it is quantile
     averaging ("Vincentization", Lichtendahl, Grushka-Cockayne & Winkler 2013), which keeps the shape of the
@@ -94,7 +99,7 @@ class Blend:
         return FitReport(info={"weights": self.weights.to_dict()})
 
     def forecast(self, panel: Panel) -> Forecast:
-        """The weighted mean of the members' forecasts; a member without weight is not asked."""
+        """The weighted mean of the members' forecasts; one without weight that does not lead is not asked."""
         return self.forecast_rows(panel, np.arange(panel.n_series))
 
     def forecast_rows(self, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
@@ -106,14 +111,14 @@ class Blend:
         self._ready()
         ids = panel.ids[rows]
         shares = self.weights.rows([self.segments.get(str(name)) for name in ids])
-        point = np.zeros((len(ids), panel.horizon))
-        quantiles = np.zeros((len(ids), panel.horizon, len(QUANTILES)))
-        for share, member in zip(shares.T, self.members.values(), strict=True):
-            if share.any():
+        logs = np.zeros((1 + len(QUANTILES), len(ids), panel.horizon, len(self.members)))
+        for i, (name, member) in enumerate(self.members.items()):
+            if shares[:, i].any() or name == self.weights.leader:
                 part = forecast_rows(member, panel, rows)
-                point += share[:, None] * np.log1p(part.point)
-                quantiles += share[:, None, None] * np.log1p(part.quantiles)
-        return Forecast(ids, panel.future_dates, np.expm1(point), np.expm1(quantiles))
+                logs[0, ..., i] = np.log1p(part.point)
+                logs[1:, ..., i] = np.log1p(np.moveaxis(part.quantiles, -1, 0))
+        mean = np.maximum((self.weights.held(logs) * shares[:, None, :]).sum(axis=-1), 0.0)
+        return Forecast(ids, panel.future_dates, np.expm1(mean[0]), np.expm1(np.moveaxis(mean[1:], 0, -1)))
 
     def save(self, folder: Path) -> None:
         """Write weights.json and each member into members/<name>/ by its own save."""

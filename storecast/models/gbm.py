@@ -2,8 +2,10 @@
 
 It learns log(1+y) as the difference to an offset: the recent level of the same weekday (the feature `base`),
 moved by what promotions have done lately (`storecast.models.offset`). So trees need not learn each series'
-level, a level shift moves the forecast at once, and lifts larger than any seen are forecast, too. A second,
-small model learns how large the error is; with the errors' shape by level it gives the quantiles.
+level, a level shift moves the forecast at once, and lifts larger than any seen are forecast, too. The
+forecast is the mean of several boosters that differ in how far back they look and in how they grow trees:
+their errors differ more than those of one booster under several seeds. One more, small model learns how large
+the error is; with the errors' shape by level it gives the quantiles.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from storecast.errors import ModelError
-from storecast.features import FeatureTable, build, load_or_build, training_cutoffs
+from storecast.features import FeatureTable, build, load_or_build, pairs_in, training_cutoffs
 from storecast.features.table import STEP_DAYS, WINDOW_DAYS
 from storecast.models.base import QUANTILES, Fallback, FitContext, FitReport, Forecast, ModelConfig
 from storecast.models.offset import KNOTS, fit_offset, offset, offset_names
@@ -33,19 +35,29 @@ SPREAD_ROWS = 150_000
 SMALLEST_SPREAD = 0.01
 
 
-class GbmConfig(ModelConfig):
-    """Parameters of the gradient boosting."""
+class BoosterConfig(ModelConfig):
+    """Parameters of one booster."""
 
     window_days: int = Field(default=WINDOW_DAYS, gt=0, description="Days of training cutoffs.")
     step_days: int = Field(default=2 * STEP_DAYS, gt=0, description="Days between training cutoffs.")
     half_life_days: float = Field(default=200.0, gt=0, description="Age at which a row weighs half.")
-    boosters: int = Field(default=1, ge=1, description="Models that are averaged, each with its own seed.")
-    rounds: int = Field(default=400, ge=1, description="Trees of each.")
+    rounds: int = Field(default=400, ge=1, description="Trees.")
     learning_rate: float = Field(default=0.05, gt=0, le=1)
     leaves: int = Field(default=63, ge=2, description="Leaves of a tree.")
     min_rows: int = Field(default=100, ge=1, description="Rows in a leaf, at least.")
     feature_fraction: float = Field(default=0.5, gt=0, le=1, description="Features each tree may use.")
     row_fraction: float = Field(default=0.6, gt=0, le=1, description="Rows each tree sees.")
+    extra_trees: bool = Field(default=False, description="Try one random threshold per feature and node.")
+
+
+class GbmConfig(ModelConfig):
+    """Parameters of the gradient boosting."""
+
+    boosters: tuple[BoosterConfig, ...] = Field(
+        default=(BoosterConfig(),),
+        min_length=1,
+        description="Models that are averaged, each with its own seed.",
+    )
     spread_rounds: int = Field(default=60, ge=1, description="Trees of the model of the error's size.")
 
 
@@ -80,7 +92,7 @@ class Gbm:
     def fit(self, panel: Panel, context: FitContext) -> FitReport:
         """Learn from the training cutoffs before the panel's; with too few rows the base alone forecasts."""
         cutoffs = list(self.feature_cutoffs(panel)) or [panel.cutoff]
-        total = len(cutoffs) + self.config.boosters * self.config.rounds + self.config.spread_rounds
+        total = len(cutoffs) + sum(b.rounds for b in self.config.boosters) + self.config.spread_rounds
         table = load_or_build(panel, cutoffs, context.features, lambda done, _: context.progress(done, total))
         few = len(table.y) < FEWEST_ROWS
         self._fitted = _without_model(table) if few else self._learn(table, panel, context, total)
@@ -93,8 +105,9 @@ class Gbm:
         )
 
     def feature_cutoffs(self, panel: Panel) -> pd.DatetimeIndex:
-        """The training cutoffs whose rows a fit on this panel reads."""
-        return training_cutoffs(panel, self.config.step_days, self.config.window_days)
+        """The training cutoffs whose rows a fit on this panel reads: those of every booster."""
+        found = [training_cutoffs(panel, b.step_days, b.window_days) for b in self.config.boosters]
+        return pd.DatetimeIndex(np.unique(np.concatenate(found)))
 
     def forecast(self, panel: Panel) -> Forecast:
         """Forecast every day ahead directly; a series without history is forecast from its peers.
@@ -102,7 +115,8 @@ class Gbm:
         Means over peers are those of the given panel: give all series, also to ask for one.
         """
         fitted = self._need()
-        table = build(panel, [panel.cutoff], categories=fitted.categories)
+        pairs = pairs_in(fitted.names, panel.static.columns)
+        table = build(panel, [panel.cutoff], categories=fitted.categories, pairs=pairs)
         if table.names != fitted.names:
             odd = sorted(set(table.names) ^ set(fitted.names))
             raise ModelError(
@@ -170,55 +184,62 @@ class Gbm:
         base = offset(table, weights)
         target = np.log1p(table.y) - base
         age = (panel.cutoff.to_datetime64() - table.cutoff) / np.timedelta64(1, "D")
-        weight = 0.5 ** (age / self.config.half_life_days)
-        start = total - self.config.boosters * self.config.rounds - self.config.spread_rounds
-        data = _dataset(table.values, target, weight, table.names)
+        done = total - sum(b.rounds for b in self.config.boosters) - self.config.spread_rounds
         boosters = []
-        for i in range(self.config.boosters):
-            done = start + i * self.config.rounds
-            seed = context.seed + i
-            boosters.append(
-                self._train(data, seed, self.config.rounds, context, _reporter(context, done, total))
-            )
+        for i, config in enumerate(self.config.boosters):
+            rows = np.isin(table.cutoff, training_cutoffs(panel, config.step_days, config.window_days))
+            weight = 0.5 ** (age[rows] / config.half_life_days)
+            data = _dataset(_some(table.values, rows), target[rows], weight, table.names)
+            booster = _train(config, data, context.seed + i, context, _reporter(context, done, total))
+            boosters.append(booster)
+            done += config.rounds
         some = slice(None, None, max(1, len(target) // SPREAD_ROWS))
         values, log_y = np.ascontiguousarray(table.values[some]), np.log1p(table.y[some])
         mean = _mean(boosters, values, base[some])
         error = log_y - mean
-        data = _dataset(values, np.abs(error), weight[some], table.names)
-        report = _reporter(context, total - self.config.spread_rounds, total)
-        spread = self._train(data, context.seed, self.config.spread_rounds, context, report)
+        first = self.config.boosters[0]
+        data = _dataset(values, np.abs(error), 0.5 ** (age[some] / first.half_life_days), table.names)
+        config = first.model_copy(update={"rounds": self.config.spread_rounds, "extra_trees": False})
+        spread = _train(config, data, context.seed, context, _reporter(context, done, total))
         edges = np.unique(np.quantile(mean, np.linspace(0, 1, LEVEL_BINS + 1)[1:-1]))
         shape = _shape(error / _spread(spread, values), np.searchsorted(edges, mean), len(edges) + 1)
         return _Fitted(table.names, table.categories, weights, boosters, spread, edges, shape)
-
-    def _train(
-        self, data: Any, seed: int, rounds: int, context: FitContext, report: Callable[[Any], None]
-    ) -> Any:
-        import lightgbm as lgb
-
-        params = {
-            "objective": "l2",
-            "learning_rate": self.config.learning_rate,
-            "num_leaves": self.config.leaves,
-            "min_data_in_leaf": self.config.min_rows,
-            "feature_fraction": self.config.feature_fraction,
-            "bagging_fraction": self.config.row_fraction,
-            "bagging_freq": 1,
-            "lambda_l2": 1.0,
-            "cat_smooth": 50.0,
-            "seed": seed,
-            "num_threads": context.threads,
-            "deterministic": True,
-            "force_row_wise": True,
-            "verbose": -1,
-            **_BINNING,
-        }
-        return lgb.train(params, data, rounds, callbacks=[report])
 
     def _need(self) -> _Fitted:
         if self._fitted is None:
             raise ModelError("the model is not fitted", cure="call fit, or load a saved model")
         return self._fitted
+
+
+def _train(
+    config: BoosterConfig, data: Any, seed: int, context: FitContext, report: Callable[[Any], None]
+) -> Any:
+    import lightgbm as lgb
+
+    params = {
+        "objective": "l2",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": config.min_rows,
+        "feature_fraction": config.feature_fraction,
+        "bagging_fraction": config.row_fraction,
+        "bagging_freq": 1,
+        "extra_trees": config.extra_trees,
+        "lambda_l2": 1.0,
+        "cat_smooth": 50.0,
+        "seed": seed,
+        "num_threads": context.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbose": -1,
+        **_BINNING,
+    }
+    return lgb.train(params, data, config.rounds, callbacks=[report])
+
+
+def _some(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The rows; without a copy where they are all."""
+    return values if rows.all() else values[rows]
 
 
 _BINNING = {"max_bin": 127, "feature_pre_filter": False}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis.extra.numpy import arrays
 from storecast.blend import BlendWeights, blend_rows, fit_weights, honest_blend, simplex_weights
 from storecast.errors import ConfigError, ModelError, StorecastError
 from storecast.metrics import rmsle
-from storecast.models.base import FitContext, Forecaster
+from storecast.models.base import FitContext, Forecast, Forecaster
 from storecast.models.blend import Blend
 from storecast.models.naive import NaiveConfig, SeasonalNaive
+from storecast.panel import Panel
 from storecast.segments import volume_classes
 
 
@@ -109,6 +111,41 @@ def test_blended_quantiles_do_not_cross_and_lie_between_the_models(cv: pd.DataFr
     assert (quantiles >= 0).all()
     highest = cv.groupby(["cutoff", "unique_id", "ds"])["q0.9"].max().to_numpy()
     assert (blended.sort_values(["cutoff", "unique_id", "ds"])["q0.9"].to_numpy() <= highest + 1e-6).all()
+
+
+def test_a_model_far_from_the_leading_one_counts_as_at_the_edge_of_the_band() -> None:
+    errors = two_models()
+    errors["b"][:50] = 4.0
+    cv = noisy(errors).sort_values(["model", "unique_id", "ds"])
+    weights = fit_weights(cv, shrinkage=0, band=0.5)
+    assert weights.leader == "a"
+    assert weights.overall[1] > fit_weights(cv, shrinkage=0, band=100.0).overall[1]
+    blended = np.log1p(blend_rows(cv, weights)[["yhat", "q0.1", "q0.9"]].to_numpy()).T
+    one, other = (np.log1p(cv[cv["model"] == m][["yhat", "q0.1", "q0.9"]].to_numpy()).T for m in "ab")
+    gap = np.clip(other[0] - one[0], -0.5, 0.5) - other[0] + one[0]
+    share = weights.overall[1]
+    np.testing.assert_allclose(blended, (1 - share) * one + share * (other + gap), atol=1e-6)
+
+
+class Doubled(SeasonalNaive):
+    """Forecasts twice last week's sales."""
+
+    def forecast(self, panel: Panel) -> Forecast:
+        once = super().forecast(panel)
+        return Forecast(once.ids, once.dates, 2 * once.point, 2 * once.quantiles)
+
+
+def test_the_blend_in_production_holds_its_members_as_the_backtest_did() -> None:
+    panel = small_panel()
+    members = {"double": Doubled(NaiveConfig()), "once": SeasonalNaive(NaiveConfig())}
+    weights = BlendWeights(("double", "once"), (0.5, 0.5), "volume", {}, leader="once", band=0.1)
+    double, once = (np.log1p(member.forecast(panel).point) for member in members.values())
+    assert (double - once > 0.5).any()
+    blended = np.log1p(Blend.of(members, weights, {}).forecast(panel).point)
+    np.testing.assert_allclose(blended, once + np.minimum(double - once, 0.1) / 2, atol=1e-9)
+    without = Blend.of(members, replace(weights, overall=(1.0, 0.0)), {}).forecast(panel)
+    np.testing.assert_allclose(np.log1p(without.point), once + np.minimum(double - once, 0.1), atol=1e-9)
+    assert (np.diff(without.quantiles, axis=2) >= 0).all()
 
 
 def test_models_with_different_rows_are_not_blended(cv: pd.DataFrame) -> None:

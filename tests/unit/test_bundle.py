@@ -10,7 +10,7 @@ from storecast.bundle import Bundle, write_bundle
 from storecast.conformal import Calibration
 from storecast.errors import DataError, ModelError
 from storecast.models.base import FitContext
-from storecast.models.gbm import Gbm, GbmConfig
+from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
 from storecast.panel_io import write_panel
 from storecast.synthetic import make_panel
 
@@ -23,7 +23,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     context = folder / "panel"
     context.mkdir()
     write_panel(PANEL, context, dataset="shop", keys=("store_nbr", "family"))
-    model = Gbm(GbmConfig(rounds=20, spread_rounds=5, step_days=20))
+    model = Gbm(GbmConfig(boosters=(BoosterConfig(rounds=20, step_days=20),), spread_rounds=5))
     model.fit(PANEL, FitContext())
     plain = Calibration((0.025, 0.1, 0.5, 0.9, 0.975), 16, 1, (1.0,) * 5, {}, {})
     about = {

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from storecast import features
 from storecast.errors import DataError, StoreError
+from storecast.features.peers import telling_pairs
 from storecast.features.sums import RunningMean
 from storecast.panel import Panel
 from storecast.synthetic import make_panel
@@ -84,6 +85,31 @@ def test_levels_are_means_of_the_log_sales_up_to_the_cutoff(panel: Panel) -> Non
     assert got["weekday_mean_2"] + got["base"] == pytest.approx(weekdays[:2].mean(), abs=1e-4)
     year_ago = logs[-1 - 364 + 3] - logs[-1 - 364 - 27 : -364].mean()
     assert got["year_ago"] == pytest.approx(year_ago, abs=1e-4)
+
+
+def test_a_season_is_told_by_last_year_and_by_the_series_that_share_two_static_values() -> None:
+    panel = make_panel(n_stores=8, n_families=3, n_days=500, horizon=HORIZON)
+    static = panel.static
+    mine = ((static["family"] == static["family"].iloc[0]) & (static["city"] == "Quito")).to_numpy()
+    y, at = panel.y.copy(), panel.n_history - 1
+    y[:, : at + 1] = 10.0
+    y[mine, at - 363 : at - 343] = 100.0
+    table = features.build(replace(panel, y=y), [panel.cutoff])
+    lift = np.log1p(100.0) - np.log1p(10.0)
+    season = row(table, str(panel.ids[mine][0]), 5)
+    assert season["year_ago_gap"] == pytest.approx(lift, abs=1e-4)
+    assert season["family_and_city_year_ago_gap"] == pytest.approx(lift, abs=1e-4)
+    assert season["city_year_ago"] < lift / 2
+    other = row(table, str(panel.ids[~mine][0]), 5)
+    assert other["family_and_city_year_ago_gap"] == 0
+    assert other["year_growth"] == 0
+
+
+def test_columns_that_nest_and_pairs_with_a_group_for_each_series_are_not_pooled_over() -> None:
+    pairs = telling_pairs(make_panel(n_stores=8, n_families=4, n_days=60, horizon=HORIZON).static)
+    assert ("family", "city") in pairs
+    assert ("store_nbr", "city") not in pairs
+    assert ("store_nbr", "family") not in pairs
 
 
 def test_promotion_is_seen_on_the_day_and_ahead_but_not_beyond_the_horizon(panel: Panel) -> None:

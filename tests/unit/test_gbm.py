@@ -12,13 +12,14 @@ from test_features import weekly_panel
 from storecast import features
 from storecast.errors import ModelError
 from storecast.models.base import FitContext, Forecaster
-from storecast.models.gbm import Gbm, GbmConfig
+from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.panel import Panel
 from storecast.synthetic import make_panel
 
 HORIZON = 14
-CONFIG = GbmConfig(rounds=40, learning_rate=0.1, leaves=15, min_rows=20, spread_rounds=20)
+BOOSTER = BoosterConfig(rounds=40, learning_rate=0.1, leaves=15, min_rows=20)
+CONFIG = GbmConfig(boosters=(BOOSTER,), spread_rounds=20)
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +137,32 @@ def test_progress_ends_at_its_total_and_never_steps_back(panel: Panel) -> None:
     Gbm(CONFIG).fit(panel, FitContext(progress=lambda done, total: seen.append((done, total))))
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1]
-    assert len(seen) > CONFIG.rounds
+    assert len(seen) > BOOSTER.rounds
+
+
+def test_several_boosters_are_averaged_each_with_its_own_cutoffs(panel: Panel, tmp_path: Path) -> None:
+    short = BOOSTER.model_copy(update={"window_days": 120, "step_days": 20, "extra_trees": True})
+    both = Gbm(GbmConfig(boosters=(BOOSTER, short), spread_rounds=20))
+    ones = [Gbm(GbmConfig(boosters=(config,), spread_rounds=20)) for config in (BOOSTER, short)]
+    wide, narrow = (one.feature_cutoffs(panel) for one in ones)
+    assert both.feature_cutoffs(panel).equals(wide.union(narrow))
+    assert len(narrow) < len(wide)
+    both.fit(panel, FitContext())
+    both.save(tmp_path)
+    assert (tmp_path / "booster_1.txt").exists()
+    np.testing.assert_array_equal(Gbm.load(tmp_path).forecast(panel).point, both.forecast(panel).point)
+    ones[0].fit(panel, FitContext())
+    apart = np.log1p(both.forecast(panel).point) - np.log1p(ones[0].forecast(panel).point)
+    assert 0 < abs(apart).mean() < 0.2
+
+
+def test_a_few_series_are_forecast_with_the_pairs_that_the_fit_pooled_over() -> None:
+    panel = make_panel(n_stores=8, n_families=3, n_days=200, horizon=HORIZON)
+    few = panel.select(slice(0, 2))
+    assert features.build(few, [few.cutoff]).names != features.build(panel, [panel.cutoff]).names
+    model = Gbm(CONFIG)
+    model.fit(panel, FitContext())
+    assert np.isfinite(model.forecast(few).point).all()
 
 
 def test_another_data_sets_panel_is_refused_with_the_columns_that_differ(panel: Panel, model: Gbm) -> None:
