@@ -72,8 +72,7 @@ class TrainingRun:
         panel = self._get("ingest", {"dataset": self.dataset, "data": self.data})
         fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
         scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
-        rival = self._rival(scores)
-        return self._release(panel, scores, rival, fits)
+        return self._release(panel, scores, fits)
 
     def fit_all(self, panel: Argument, cutoffs: Sequence[str], series: int) -> Fits:
         """Every model at every fold and at the panel's cutoff; a fit starts from the fold before it.
@@ -146,35 +145,17 @@ class TrainingRun:
         whole = f"all/{count}" if local else ""
         return self._submit("train", label, {**arguments, "shard": whole}, gpu=spec.gpu, after=parts)
 
-    def _rival(self, scores: Dataset) -> Release | None:
-        """The release a challenger is measured against: the current one.
-
-        Where the challenger is the current one already (a rerun), it is judged as it was then, so that the
-        rerun finds everything made.
-        """
-        current = self.releases.current()
-        if current and current.about["evaluation"] == scores.hash:
-            before = str(current.about["champion"])
-            return self.releases.get(before) if before else None
-        return current
-
-    def _release(self, panel: Dataset, scores: Dataset, rival: Release | None, fits: Fits) -> Outcome:
+    def _release(self, panel: Dataset, scores: Dataset, fits: Fits) -> Outcome:
         """From the scores to the gate's decision, the report and, where it may be, the current release."""
         about: dict[str, Argument] = {"panel": panel.uri, "evaluation": scores.uri}
-        champion, training = rival.uri if rival else "", self.training
-        decision = self._get("gate", {**about, "champion": champion, "training": training})
-        about["decision"] = decision.uri
-        promoted = bool(decision.counts["promoted"])
-        everything = [*fits.folds, *fits.final]
-        report = self._submit("report", "report", {**about, "fit": everything, "training": training})
-        made: Release | None = None
-        if promoted or (rival and rival.about["panel"] != panel.hash):
-            made = self._made({**about, "champion": champion}, fits.final, report)
-        kept = {**about, "report": report, "release": made.uri if made else "", "training": training}
-        tracked = self._get("register", kept)
-        if made and not self.releases.was_current(made.id):
-            why = "promoted by the gate" if promoted else "the champion's forecast from new data"
-            self._submit("activate", "activate", {"release": made.uri, "why": why}).result()
+        trained: dict[str, Argument] = {**about, "training": self.training}
+        decision = self._get("gate", {**trained, "champion": "current"})
+        about["decision"] = trained["decision"] = decision.uri
+        report = self._submit("report", "report", {**trained, "fit": [*fits.folds, *fits.final]})
+        made = self._made(about, fits.final, report) if decision.counts["release"] else None
+        tracked = self._get("register", {**trained, "report": report, "release": made.uri if made else ""})
+        if made and not self.releases.was_current(made.id):  # one that was rolled back stays so
+            self._submit("activate", "activate", {"release": made.uri}).result()
         shown = self.store.open(report.result())
         return Outcome(panel, scores, decision, shown, tracked, made, self.releases.current())
 
