@@ -132,7 +132,8 @@ def test_an_upgrade_with_a_changed_value_and_a_rollback_take_effect(platform: Pl
 
     before = limit()
     with platform.timeline.step("helm upgrade with a changed value"):
-        platform.make("deploy", "pools.cpu.concurrency=3")
+        change = ("--reuse-values", "--set", "pools.cpu.concurrency=3")
+        platform.helm("upgrade", RELEASE, "charts/storecast", *change)
         until("the new limit", lambda: limit() == 3, 240, every=3)
     with platform.timeline.step("helm rollback"):
         platform.helm("rollback", RELEASE)
