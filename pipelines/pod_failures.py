@@ -6,6 +6,7 @@ Prefect's Kubernetes worker writes what it sees of a pod (out of memory, no imag
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 
 from prefect.client.orchestration import get_client
@@ -17,6 +18,8 @@ from storecast import errors
 from storecast.errors import StorecastError, StoreError
 
 OUT_OF_MEMORY = re.compile(r"OOMKilled|out-of-memory", re.IGNORECASE)
+LATE_SECONDS = 15.0
+"""The worker sees how a pod ended some seconds after the run's own process has reported it."""
 DIAGNOSES = re.compile(
     r"OOMKilled|Image pull failed|crash-looping|evicted|cannot be scheduled|schedul", re.IGNORECASE
 )
@@ -52,7 +55,9 @@ def not_started(run: FlowRun, seconds: int) -> NotStartedError:
 
 def failure_of(run: FlowRun, label: str) -> Exception:
     """The error of a stage whose run ended without success: one worth retrying, or one that is not."""
-    diagnosis, message = _diagnosis(run), (run.state.message or "") if run.state else ""
+    message = (run.state.message or "") if run.state else ""
+    crashed = run.state is not None and run.state.is_crashed()
+    diagnosis = _diagnosis(run, LATE_SECONDS if crashed else 0.0)
     if OUT_OF_MEMORY.search(diagnosis):
         return OutOfMemoryError(
             "the pod was killed because it ran out of memory",
@@ -69,9 +74,12 @@ def failure_of(run: FlowRun, label: str) -> Exception:
     return PodLostError("; ".join(part for part in (f"{label}: {message}", diagnosis) if part))
 
 
-def _diagnosis(run: FlowRun) -> str:
-    """The last thing that Kubernetes said was wrong with the run's pod, or ""."""
-    return next(_diagnoses(run), "")
+def _diagnosis(run: FlowRun, seconds: float = 0.0) -> str:
+    """The last thing that Kubernetes said was wrong with the run, or "" where it says nothing in time."""
+    deadline = time.monotonic() + seconds
+    while not (found := next(_diagnoses(run), "")) and time.monotonic() < deadline:
+        time.sleep(1)
+    return found
 
 
 def _diagnoses(run: FlowRun) -> Iterator[str]:

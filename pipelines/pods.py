@@ -75,7 +75,7 @@ class PodOptions(BaseModel):
         description="Stages whose GPU pod cannot start by the deadline then run on pool cpu.",
     )
     pending_seconds: int = Field(
-        default=300, ge=10, title="Deadline for a pod to start", description="In seconds."
+        default=300, ge=1, title="Deadline for a pod to start", description="In seconds."
     )
 
 
