@@ -3,13 +3,14 @@
     python -m components.gate --panel URI --evaluation URI [--champion RELEASE_URI]
 
 The champion is compared on rows it has not learnt from: folds after its own cutoff, which it forecasts
-anew; where there are none yet, the days that both backtests forecast, each at its own lead.
+anew; where there are none yet, or another version of the models wrote it, the days that both backtests
+forecast, each at its own lead.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ from components.stage import PanelUri, Training, Workspace, main, open_panel, op
 from storecast.backtest import cv_rows
 from storecast.blend import BLEND
 from storecast.bundle import Bundle
+from storecast.errors import ModelError
 from storecast.gate import Decision, decide
 from storecast.panel import Panel
 from storecast.segments import attach
@@ -98,18 +100,29 @@ def write_decision(folder: Path, decision: Decision) -> Mapping[str, Any]:
 
 def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFrame:
     """The cv table with the champion's rows, all models on the same series and days."""
-    bundle = Bundle.load(release / "bundle")
     cutoffs = sorted(cv["cutoff"].unique())
-    unseen = [c for c in cutoffs if c >= pd.Timestamp(bundle.about["fitted_to"])]
-    if unseen:
-        theirs = pd.concat(
-            [cv_rows(panel, CHAMPION, c, bundle.forecast(panel.at(c, panel.horizon))) for c in unseen]
-        )
+    theirs = _forecast_anew(release, panel, cutoffs)
+    if theirs is not None:
+        unseen = theirs["cutoff"].unique()
         return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), ["cutoff", "unique_id", "ds"])
     backtest = pd.read_parquet(release / "backtest.parquet")
     theirs = backtest[backtest["model"] == BLEND].assign(model=CHAMPION)
     both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
     return _common(both, ["unique_id", "ds"])
+
+
+def _forecast_anew(release: Path, panel: Panel, cutoffs: Sequence[pd.Timestamp]) -> pd.DataFrame | None:
+    """The champion's rows of the folds after its cutoff; None without such folds, or if it does not load."""
+    about = json.loads((release / "bundle" / "bundle.json").read_text())
+    unseen = [c for c in cutoffs if c >= pd.Timestamp(about["fitted_to"])]
+    if not unseen:
+        return None
+    try:
+        bundle = Bundle.load(release / "bundle")
+        forecasts = [bundle.forecast(panel.at(c, panel.horizon)) for c in unseen]
+    except ModelError:
+        return None
+    return pd.concat([cv_rows(panel, CHAMPION, c, f) for c, f in zip(unseen, forecasts, strict=True)])
 
 
 def _common(cv: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

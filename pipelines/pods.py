@@ -84,10 +84,16 @@ class _Uri:
     """What a stage's task gives, as what the executor promises."""
 
     future: PrefectFuture[str]
+    needs: tuple[Made, ...]
 
     def result(self) -> str:
-        """Wait for the stage; its URI."""
-        return self.future.result()
+        """Wait for the stage; its URI. Where a stage that it needs has failed, that one's error is raised."""
+        try:
+            return self.future.result()
+        except Exception:
+            for made in self.needs:
+                made.result()
+            raise
 
 
 class Pods:
@@ -121,7 +127,8 @@ class Pods:
         given = {name: _futures(argument) for name, argument in arguments.items()}
         before = [_futures(made) for made in after]
         submit: Callable[..., PrefectFuture[str]] = work.submit
-        return _Uri(submit(stage, label, gpu, given, wait_for=before))
+        future = submit(stage, label, gpu, given, wait_for=before)
+        return _Uri(future, (*after, *(made for value in arguments.values() for made in _made(value))))
 
     def _run(self, stage: str, label: str, gpu: bool, arguments: Mapping[str, Any]) -> str:
         """In a thread of the flow: run one stage in a pod and wait for it."""
@@ -195,6 +202,12 @@ class Pods:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run.id, Cancelling(message="its pod did not start in time"), force=True)
         return error
+
+
+def _made(argument: Argument) -> list[Made]:
+    """What other stages make of an argument."""
+    items = argument if isinstance(argument, Sequence) else [argument]
+    return [item for item in items if not isinstance(item, str)]
 
 
 def _futures(argument: Argument) -> Any:

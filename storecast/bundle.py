@@ -44,15 +44,23 @@ class Bundle:
         """Read a bundle.
 
         Raises:
-            ModelError: the folder is not a bundle.
+            ModelError: the folder is not a bundle, or another version of the models wrote it.
         """
         if not (folder / ABOUT).is_file():
             raise ModelError(
                 "this is not a model bundle", where=str(folder), expected=f"a folder with {ABOUT}"
             )
         about = json.loads((folder / ABOUT).read_text())
-        calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
-        model = load_class(about["class"]).load(folder / "model")
+        try:
+            calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
+            model = load_class(about["class"]).load(folder / "model")
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelError(
+                "another version of the models wrote this bundle",
+                where=str(folder),
+                found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+                cure="release a model that was trained with this version, or load the bundle with its own",
+            ) from error
         return cls(folder, model, calibration, about)
 
     @cached_property

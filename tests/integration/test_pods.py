@@ -134,7 +134,8 @@ def run_stages(platform: PlatformConfig, gpu: bool = False, **options: Any) -> l
         first = executor.submit("features", "first", here)
         second = executor.submit("features", "second", here)
         last = executor.submit("train", "last", {**here, "fit": [first, second]}, gpu=gpu)
-        return [made.result() for made in (first, second, last)]
+        uris_backwards = [made.result() for made in (last, second, first)]
+        return uris_backwards[::-1]
 
     return three()
 

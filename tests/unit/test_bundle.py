@@ -1,5 +1,7 @@
 """A bundle forecasts again in a fresh process, row by row as asked, and answers what-if."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,16 @@ def test_a_date_outside_the_horizon_is_answered_with_the_range(bundle: Bundle) -
 def test_a_frame_without_keys_is_answered_with_the_columns_it_needs(bundle: Bundle) -> None:
     with pytest.raises(DataError, match="store_nbr, family"):
         bundle.predict(pd.DataFrame({"ds": PANEL.future_dates}))
+
+
+def test_a_bundle_of_another_version_is_refused_with_what_to_do(bundle: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(bundle.folder, tmp_path / "old")
+    saved = tmp_path / "old" / "model" / "gbm.json"
+    content = json.loads(saved.read_text())
+    content["config"] = {"rounds": 20, "no_longer_known": 1}
+    saved.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=r"another version(.|\n)*trained with this version"):
+        Bundle.load(tmp_path / "old")
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
