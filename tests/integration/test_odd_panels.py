@@ -14,7 +14,7 @@ from storecast.panel import Floats, Panel
 from storecast.synthetic import make_panel
 
 FAST = {
-    "gbm": {"rounds": 10, "spread_rounds": 5},
+    "gbm": {"boosters": [{"rounds": 10}], "spread_rounds": 5},
     "lstm": {"steps": 4, "warm_steps": 2, "batch": 32, "hidden": 8, "width": 8, "members": 1},
 }
 
