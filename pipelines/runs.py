@@ -84,16 +84,6 @@ def start(flow: str, parameters: Mapping[str, Any]) -> Run:
         return Run.of(client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters)))
 
 
-def find(run: str) -> Run:
-    """A run by its id.
-
-    Raises:
-        ConfigError: this is no id, or there is no such run.
-    """
-    with _client() as client:
-        return Run.of(_read(client, run))
-
-
 def latest(limit: int = 20) -> list[Run]:
     """The latest training and demo runs, the newest first."""
     with _client() as client:
