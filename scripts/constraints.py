@@ -17,6 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 HEADER = "# Every package of the project and its tools at its exact version. Written by `make constraints`.\n"
 
+EARLIER = {"async-timeout": "5.0.1"}
+"""What only Pythons before 3.11.3 need (Debian 12 has 3.11.2); pip, run by a later one, does not list it."""
+
 
 def resolve() -> dict[str, str]:
     """Normalised name → version of everything pip would install for the project, its extras and its tools."""
@@ -27,7 +30,9 @@ def resolve() -> dict[str, str]:
     ]  # fmt: skip
     report = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603
     found = (item["metadata"] for item in report["install"])
-    return {re.sub(r"[-_.]+", "-", m["name"]).lower(): m["version"].partition("+")[0] for m in found}
+    return EARLIER | {
+        re.sub(r"[-_.]+", "-", m["name"]).lower(): m["version"].partition("+")[0] for m in found
+    }
 
 
 def main() -> None:
