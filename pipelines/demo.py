@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from prefect import flow
 
-from pipelines.executor import Executor, InProcess
-from pipelines.pods import PodOptions, Pods
+from pipelines.pods import PodOptions, executor_for
 from pipelines.training import training_flow
 
 
@@ -21,7 +20,10 @@ def demo_flow(
         workspace: Where data sets and releases lie; empty: as the settings say.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
     """
-    executor: Executor = Pods(pods) if pods else InProcess()
-    raw = executor.submit("synthetic", "synthetic", {"seed": str(seed), "workspace": workspace}).result()
+    raw = (
+        executor_for(pods)
+        .submit("synthetic", "synthetic", {"seed": str(seed), "workspace": workspace})
+        .result()
+    )
     outcome = training_flow("synthetic", raw, training, workspace, pods)
     return outcome.current.uri if outcome.current else ""

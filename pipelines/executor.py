@@ -9,15 +9,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ParamSpec, Protocol, TypeAlias
 
-from prefect import task
+from prefect import Task, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from components.stage import progress
 from components.stages import STAGES
 from storecast.errors import StorecastError, StoreError
+
+P = ParamSpec("P")
 
 RETRY_DELAYS = [2.0, 10.0]
 """Seconds before a stage is tried again in process."""
@@ -95,17 +97,20 @@ class InProcess:
         del gpu
         for made in after:
             made.result()
-        work = task(
-            name=label,
-            task_run_name=label,
-            retries=len(RETRY_DELAYS),
-            retry_delay_seconds=RETRY_DELAYS,
-            retry_condition_fn=worth_retrying,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )(call_stage)
-        uri: str = work(stage, label, resolved(arguments))
-        return Known(uri)
+        return Known(stage_task(call_stage, label, RETRY_DELAYS)(stage, label, resolved(arguments)))
+
+
+def stage_task(work: Callable[P, str], label: str, delays: list[float]) -> Task[P, str]:
+    """A function that runs a stage as a Prefect task, tried again after each of `delays`, in seconds."""
+    return task(
+        name=label,
+        task_run_name=label,
+        retries=len(delays),
+        retry_delay_seconds=delays,
+        retry_condition_fn=worth_retrying,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )(work)
 
 
 def call_stage(stage: str, label: str, arguments: Mapping[str, Any]) -> str:

@@ -17,8 +17,6 @@ from typing import Any, cast
 from uuid import UUID
 
 import httpx
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import TaskRunContext
@@ -28,7 +26,7 @@ from prefect.states import Cancelling
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.stage import open_store
-from pipelines.executor import Argument, Made, worth_retrying
+from pipelines.executor import Argument, Executor, InProcess, Made, stage_task
 from pipelines.pod_failures import NotStartedError, failure_of, not_started
 from storecast.store import uri as uris
 
@@ -115,15 +113,7 @@ class Pods:
         after: Sequence[Made] = (),
     ) -> Made:
         """Start the stage's pod as soon as what it needs is made."""
-        work = task(
-            name=label,
-            task_run_name=label,
-            retries=len(RETRY_DELAYS),
-            retry_delay_seconds=RETRY_DELAYS,
-            retry_condition_fn=worth_retrying,
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )(self._run)
+        work = stage_task(self._run, label, RETRY_DELAYS)
         given = {name: _futures(argument) for name, argument in arguments.items()}
         before = [_futures(made) for made in after]
         submit: Callable[..., PrefectFuture[str]] = work.submit
@@ -202,6 +192,11 @@ class Pods:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run.id, Cancelling(message="its pod did not start in time"), force=True)
         return error
+
+
+def executor_for(pods: PodOptions | None) -> Executor:
+    """Pods as the options say; without options, this process."""
+    return Pods(pods) if pods else InProcess()
 
 
 def _made(argument: Argument) -> list[Made]:

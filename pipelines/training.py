@@ -17,8 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from components import mlflow_tracking
-from pipelines.executor import Executor, InProcess
-from pipelines.pods import MOST_WAITING, PodOptions, Pods
+from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.steps import Outcome, TrainingRun
 from storecast.settings import load_settings
 from storecast.store.datasets import DatasetStore
@@ -47,9 +46,8 @@ def training_flow(
         workspace: Where data sets and releases lie; empty: as the settings say.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
     """
-    executor: Executor = Pods(pods) if pods else InProcess()
     size = (pods.shard_size or 0) if pods else 0
-    run = TrainingRun(executor, dataset, data, training, workspace, size)
+    run = TrainingRun(executor_for(pods), dataset, data, training, workspace, size)
     outcome = run.run()
     _show(outcome, run.store)
     return outcome
