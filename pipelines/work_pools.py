@@ -122,7 +122,7 @@ def _variables(pool: PoolConfig, namespace: str) -> dict[str, Any]:
         "namespace": text("Namespace", namespace),
         "command": {"type": "string", "title": "Command", "description": "Default: execute the flow run."},
         "env": mapping("Variables", {}, "More variables for the pod."),
-        "labels": mapping("Labels", {}, "More labels of the job."),
+        "labels": mapping("Labels", {}, "More labels of the job and its pod."),
         "annotations": mapping("Annotations", {}, "More annotations of the job."),
         "image": text("Image", pool.image),
         "image_pull_policy": {
@@ -155,7 +155,7 @@ def _job(pool: PoolConfig) -> dict[str, Any]:
         "metadata": {
             "generateName": "{{ name }}-",
             "namespace": "{{ namespace }}",
-            "labels": "{{ labels }}",
+            "labels": dict(pool.pod_labels),  # the worker adds those of the form
             "annotations": "{{ annotations }}",
         },
         "spec": {

@@ -39,6 +39,13 @@ def own(chart: Rendered) -> Rendered:
     )
 
 
+def installed(chart: Rendered) -> Rendered:
+    """The objects that an install makes: all but hooks."""
+    return Rendered(
+        tuple(o for o in chart.objects if "helm.sh/hook" not in o["metadata"].get("annotations", {}))
+    )
+
+
 def platform(*settings: str) -> Any:
     """platform.yaml as the registration Job reads it."""
     return yaml.safe_load(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.charts.helm import HelmError, pod_spec, render
-from tests.charts.storecast_chart import GIVEN, environment, migration_name, own
+from tests.charts.storecast_chart import GIVEN, environment, installed, migration_name, own
 
 RESTORE = "postgresql.restore.from=2026-11-23T02-15-00Z"
 
@@ -33,7 +33,7 @@ def test_the_volume_of_the_backups_is_made_at_once_so_that_helm_can_wait_for_it(
 
 
 def test_while_a_backup_is_restored_nothing_else_writes_to_the_database() -> None:
-    chart = own(render("storecast", *GIVEN, RESTORE))
+    chart = installed(own(render("storecast", *GIVEN, RESTORE)))
     assert chart.one("Deployment", "prefect-server")["spec"]["replicas"] == 0
     assert chart.one("CronJob", "prefect-backup")["spec"]["suspend"] is True
     [job] = chart.of("Job")

@@ -53,10 +53,11 @@ def test_the_whole_platform_asks_for_less_than_a_core() -> None:
     assert asked <= 600
 
 
-def test_only_workers_have_a_token_for_the_kubernetes_api() -> None:
+def test_only_workers_and_what_stops_their_runs_in_the_end_have_a_token_for_the_kubernetes_api() -> None:
     chart = own(render("storecast"))
     with_token = {name for name, pod in chart.pods() if pod["automountServiceAccountToken"]}
     assert with_token == {
+        "Job/storecast-uninstall",
         "Deployment/storecast-prefect-worker-cpu",
         "Deployment/storecast-prefect-worker-gpu",
     }
@@ -66,7 +67,10 @@ def test_only_workers_have_a_token_for_the_kubernetes_api() -> None:
 def test_a_worker_reads_pods_and_events_and_has_jobs_in_its_namespace_and_nothing_else() -> None:
     chart = own(render("storecast"))
     assert chart.of("ClusterRole", "ClusterRoleBinding") == []
-    assert [role["metadata"]["name"] for role in chart.of("Role")] == ["storecast-worker"]
+    assert {role["metadata"]["name"] for role in chart.of("Role")} == {
+        "storecast-worker",
+        "storecast-uninstall",
+    }
     assert chart.one("Role", "worker")["rules"] == [
         {"apiGroups": [""], "resources": ["pods", "pods/log", "events"], "verbs": ["get", "list", "watch"]},
         {
@@ -78,6 +82,34 @@ def test_a_worker_reads_pods_and_events_and_has_jobs_in_its_namespace_and_nothin
     assert chart.one("RoleBinding", "worker")["subjects"] == [
         {"kind": "ServiceAccount", "name": "storecast-worker", "namespace": "shop"}
     ]
+
+
+def test_an_uninstall_may_stop_runs_and_nothing_else() -> None:
+    chart = render("storecast")
+    assert chart.one("Role", "storecast-uninstall")["rules"] == [
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["deletecollection"]},
+    ]
+
+
+def test_an_uninstall_stops_runs_by_the_label_that_their_jobs_carry() -> None:
+    job = render("storecast").one("Job", "storecast-uninstall")
+    workers, runs = pod_spec(job)["containers"][0]["args"]
+    assert workers.startswith("app.kubernetes.io/instance=storecast,")
+    assert [runs.split("=")] == [list(pair) for pair in platform()["pools"]["cpu"]["podLabels"].items()]
+
+
+def test_what_an_uninstall_needs_is_not_what_it_has_deleted_before() -> None:
+    chart = own(render("storecast"))
+    pod = pod_spec(chart.one("Job", "storecast-uninstall"))
+    assert "priorityClassName" not in pod
+    hooks = {
+        (item["kind"], item["metadata"]["name"])
+        for item in chart.objects
+        if item["metadata"].get("annotations", {}).get("helm.sh/hook") == "post-delete"
+    }
+    assert ("ServiceAccount", pod["serviceAccountName"]) in hooks
+    assert ("ConfigMap", pod["volumes"][0]["configMap"]["name"]) in hooks
 
 
 @pytest.mark.parametrize("pool", ["cpu", "gpu"])

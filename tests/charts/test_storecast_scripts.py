@@ -23,14 +23,18 @@ AUTH = "admin:right"
 
 
 @contextmanager
-def api(answers: Mapping[str, Any], *, protected: bool = True) -> Iterator[str]:
-    """An HTTP server whose paths answer with JSON; a list of answers is given one by one, None is a 404."""
+def api(
+    answers: Mapping[str, Any], *, protected: bool = True, asked: list[str] | None = None
+) -> Iterator[str]:
+    """An HTTP server whose paths answer with JSON; a tuple of answers is given one by one, None is a 404."""
     left = {path: list(answer) if isinstance(answer, tuple) else [answer] for path, answer in answers.items()}
     expected = "Basic " + base64.b64encode(AUTH.encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path
+            if asked is not None:
+                asked.append(f"{self.command} {path}")
             if protected and path != "/health" and self.headers.get("Authorization") != expected:
                 self.send_response(401)
                 self.end_headers()
@@ -41,7 +45,7 @@ def api(answers: Mapping[str, Any], *, protected: bool = True) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(json.dumps(answer).encode())
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_DELETE = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Says nothing."""
@@ -132,6 +136,28 @@ def test_mlflow_is_asked_with_the_credentials_of_runs(protected: bool) -> None:
             **({"MLFLOW_TRACKING_USERNAME": user, "MLFLOW_TRACKING_PASSWORD": password} if protected else {}),
         )
     assert done.returncode == 0, done.stderr
+
+
+def test_runs_are_stopped_once_no_worker_can_make_more_and_their_end_is_waited_for(tmp_path: Path) -> None:
+    for name in ("namespace", "token"):
+        (tmp_path / name).write_text("shop")
+    one, none = {"items": [{"metadata": {"name": "pod"}}]}, {"items": []}
+    pods, jobs = "/api/v1/namespaces/shop/pods", "/apis/batch/v1/namespaces/shop/jobs"
+    said: list[str] = []
+    answers = {
+        f"{pods}?labelSelector=a%3Dworker": (one, none),
+        f"{pods}?labelSelector=a%3Drun": (one, none),
+        f"{jobs}?labelSelector=a%3Drun&propagationPolicy=Background": {},
+    }
+    with api(answers, protected=False, asked=said) as url:
+        done = run(
+            "uninstall/stop_runs.py", "a=worker", "a=run", SERVICE_ACCOUNT=str(tmp_path), KUBERNETES_API=url
+        )
+    assert done.returncode == 0, done.stderr
+    assert [line.split("?")[0] for line in said] == [f"GET {pods}"] * 2 + [f"DELETE {jobs}"] + [
+        f"GET {pods}"
+    ] * 2
+    assert done.stdout.strip() == "No run is left"
 
 
 def test_the_object_store_is_written_read_and_left_as_it_was(tmp_path: Path) -> None:

@@ -155,6 +155,14 @@ class Platform:
             },
         )
 
+    def answers(self) -> bool:
+        """Whether Prefect's API does."""
+        try:
+            self.api("GET", "/health")
+        except httpx.HTTPError:
+            return False
+        return True
+
     def api(self, method: str, path: str, content: object = None) -> Any:
         """Prefect's API."""
         user, _, password = self.secret(f"{RELEASE}-prefect", "auth-string").partition(":")

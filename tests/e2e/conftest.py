@@ -27,7 +27,7 @@ def platform() -> Iterator[Platform]:
             until("every pod ready", made.ready, READY_SECONDS, every=3)
         with made.forwarded("storecast-prefect-server", 4200) as address:
             made.address = address
-            until("Prefect's API at hand", lambda: made.run("x" * 8) is not None, 60)
+            until("Prefect's API at hand", made.answers, 60)
             yield made
     finally:
         if not keep:

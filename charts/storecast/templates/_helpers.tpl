@@ -43,13 +43,15 @@ imagePullSecrets:
 {{- end }}
 {{- end }}
 
-{{/* What every pod gets: (dict "root" $ "user" 10001 "serviceAccount" NAME). */}}
+{{/* What every pod gets: (dict "root" $ "user" 10001 "serviceAccount" NAME); "token" and "noPriority" if wanted. */}}
 {{- define "storecast.pod" -}}
 serviceAccountName: {{ .serviceAccount }}
 automountServiceAccountToken: {{ .token | default false }}
 enableServiceLinks: false
+{{- if not .noPriority }}
 {{- with include "storecast.priorityClass" (dict "root" .root "class" "serving") }}
 priorityClassName: {{ . }}
+{{- end }}
 {{- end }}
 {{- include "storecast.imagePullSecrets" .root }}
 securityContext:
