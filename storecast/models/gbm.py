@@ -1,19 +1,16 @@
 """Gradient boosting: LightGBM over the feature table, all series and all days ahead in one model.
 
-It learns log(1+y) as the difference to an offset: the recent level of the same weekday (the feature `base`),
-moved by what promotions have done lately (`storecast.models.offset`). So trees need not learn each series'
-level, a level shift moves the forecast at once, and lifts larger than any seen are forecast, too. The
-forecast is the mean of several boosters that differ in how far back they look and in how they grow trees:
-their errors differ more than those of one booster under several seeds. One more, small model learns how large
-the error is; with the errors' shape by level it gives the quantiles.
+The forecast is the mean of several boosters (`storecast.models.booster`) that differ in how far back they
+look, in how they grow trees, in what they learn (the level, or its change from an offset that follows level
+shifts and extrapolates promotions' lifts) and in whether each family has its own: their errors differ more
+than those of one booster under several seeds. One more, small model learns how large the error is; with the
+errors' shape by level it gives the quantiles.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -24,30 +21,23 @@ from pydantic import Field
 
 from storecast.errors import ModelError
 from storecast.features import FeatureTable, build, load_or_build, pairs_in, training_cutoffs
-from storecast.features.table import STEP_DAYS, WINDOW_DAYS
 from storecast.models.base import QUANTILES, Fallback, FitContext, FitReport, Forecast, ModelConfig
+from storecast.models.booster import (
+    FEWEST_ROWS,
+    Booster,
+    BoosterConfig,
+    Report,
+    read_text,
+    text_of,
+    train,
+    trees,
+)
 from storecast.models.offset import KNOTS, fit_offset, offset, offset_names
 from storecast.panel import Floats, Panel
 
-FEWEST_ROWS = 200
 LEVEL_BINS = 12
 SPREAD_ROWS = 150_000
 SMALLEST_SPREAD = 0.01
-
-
-class BoosterConfig(ModelConfig):
-    """Parameters of one booster."""
-
-    window_days: int = Field(default=WINDOW_DAYS, gt=0, description="Days of training cutoffs.")
-    step_days: int = Field(default=2 * STEP_DAYS, gt=0, description="Days between training cutoffs.")
-    half_life_days: float = Field(default=200.0, gt=0, description="Age at which a row weighs half.")
-    rounds: int = Field(default=400, ge=1, description="Trees.")
-    learning_rate: float = Field(default=0.05, gt=0, le=1)
-    leaves: int = Field(default=63, ge=2, description="Leaves of a tree.")
-    min_rows: int = Field(default=100, ge=1, description="Rows in a leaf, at least.")
-    feature_fraction: float = Field(default=0.5, gt=0, le=1, description="Features each tree may use.")
-    row_fraction: float = Field(default=0.6, gt=0, le=1, description="Rows each tree sees.")
-    extra_trees: bool = Field(default=False, description="Try one random threshold per feature and node.")
 
 
 class GbmConfig(ModelConfig):
@@ -73,7 +63,7 @@ class _Fitted:
     names: list[str]
     categories: dict[str, list[str]]
     start: Floats
-    boosters: list[Any]
+    boosters: list[Booster]
     spread: Any
     edges: Floats
     shape: Floats
@@ -92,7 +82,7 @@ class Gbm:
     def fit(self, panel: Panel, context: FitContext) -> FitReport:
         """Learn from the training cutoffs before the panel's; with too few rows the base alone forecasts."""
         cutoffs = list(self.feature_cutoffs(panel)) or [panel.cutoff]
-        total = len(cutoffs) + sum(b.rounds for b in self.config.boosters) + self.config.spread_rounds
+        total = len(cutoffs) + sum(trees(b, panel) for b in self.config.boosters) + self.config.spread_rounds
         table = load_or_build(panel, cutoffs, context.features, lambda done, _: context.progress(done, total))
         few = len(table.y) < FEWEST_ROWS
         self._fitted = _without_model(table) if few else self._learn(table, panel, context, total)
@@ -125,7 +115,7 @@ class Gbm:
                 found=f"{len(table.names)}, different: {', '.join(odd[:5])}",
                 cure="forecast the data set that the model was fitted on, or fit it again",
             )
-        mean = _mean(fitted.boosters, table.values, offset(table, fitted.start))
+        mean = _mean(fitted.boosters, table, offset(table, fitted.start))
         spread = _spread(fitted.spread, table.values)
         bins = np.searchsorted(fitted.edges, mean)
         logs = np.maximum(mean[:, None] + fitted.shape[bins] * spread[:, None], 0.0)
@@ -140,18 +130,19 @@ class Gbm:
     def save(self, folder: Path) -> None:
         """Write `gbm.json` and the boosters as LightGBM's own text."""
         fitted = self._need()
-        texts = {f"booster_{i}.txt": b for i, b in enumerate(fitted.boosters)}
+        texts: dict[str, str] = {}
+        for i, booster in enumerate(fitted.boosters):
+            texts |= booster.texts(f"booster_{i}")
         if fitted.spread is not None:
-            texts["spread.txt"] = fitted.spread
-        for name, booster in texts.items():
-            text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", booster.model_to_string())
+            texts["spread.txt"] = text_of(fitted.spread)
+        for name, text in texts.items():
             (folder / name).write_text(text)
         content = {
             "config": self.config.model_dump(),
             "names": fitted.names,
             "categories": fitted.categories,
             "start": fitted.start.tolist(),
-            "boosters": len(fitted.boosters),
+            "boosters": [booster.about() for booster in fitted.boosters],
             "edges": fitted.edges.tolist(),
             "shape": fitted.shape.tolist(),
         }
@@ -160,20 +151,16 @@ class Gbm:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read back what `save` wrote."""
-        import lightgbm as lgb
-
         content = json.loads((folder / "gbm.json").read_text())
         model = cls(GbmConfig(**content["config"]))
-
-        def booster(name: str) -> Any:
-            return lgb.Booster(model_str=(folder / name).read_text())
-
         model._fitted = _Fitted(
             names=content["names"],
             categories=content["categories"],
             start=np.array(content["start"]),
-            boosters=[booster(f"booster_{i}.txt") for i in range(content["boosters"])],
-            spread=booster("spread.txt") if content["boosters"] else None,
+            boosters=[
+                Booster.load(about, folder, f"booster_{i}") for i, about in enumerate(content["boosters"])
+            ],
+            spread=read_text(folder / "spread.txt") if content["boosters"] else None,
             edges=np.array(content["edges"]),
             shape=np.array(content["shape"]),
         )
@@ -182,67 +169,30 @@ class Gbm:
     def _learn(self, table: FeatureTable, panel: Panel, context: FitContext, total: int) -> _Fitted:
         weights = fit_offset(table)
         base = offset(table, weights)
-        target = np.log1p(table.y) - base
-        age = (panel.cutoff.to_datetime64() - table.cutoff) / np.timedelta64(1, "D")
-        done = total - sum(b.rounds for b in self.config.boosters) - self.config.spread_rounds
+        grown = [trees(config, panel) for config in self.config.boosters]
+        done = total - sum(grown) - self.config.spread_rounds
         boosters = []
         for i, config in enumerate(self.config.boosters):
-            rows = np.isin(table.cutoff, training_cutoffs(panel, config.step_days, config.window_days))
-            weight = 0.5 ** (age[rows] / config.half_life_days)
-            data = _dataset(_some(table.values, rows), target[rows], weight, table.names)
-            booster = _train(config, data, context.seed + i, context, _reporter(context, done, total))
-            boosters.append(booster)
-            done += config.rounds
-        some = slice(None, None, max(1, len(target) // SPREAD_ROWS))
-        values, log_y = np.ascontiguousarray(table.values[some]), np.log1p(table.y[some])
-        mean = _mean(boosters, values, base[some])
-        error = log_y - mean
+            report = _reporter(context, done + sum(grown[:i]), total)
+            boosters.append(Booster.fit(config, table, base, panel, context, context.seed + i, report))
+        some = _thinned(table, slice(None, None, max(1, len(table.y) // SPREAD_ROWS)))
+        mean = _mean(boosters, some, offset(some, weights))
+        error = np.log1p(some.y) - mean
         first = self.config.boosters[0]
-        data = _dataset(values, np.abs(error), 0.5 ** (age[some] / first.half_life_days), table.names)
         config = first.model_copy(update={"rounds": self.config.spread_rounds, "extra_trees": False})
-        spread = _train(config, data, context.seed, context, _reporter(context, done, total))
+        age = (panel.cutoff.to_datetime64() - some.cutoff) / np.timedelta64(1, "D")
+        weight = 0.5 ** (age / first.half_life_days)
+        report = _reporter(context, total - self.config.spread_rounds, total)
+        spread = train(config, some.values, np.abs(error), weight, table.names, context, context.seed, report)
         edges = np.unique(np.quantile(mean, np.linspace(0, 1, LEVEL_BINS + 1)[1:-1]))
-        shape = _shape(error / _spread(spread, values), np.searchsorted(edges, mean), len(edges) + 1)
+        scaled = error / _spread(spread, some.values)
+        shape = _shape(scaled, np.searchsorted(edges, mean), len(edges) + 1)
         return _Fitted(table.names, table.categories, weights, boosters, spread, edges, shape)
 
     def _need(self) -> _Fitted:
         if self._fitted is None:
             raise ModelError("the model is not fitted", cure="call fit, or load a saved model")
         return self._fitted
-
-
-def _train(
-    config: BoosterConfig, data: Any, seed: int, context: FitContext, report: Callable[[Any], None]
-) -> Any:
-    import lightgbm as lgb
-
-    params = {
-        "objective": "l2",
-        "learning_rate": config.learning_rate,
-        "num_leaves": config.leaves,
-        "min_data_in_leaf": config.min_rows,
-        "feature_fraction": config.feature_fraction,
-        "bagging_fraction": config.row_fraction,
-        "bagging_freq": 1,
-        "extra_trees": config.extra_trees,
-        "lambda_l2": 1.0,
-        "cat_smooth": 50.0,
-        "seed": seed,
-        "num_threads": context.threads,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbose": -1,
-        **_BINNING,
-    }
-    return lgb.train(params, data, config.rounds, callbacks=[report])
-
-
-def _some(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The rows; without a copy where they are all."""
-    return values if rows.all() else values[rows]
-
-
-_BINNING = {"max_bin": 127, "feature_pre_filter": False}
 
 
 def _without_model(table: FeatureTable) -> _Fitted:
@@ -254,26 +204,31 @@ def _without_model(table: FeatureTable) -> _Fitted:
     return _Fitted(table.names, table.categories, start, [], None, np.empty(0), shape)
 
 
-def _dataset(values: NDArray[np.float32], target: Floats, weight: Floats, names: list[str]) -> Any:
-    import lightgbm as lgb
-
-    codes = [name for name in names if name.startswith("code_")]
-    params = {**_BINNING, "verbose": -1}
-    return lgb.Dataset(
-        values, target, weight=weight, feature_name=names, categorical_feature=codes, params=params
-    ).construct()
-
-
-def _reporter(context: FitContext, done: int, total: int) -> Callable[[Any], None]:
-    """A LightGBM callback that reports each round."""
-    return lambda env: context.progress(done + env.iteration + 1, total)
+def _thinned(table: FeatureTable, rows: slice) -> FeatureTable:
+    """The table with fewer rows."""
+    return replace(
+        table,
+        values=np.ascontiguousarray(table.values[rows]),
+        series=table.series[rows],
+        cutoff=table.cutoff[rows],
+        ds=table.ds[rows],
+        h=table.h[rows],
+        y=table.y[rows],
+    )
 
 
-def _mean(boosters: list[Any], values: NDArray[np.float32], base: Floats) -> Floats:
-    """(rows,) the mean of log(1+y), at least 0."""
-    lift = np.mean([b.predict(values, num_threads=1) for b in boosters], axis=0) if boosters else 0.0
-    mean: Floats = np.maximum(base + lift, 0.0)
-    return mean
+def _reporter(context: FitContext, done: int, total: int) -> Report:
+    """Reports trees on top of what was done before them."""
+    return lambda trees: context.progress(done + trees, total)
+
+
+def _mean(boosters: list[Booster], table: FeatureTable, base: Floats) -> Floats:
+    """(rows,) the mean of log(1+y) over the boosters that know the row, at least 0; else the offset."""
+    found = np.array([booster.predict(table, base) for booster in boosters]).reshape(-1, len(base))
+    known = ~np.isnan(found)
+    count = known.sum(axis=0)
+    total = np.where(known, found, 0.0).sum(axis=0)
+    return np.maximum(np.where(count > 0, total / np.maximum(count, 1), base), 0.0)
 
 
 def _spread(booster: Any, values: NDArray[np.float32]) -> Floats:

@@ -12,7 +12,8 @@ from storecast.bundle import Bundle, write_bundle
 from storecast.conformal import Calibration
 from storecast.errors import DataError, ModelError
 from storecast.models.base import FitContext
-from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
+from storecast.models.booster import BoosterConfig
+from storecast.models.gbm import Gbm, GbmConfig
 from storecast.panel_io import write_panel
 from storecast.synthetic import make_panel
 

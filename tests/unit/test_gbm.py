@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_features import weekly_panel
 
 from storecast import features
 from storecast.errors import ModelError
 from storecast.models.base import FitContext, Forecaster
-from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
+from storecast.models.booster import BoosterConfig, splitting_column
+from storecast.models.gbm import Gbm, GbmConfig
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.panel import Panel
 from storecast.synthetic import make_panel
@@ -69,7 +71,7 @@ def test_a_saved_model_forecasts_the_same_and_its_bytes_do_not_depend_on_the_run
         folder.mkdir()
         fitted.save(folder)
     files = sorted(path.name for path in folders[0].iterdir())
-    assert files == ["booster_0.txt", "gbm.json", "spread.txt"]
+    assert files == ["booster_0_0.txt", "gbm.json", "spread.txt"]
     for name in files:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
     loaded = Gbm.load(folders[0]).forecast(panel)
@@ -149,11 +151,66 @@ def test_several_boosters_are_averaged_each_with_its_own_cutoffs(panel: Panel, t
     assert len(narrow) < len(wide)
     both.fit(panel, FitContext())
     both.save(tmp_path)
-    assert (tmp_path / "booster_1.txt").exists()
+    assert (tmp_path / "booster_1_0.txt").exists()
     np.testing.assert_array_equal(Gbm.load(tmp_path).forecast(panel).point, both.forecast(panel).point)
     ones[0].fit(panel, FitContext())
     apart = np.log1p(both.forecast(panel).point) - np.log1p(ones[0].forecast(panel).point)
     assert 0 < abs(apart).mean() < 0.2
+
+
+def test_a_split_booster_has_a_model_for_each_value_of_the_key_with_the_fewest(tmp_path: Path) -> None:
+    panel = make_panel(n_stores=8, n_families=3, n_days=300, horizon=HORIZON)
+    assert splitting_column(panel) == "family"
+    split = BOOSTER.model_copy(update={"split": True, "learns": "level"})
+    model = Gbm(GbmConfig(boosters=(split,), spread_rounds=20))
+    model.fit(panel, FitContext())
+    model.save(tmp_path)
+    assert len(list(tmp_path.glob("booster_0_*.txt"))) == 3
+    forecast = model.forecast(panel)
+    np.testing.assert_array_equal(Gbm.load(tmp_path).forecast(panel).point, forecast.point)
+    one = panel.static["family"].to_numpy() == sorted(panel.static["family"])[0]
+    y = panel.y.copy()
+    y[~one, : panel.n_history] *= 3.0
+    other = Gbm(GbmConfig(boosters=(split,), spread_rounds=20))
+    other.fit(replace(panel, y=y), FitContext())
+    apart = np.log1p(other.forecast(panel).point) - np.log1p(forecast.point)
+    assert abs(apart[one]).mean() < 0.2  # peers' sales are features, so it is not 0
+    assert abs(apart[~one]).mean() > 2 * abs(apart[one]).mean()
+
+
+def test_a_value_that_no_model_knows_is_forecast_by_the_other_boosters() -> None:
+    panel = make_panel(n_stores=8, n_families=3, n_days=300, horizon=HORIZON)
+    split = BOOSTER.model_copy(update={"split": True})
+    model = Gbm(GbmConfig(boosters=(BOOSTER, split), spread_rounds=20))
+    model.fit(panel, FitContext())
+    static = panel.static.copy()
+    static.loc[panel.ids[0], "family"] = "unheard of"
+    odd = model.forecast(replace(panel, static=static)).point[0]
+    assert 0.2 < odd.sum() / model.forecast(panel).point[0].sum() < 5
+
+
+@pytest.mark.parametrize(
+    ("columns", "found"),
+    [
+        ({"store": 5, "family": 10}, "store"),
+        ({"store": 50}, ""),
+        ({"store": 1, "family": 50}, ""),
+        ({"family": 10, "store": 5, "city": 2}, "store"),
+    ],
+    ids=["the fewer", "one series each", "a single value", "a city is told by its store"],
+)
+def test_the_key_to_split_by_is_found(columns: dict[str, int], found: str) -> None:
+    panel = make_panel(n_stores=10, n_families=5, n_days=100, horizon=HORIZON)
+    number = np.arange(panel.n_series)
+    values = {"store": number % 5, "family": number // 5, "city": number % 5 % 2}
+    static = pd.DataFrame(
+        {name: (values[name] if size > 1 else 0 * number).astype(str) for name, size in columns.items()},
+        index=panel.static.index,
+    )
+    for name, size in columns.items():
+        if size == panel.n_series:
+            static[name] = number.astype(str)
+    assert splitting_column(replace(panel, static=static)) == found
 
 
 def test_a_few_series_are_forecast_with_the_pairs_that_the_fit_pooled_over() -> None:

@@ -1,0 +1,231 @@
+"""One booster of the gradient boosting: LightGBM over all rows of a feature table, or a model per key value.
+
+What it learns is log(1+y), either as the difference to an offset (the recent level moved by what promotions
+have lately done: `storecast.models.offset`) or as it is. Differences follow a level shift at once and go
+beyond what was ever seen; levels learn better what the recent weeks say of the coming ones. Their errors
+differ, so their mean is better than either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from storecast.features import FeatureTable, training_cutoffs
+from storecast.features.table import STEP_DAYS, WINDOW_DAYS
+from storecast.models.base import FitContext, ModelConfig
+from storecast.panel import Floats, Panel
+
+FEWEST_ROWS = 200
+FEWEST_SERIES = 5
+_BINNING = {"max_bin": 127, "feature_pre_filter": False}
+Report = Callable[[int], None]
+
+
+class BoosterConfig(ModelConfig):
+    """Parameters of one booster."""
+
+    window_days: int = Field(default=WINDOW_DAYS, gt=0, description="Days of training cutoffs.")
+    step_days: int = Field(default=2 * STEP_DAYS, gt=0, description="Days between training cutoffs.")
+    half_life_days: float = Field(default=200.0, gt=0, description="Age at which a row weighs half.")
+    rounds: int = Field(default=400, ge=1, description="Trees.")
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    leaves: int = Field(default=63, ge=2, description="Leaves of a tree.")
+    min_rows: int = Field(default=100, ge=1, description="Rows in a leaf, at least.")
+    feature_fraction: float = Field(default=0.5, gt=0, le=1, description="Features each tree may use.")
+    row_fraction: float = Field(default=0.6, gt=0, le=1, description="Rows each tree sees.")
+    extra_trees: bool = Field(default=False, description="Try one random threshold per feature and node.")
+    learns: Literal["change", "level"] = Field(
+        default="change",
+        description="The difference to the recent level and promotions' effects, or the level.",
+    )
+    split: bool = Field(
+        default=False, description="A model for each value of the key that has the fewest (each family)."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Booster:
+    """A fitted booster: LightGBM models by the value of `column`; where it is "", one under ""."""
+
+    learns: str
+    column: str
+    models: Mapping[str, Any]
+
+    @classmethod
+    def fit(
+        cls,
+        config: BoosterConfig,
+        table: FeatureTable,
+        base: Floats,
+        panel: Panel,
+        context: FitContext,
+        seed: int,
+        report: Report,
+    ) -> Self:
+        """Learn from the rows of the table that lie in the booster's window.
+
+        Args:
+            config: of this booster.
+            table: the rows of all boosters.
+            base: (rows,) the offset.
+            panel: whose cutoff the rows' age is told from.
+            context: of the fit.
+            seed: of this booster.
+            report: called with the number of trees grown so far.
+        """
+        column = splitting_column(panel) if config.split else ""
+        cutoffs = training_cutoffs(panel, config.step_days, config.window_days)
+        rows = np.isin(table.cutoff, cutoffs)
+        models: dict[str, Any] = {}
+        for value, those in _parts(table, column, rows):
+            age = (panel.cutoff.to_datetime64() - table.cutoff[those]) / np.timedelta64(1, "D")
+            target = np.log1p(table.y[those])
+            if config.learns == "change":
+                target = target - base[those]
+            weight = 0.5 ** (age / config.half_life_days)
+            grown = len(models) * config.rounds
+            models[value] = train(
+                config, _some(table.values, those), target, weight, table.names, context, seed, report, grown
+            )
+        return cls(config.learns, column, models)
+
+    def predict(self, table: FeatureTable, base: Floats) -> Floats:
+        """(rows,) log(1+y) of each row; NaN where there is no model for the row's value."""
+        found = np.full(len(table.values), np.nan)
+        start = base if self.learns == "change" else np.zeros(len(base))
+        for value, model in self.models.items():
+            rows = _rows_of(table, self.column, value) if self.column else np.ones(len(found), dtype=bool)
+            if rows.any():
+                found[rows] = start[rows] + model.predict(_some(table.values, rows), num_threads=1)
+        return found
+
+    def texts(self, name: str) -> dict[str, str]:
+        """The models as LightGBM's own text by file name, and nothing in it that depends on the machine."""
+        return {
+            f"{name}_{number}.txt": text_of(model)
+            for number, (_, model) in enumerate(sorted(self.models.items()))
+        }
+
+    def about(self) -> dict[str, Any]:
+        """What `load` needs besides the texts."""
+        return {"learns": self.learns, "column": self.column, "values": sorted(self.models)}
+
+    @classmethod
+    def load(cls, about: Mapping[str, Any], folder: Path, name: str) -> Self:
+        """Read back what `texts` and `about` gave."""
+        models = {value: read_text(folder / f"{name}_{i}.txt") for i, value in enumerate(about["values"])}
+        return cls(about["learns"], about["column"], models)
+
+
+def splitting_column(panel: Panel) -> str:
+    """The key whose values get a model each; "" where there is none that is worth it.
+
+    Keys are the static columns that no other column tells (a city is told by its store). Of those with
+    several values, and some series per value, it is the one with the fewest.
+    """
+    static = panel.static
+    sizes = {str(name): static[name].nunique() for name in static.columns}
+
+    def told_by(name: str, other: str) -> bool:
+        if sizes[other] <= sizes[name]:
+            return False
+        return bool((static.groupby(other, observed=True)[name].nunique() <= 1).all())
+
+    keys = [name for name in sizes if not any(told_by(name, other) for other in sizes if other != name)]
+    fit = [name for name in keys if 2 <= sizes[name] <= panel.n_series / FEWEST_SERIES]
+    return min(fit, key=lambda name: (sizes[name], name), default="")
+
+
+def trees(config: BoosterConfig, panel: Panel) -> int:
+    """How many trees a fit grows, for its progress."""
+    column = splitting_column(panel) if config.split else ""
+    return config.rounds * (panel.static[column].nunique() if column else 1)
+
+
+def train(
+    config: BoosterConfig,
+    values: NDArray[np.float32],
+    target: Floats,
+    weight: Floats,
+    names: list[str],
+    context: FitContext,
+    seed: int,
+    report: Report,
+    grown: int = 0,
+) -> Any:
+    """A LightGBM model of `target` (rows,) by `values` (rows, k); `grown` trees were reported before."""
+    import lightgbm as lgb
+
+    codes = [name for name in names if name.startswith("code_")]
+    data = lgb.Dataset(
+        values,
+        target,
+        weight=weight,
+        feature_name=names,
+        categorical_feature=codes,
+        params={**_BINNING, "verbose": -1},
+    ).construct()
+    params = {
+        "objective": "l2",
+        "learning_rate": config.learning_rate,
+        "num_leaves": config.leaves,
+        "min_data_in_leaf": config.min_rows,
+        "feature_fraction": config.feature_fraction,
+        "bagging_fraction": config.row_fraction,
+        "bagging_freq": 1,
+        "extra_trees": config.extra_trees,
+        "lambda_l2": 1.0,
+        "cat_smooth": 50.0,
+        "seed": seed,
+        "num_threads": context.threads,
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbose": -1,
+        **_BINNING,
+    }
+    return lgb.train(params, data, config.rounds, callbacks=[lambda env: report(grown + env.iteration + 1)])
+
+
+def text_of(model: Any) -> str:
+    """LightGBM's text of a model, the same whatever the number of threads."""
+    text: str = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", model.model_to_string())
+    return text
+
+
+def read_text(path: Path) -> Any:
+    """A LightGBM model from its text."""
+    import lightgbm as lgb
+
+    return lgb.Booster(model_str=path.read_text())
+
+
+def _parts(
+    table: FeatureTable, column: str, rows: NDArray[np.bool_]
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each value of a static column with its rows, where they are enough to learn from."""
+    if not column:
+        yield "", rows
+        return
+    for value in table.categories[column]:
+        those = rows & _rows_of(table, column, value)
+        if those.sum() >= FEWEST_ROWS:
+            yield value, those
+
+
+def _rows_of(table: FeatureTable, column: str, value: str) -> NDArray[np.bool_]:
+    """(rows,) which rows have this value of a static column."""
+    rows: NDArray[np.bool_] = table.column(f"code_{column}") == table.categories[column].index(value)
+    return rows
+
+
+def _some(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """The rows; without a copy where they are all."""
+    return values if rows.all() else values[rows]
