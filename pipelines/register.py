@@ -36,7 +36,7 @@ from storecast.yaml_model import load_yaml_model
 
 KIND = "kubernetes"
 WAIT_SECONDS = 600.0
-DEAD_AFTER = timedelta(seconds=540)
+MISSED_HEARTBEATS = 3
 RUNS, STAGES = "runs", "stages"
 """Work queues of a pool. Only stages count towards the pool's concurrency: runs wait for their stages, and
 would wait for ever where runs alone fill the pool."""
@@ -58,7 +58,7 @@ def register(platform: PlatformConfig) -> None:
     for deployment in deployments(platform):
         deployment.apply()
         print(f"deployment  {deployment.flow_name}/{deployment.name}")
-    _automation()
+    _automation(platform.heartbeat_seconds)
     print(f"automation  {DEAD_RUNS}")
 
 
@@ -150,8 +150,9 @@ def _deployment(
     )
 
 
-def _automation() -> None:
+def _automation(heartbeat_seconds: int) -> None:
     """A run whose pod is gone without a word must not stay Running: it is marked as crashed."""
+    silence = timedelta(seconds=MISSED_HEARTBEATS * heartbeat_seconds)
     trigger = EventTrigger(
         match={"prefect.resource.id": "prefect.flow-run.*"},
         after={"prefect.flow-run.heartbeat"},
@@ -162,9 +163,9 @@ def _automation() -> None:
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
-        within=DEAD_AFTER,
+        within=silence,
     )
-    message = f"no heartbeat for {DEAD_AFTER.seconds} s: its pod is gone"
+    message = f"no heartbeat for {silence.seconds} s: its pod is gone"
     wanted = Automation(
         name=DEAD_RUNS,
         trigger=trigger,

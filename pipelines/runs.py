@@ -62,12 +62,13 @@ class Stage:
     state: str
 
 
-def start(flow: str, parameters: Mapping[str, Any]) -> Run:
+def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | None = None) -> Run:
     """Start a run of a deployment.
 
     Args:
         flow: "train" or "demo".
         parameters: of the flow; what is not given is as the deployment says.
+        pods: how stages run as pods; what is not given is as the deployment says.
 
     Raises:
         StoreError: the Prefect API cannot be reached or has no such deployment.
@@ -81,7 +82,10 @@ def start(flow: str, parameters: Mapping[str, Any]) -> Run:
                 where=str(client.api_url),
                 cure="is this the platform's API? its registration job makes the deployments",
             ) from error
-        return Run.of(client.create_flow_run_from_deployment(deployment.id, parameters=dict(parameters)))
+        given = dict(parameters)
+        if pods:
+            given["pods"] = {**deployment.parameters.get("pods", {}), **pods}
+        return Run.of(client.create_flow_run_from_deployment(deployment.id, parameters=given))
 
 
 def latest(limit: int = 20) -> list[Run]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +12,7 @@ from rich.table import Table
 from pipelines import environment
 from storecast.errors import ConfigError
 from storecast.settings import load_settings
+from storecast.yaml_model import load_yaml_model
 
 runs = typer.Typer(no_args_is_help=True, help="Runs on a platform (prefect_api_url), through Prefect's API.")
 console = Console()
@@ -41,19 +43,28 @@ def prepare() -> None:
 
 @runs.command("start")
 def start(
-    dataset: Annotated[str, typer.Option(help="Data set config, by name.")] = "store_sales",
+    dataset: Annotated[str, typer.Option(help="Data set config, by name or URI.")] = "store_sales",
     data: Annotated[str, typer.Option(help="URI of the raw files, as the platform's pods see it.")] = "",
-    training: Annotated[str, typer.Option("--profile", help="Training config, by name.")] = "full",
+    training: Annotated[
+        str, typer.Option("--profile", help="Training config, by name or URI [default: full; demo].")
+    ] = "",
     demo: Annotated[bool, typer.Option(help="Train on synthetic sales instead.")] = False,
+    pods: Annotated[
+        Path | None, typer.Option(help="YAML file: how this run's stages use the pools.", dir_okay=False)
+    ] = None,
     watch: Annotated[bool, typer.Option(help="Watch the run until it ends.")] = False,
 ) -> None:
     """Start a training run."""
     from pipelines import runs as api
+    from pipelines.pods import PodOptions
 
     if not data and not demo:
         raise ConfigError("no data are named", expected="--data URI, or --demo for synthetic sales")
-    given: dict[str, Any] = {"dataset": dataset, "data": data, "training": training}
-    run = api.start("demo", {}) if demo else api.start("train", given)
+    given: dict[str, Any] = {} if demo else {"dataset": dataset, "data": data}
+    if training:
+        given["training"] = training
+    chosen = load_yaml_model(pods, PodOptions).model_dump(mode="json", exclude_unset=True) if pods else {}
+    run = api.start("demo" if demo else "train", given, chosen)
     console.print(f"{run.id}  {run.name}", highlight=False)
     if watch:
         _watch(run.id)

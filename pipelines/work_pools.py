@@ -84,6 +84,7 @@ class PlatformConfig(_Part):
 
     namespace: str
     workspace: str
+    heartbeat_seconds: int = Field(default=180, ge=30)
     pools: dict[str, PoolConfig]
     training: TrainingDefaults = TrainingDefaults()
 

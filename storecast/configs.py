@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
+import shutil
+import tempfile
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from storecast.errors import ConfigError
+from storecast.store import uri as uris
 
 _CHECKOUT = Path(__file__).parent.parent / "configs"
 _INSTALLED = Path(__file__).parent / "_configs"
@@ -19,11 +23,14 @@ def config_folder(kind: str) -> Path:
 
 
 def config_file(name: str, kind: str) -> Path:
-    """A YAML file by path, or by the name of one that ships with the package.
+    """A YAML file by path or URI, or by the name of one that ships with the package.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: there is none.
+        StoreError: the URI's storage cannot be reached.
     """
+    if not uris.is_local(name):
+        return _fetched(name)
     if Path(name).is_file():
         return Path(name)
     folder = config_folder(kind)
@@ -38,6 +45,17 @@ def config_file(name: str, kind: str) -> Path:
         expected=f"a YAML file, or one of the names {', '.join(names)}",
         cure=f"did you mean {near[0]!r}?" if near else "check the path",
     )
+
+
+def _fetched(uri: str) -> Path:
+    """A copy, on this machine, of a file in an object store; taken anew each time: it may change."""
+    if not uris.exists(uri):
+        raise ConfigError("there is no such file", where=uri, expected="a YAML file", cure="check the URI")
+    folder = Path(tempfile.mkdtemp(prefix="storecast-config-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = folder / uris.name_of(uri)
+    copy.write_text(uris.read_text(uri))
+    return copy
 
 
 def explain(error: ValidationError, *, where: str, model: type[BaseModel]) -> ConfigError:

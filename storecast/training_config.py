@@ -18,7 +18,8 @@ class TrainingConfig(BaseModel):
 
     name: str = Field(description="Shown in Prefect, MLflow and the report.")
     models: tuple[str, ...] = Field(
-        min_length=1, description="Model specs: names of configs/model_configs, or paths of YAML files."
+        min_length=1,
+        description="Model specs: names of configs/model_configs, or paths or URIs of YAML files.",
     )
     profile: str = Field(default="full", description="Which of the models' parameter profiles to use.")
     folds: int = Field(
@@ -39,7 +40,7 @@ class TrainingConfig(BaseModel):
 
 
 def load_training_config(name: str) -> TrainingConfig:
-    """A training config by name or path.
+    """A training config by name, path or URI.
 
     Raises:
         ConfigError: there is no such file, or it is wrong.

@@ -59,7 +59,7 @@ class ModelSpec(BaseModel):
 
 
 def load_spec(name: str) -> ModelSpec:
-    """The spec of a model by name (a file of configs/model_configs) or by the path of its YAML file.
+    """The spec of a model by name (a file of configs/model_configs) or by the path or URI of its YAML file.
 
     Raises:
         ConfigError: there is no such file, or it is wrong.

@@ -229,10 +229,41 @@ class Platform:
 
         return until(f"stage {label} {state}", find, seconds)
 
+    def log(self, flow_run: str) -> str:
+        """What a flow run has logged."""
+        wanted = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        return "\n".join(entry["message"] for entry in self.api("POST", "/logs/filter", wanted))
+
     def pod_of(self, stage_run: str) -> str:
         """The name of a stage's pod."""
         pods = self.get("pods", f"prefect.io/flow-run-id={stage_run}")
         return str(pods[-1]["metadata"]["name"])
+
+
+class Store:
+    """The bucket, by S3's own protocol."""
+
+    def __init__(self, platform: Platform, address: str) -> None:
+        import s3fs
+
+        self.fs = s3fs.S3FileSystem(
+            key=platform.secret(f"{RELEASE}-run", "AWS_ACCESS_KEY_ID"),
+            secret=platform.secret(f"{RELEASE}-run", "AWS_SECRET_ACCESS_KEY"),
+            endpoint_url=address,
+            use_listings_cache=False,
+        )
+
+    def read(self, path: str) -> str:
+        """A file's text."""
+        return str(self.fs.cat_file(path).decode())
+
+    def write(self, path: str, text: str) -> None:
+        """Write a file."""
+        self.fs.pipe_file(path, text.encode())
+
+    def find(self, path: str) -> list[str]:
+        """The files below a folder; none where there is no such folder."""
+        return [str(found) for found in self.fs.find(path)]
 
 
 def _ready(pod: Mapping[str, Any]) -> bool:

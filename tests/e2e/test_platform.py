@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cluster import RELEASE, Platform, command, until
+from cluster import RELEASE, Platform, Store, command, until
 
 RUN_SECONDS = 900.0
 IMAGE = "storecast/component:0.1.0"
@@ -139,21 +139,3 @@ def test_an_upgrade_with_a_changed_value_and_a_rollback_take_effect(platform: Pl
         platform.helm("rollback", RELEASE)
         until("the old limit", lambda: limit() == before, 240, every=3)
     until("every pod ready", platform.ready, 240, every=3)
-
-
-class Store:
-    """The bucket, by S3's own protocol."""
-
-    def __init__(self, platform: Platform, address: str) -> None:
-        import s3fs
-
-        self.fs = s3fs.S3FileSystem(
-            key=platform.secret(f"{RELEASE}-run", "AWS_ACCESS_KEY_ID"),
-            secret=platform.secret(f"{RELEASE}-run", "AWS_SECRET_ACCESS_KEY"),
-            endpoint_url=address,
-            use_listings_cache=False,
-        )
-
-    def read(self, path: str) -> str:
-        """A file's text."""
-        return str(self.fs.cat_file(path).decode())

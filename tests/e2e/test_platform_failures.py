@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from cluster import RELEASE, Platform, until
+import yaml
+from cluster import RELEASE, ROOT, Platform, Store, until
 
 RUN_SECONDS = 900.0
+CONFIGS = "storecast/configs"
+WORKER = "app.kubernetes.io/component=prefect-worker-cpu"
 
 
 def start(platform: Platform, seed: int, **pods: object) -> str:
@@ -22,12 +28,17 @@ def message(run: dict[str, object]) -> str:
     return str(state["message"])
 
 
+@contextmanager
+def store(platform: Platform) -> Iterator[Store]:
+    """The bucket."""
+    with platform.forwarded(f"{RELEASE}-s3", 7070) as address:
+        yield Store(platform, address)
+
+
 def releases(platform: Platform) -> list[str]:
     """What was current when, as the store's pointer tells it."""
-    from test_platform import Store
-
-    with platform.forwarded(f"{RELEASE}-s3", 7070) as address:
-        pointer = Store(platform, address).read("storecast/storecast/releases/synthetic/current.json")
+    with store(platform) as files:
+        pointer = files.read("storecast/storecast/releases/synthetic/current.json")
     return [str(entry["id"]) for entry in json.loads(pointer)["history"]]
 
 
@@ -108,24 +119,54 @@ def test_without_a_gpu_a_run_that_may_trains_on_the_cpu_pool(platform: Platform)
     assert pools == {"gpu", "cpu"}
 
 
-def test_a_killed_training_pod_is_followed_by_one_that_goes_on(platform: Platform) -> None:
-    with platform.timeline.step("a training pod killed"):
-        run = start(platform, 103)
-        stage = platform.stage_begins(run, "train lstm")
-        platform.kubectl("delete", "pod", platform.pod_of(stage), "--grace-period=0", "--force")
-        platform.completed(run, RUN_SECONDS)
-    attempts = next(rs for label, rs in platform.stages(run).items() if label.startswith("train lstm"))
-    assert len(attempts) >= 1
+def test_a_killed_training_pod_is_followed_by_one_that_goes_on_from_its_checkpoint(
+    platform: Platform,
+) -> None:
+    with store(platform) as files:
+        lstm = yaml.safe_load((ROOT / "configs" / "model_configs" / "lstm.yaml").read_text())
+        longer = {"members": 1, "steps": 600, "checkpoint_steps": 20}
+        files.write(f"{CONFIGS}/long_lstm.yaml", yaml.safe_dump({**lstm, "params": longer, "profiles": {}}))
+        training = {"name": "long", "models": [f"s3://{CONFIGS}/long_lstm.yaml"], "folds": 1}
+        files.write(f"{CONFIGS}/long.yaml", yaml.safe_dump({**training, "gate": {"min_rows": 100}}))
+        with platform.timeline.step("a training pod killed once its checkpoint is in the store"):
+            run = platform.start("demo", seed=103, training=f"s3://{CONFIGS}/long.yaml")
+            stage = platform.stage_begins(run, "train lstm")
+            until("a checkpoint in the store", lambda: files.find("storecast/storecast/work"), 120)
+            platform.kubectl("delete", "pod", platform.pod_of(stage), "--grace-period=0", "--force")
+            platform.completed(run, RUN_SECONDS)
+    label = platform.run(stage)["name"]
+    attempts = platform.stages(run)[label]
+    assert len(attempts) == 2, attempts
+    assert re.search(r"goes on from a checkpoint at step \d+ of 600", platform.log(attempts[-1]["id"]))
     assert len(set(releases(platform))) == len(releases(platform))
 
 
+def test_a_run_whose_pod_is_gone_without_a_word_does_not_stay_running(platform: Platform) -> None:
+    worker = f"deployment/{RELEASE}-prefect-worker-cpu"
+    with platform.timeline.step("a driver gone with nobody to notice, marked for want of heartbeats"):
+        platform.helm(
+            "upgrade", RELEASE, "charts/storecast", "--reuse-values", "--set", "run.heartbeatSeconds=30"
+        )
+        until("every pod ready", platform.ready, 240, every=3)
+        run = start(platform, 106)
+        platform.stage_begins(run, "ingest")
+        platform.kubectl("scale", worker, "--replicas=0")
+        platform.kubectl("wait", "--for=delete", "pod", "--selector", WORKER, "--timeout=90s")
+        platform.kubectl("delete", "job", "--selector", f"prefect.io/flow-run-id={run}")
+        ended = platform.ended(run, 300)
+        platform.kubectl("scale", worker, "--replicas=1")
+    assert (ended["state_type"], message(ended)) == ("CRASHED", "no heartbeat for 90 s: its pod is gone")
+
+
 def test_restarts_of_worker_server_mlflow_and_store_do_not_harm_a_run(platform: Platform) -> None:
-    with platform.timeline.step("worker, Prefect's server, store and MLflow restarted during a run"):
+    with platform.timeline.step("worker and Prefect's server restarted, store and MLflow away for a while"):
         run = start(platform, 104)
         platform.stage_begins(run, "features")
         platform.kubectl("rollout", "restart", f"deployment/{RELEASE}-prefect-worker-cpu")
         platform.stage_begins(run, "train arima")
-        platform.kubectl("delete", "pod", f"{RELEASE}-s3-0", "--grace-period=0", "--force")
+        platform.kubectl("scale", f"statefulset/{RELEASE}-s3", "--replicas=0")
+        platform.stage_begins(run, "", state="FAILED")
+        platform.kubectl("scale", f"statefulset/{RELEASE}-s3", "--replicas=1")
         platform.stage_begins(run, "train lstm")
         platform.kubectl("rollout", "restart", f"deployment/{RELEASE}-prefect-server")
         platform.kubectl("scale", f"deployment/{RELEASE}-mlflow", "--replicas=0")

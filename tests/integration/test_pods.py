@@ -5,12 +5,14 @@ from __future__ import annotations
 import _thread
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect import flow
+from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import LogCreate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
@@ -19,7 +21,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Crashed, Failed, Pending, Running
 from prefect.testing.utilities import prefect_test_harness
 
-from pipelines import pod_failures, pods
+from pipelines import pod_failures, pods, runs
 from pipelines.executor import Argument
 from pipelines.pod_failures import NotStartedError, OutOfMemoryError, StageFailedError
 from pipelines.pods import PodOptions, Pods
@@ -227,3 +229,21 @@ def test_shards_pods_memory_and_image_are_a_typed_form(platform: PlatformConfig)
 
 def test_the_workspace_is_made_where_it_is_missing(platform: PlatformConfig) -> None:
     assert Path(platform.workspace).is_dir()
+
+
+def test_what_a_run_says_of_its_pods_is_put_over_what_the_platform_says(platform: PlatformConfig) -> None:
+    del platform
+    run = runs.start("demo", {"training": "smoke"}, {"gpu_fallback": True})
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_run(UUID(run.id))
+        client.delete_flow_run(found.id)
+    assert found.parameters["training"] == "smoke"
+    assert found.parameters["pods"]["gpu_fallback"] is True
+    assert found.parameters["pods"]["pending_seconds"] == 300
+
+
+def test_a_run_silent_for_three_heartbeats_is_marked_as_crashed(platform: PlatformConfig) -> None:
+    register(platform.model_copy(update={"heartbeat_seconds": 60}))
+    automation = Automation.read(name=DEAD_RUNS)
+    assert automation.trigger.within == timedelta(seconds=180)
+    assert automation.actions[0].message == "no heartbeat for 180 s: its pod is gone"

@@ -8,6 +8,7 @@ from storecast.backtest import cutoff_date, fold_cutoffs
 from storecast.configs import config_folder
 from storecast.errors import ConfigError, DataError
 from storecast.models.catalogue import load_class, load_spec
+from storecast.store import uri as uris
 from storecast.synthetic import make_panel
 from storecast.training_config import load_training_config
 
@@ -30,6 +31,15 @@ def test_an_unknown_training_key_names_file_and_nearest_key(tmp_path: Path) -> N
     (tmp_path / "mine.yaml").write_text("name: mine\nmodels: [gbm]\nfold: 3\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml(.|\n)*line 3(.|\n)*folds"):
         load_training_config(str(tmp_path / "mine.yaml"))
+
+
+def test_a_config_may_lie_in_an_object_store_and_change_there() -> None:
+    uris.write_text("memory://configs/mine.yaml", "name: mine\nmodels: [gbm]\n")
+    assert load_training_config("memory://configs/mine.yaml").folds == 3
+    uris.write_text("memory://configs/mine.yaml", "name: mine\nmodels: [gbm]\nfolds: 2\n")
+    assert load_training_config("memory://configs/mine.yaml").folds == 2
+    with pytest.raises(ConfigError, match=r"memory://configs/yours\.yaml"):
+        load_training_config("memory://configs/yours.yaml")
 
 
 def test_a_mistyped_config_name_is_answered_with_the_nearest(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 {{- $fullname := include "storecast.fullname" . -}}
 namespace: {{ .Release.Namespace }}
 workspace: {{ .Values.workspace }}
+heartbeatSeconds: {{ int64 .Values.run.heartbeatSeconds }}
 pools:
   cpu:
     {{- include "storecast.pool" (dict "root" . "pool" .Values.pools.cpu "image" .Values.images.component) | nindent 4 }}

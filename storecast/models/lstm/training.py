@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from storecast.models.lstm.checkpoint import Training, read_checkpoint, write_ch
 from storecast.models.lstm.config import LstmConfig
 from storecast.models.lstm.network import Network
 from storecast.models.lstm.windows import Batch, Windows
+
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,8 @@ def train(network: Network, windows: Windows, config: LstmConfig, plan: Plan) ->
         optimizer=torch.optim.AdamW(network.parameters(), lr=plan.rate, weight_decay=config.weight_decay),
         scaler=torch.amp.GradScaler(device.type, enabled=_half(device) == torch.float16),
     )
-    if plan.checkpoint is not None:
-        read_checkpoint(plan.checkpoint, plan.key, training)
+    if plan.checkpoint is not None and read_checkpoint(plan.checkpoint, plan.key, training):
+        LOGGER.info("goes on from a checkpoint at step %d of %d", training.step, plan.steps)
     network.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         while training.step < plan.steps:
