@@ -227,5 +227,7 @@ def _rows_of(table: FeatureTable, column: str, value: str) -> NDArray[np.bool_]:
 
 
 def _some(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The rows; without a copy where they are all."""
-    return values if rows.all() else values[rows]
+    """The rows; without a copy where they lie together, as those of the latest cutoffs do."""
+    first = int(rows.argmax())
+    last = len(rows) - int(rows[::-1].argmax())
+    return values[first:last] if rows[first:last].all() else values[rows]

@@ -158,17 +158,24 @@ class Platform:
     def answers(self) -> bool:
         """Whether Prefect's API does."""
         try:
-            self.api("GET", "/health")
-        except httpx.HTTPError:
+            self.api("GET", "/health", seconds=0)
+        except (httpx.HTTPError, AssertionError):
             return False
         return True
 
-    def api(self, method: str, path: str, content: object = None) -> Any:
-        """Prefect's API."""
+    def api(self, method: str, path: str, content: object = None, seconds: float = 30) -> Any:
+        """Prefect's API, asked again where nothing answers: forwarding to another pod takes a moment."""
         user, _, password = self.secret(f"{RELEASE}-prefect", "auth-string").partition(":")
-        answer = httpx.request(
-            method, f"{self.address}/api{path}", json=content, auth=(user, password), timeout=30
-        )
+
+        def ask() -> httpx.Response | None:
+            try:
+                return httpx.request(
+                    method, f"{self.address}/api{path}", json=content, auth=(user, password), timeout=30
+                )
+            except httpx.TransportError:
+                return None
+
+        answer = until(f"an answer to {method} {path}", ask, seconds)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -182,8 +189,8 @@ class Platform:
     def run(self, run_id: str) -> dict[str, Any]:
         """A flow run, or {} while the API is away."""
         try:
-            found: dict[str, Any] = self.api("GET", f"/flow_runs/{run_id}")
-        except httpx.HTTPError:
+            found: dict[str, Any] = self.api("GET", f"/flow_runs/{run_id}", seconds=0)
+        except (httpx.HTTPError, AssertionError):
             return {}
         return found
 
@@ -194,8 +201,8 @@ class Platform:
         while todo:
             wanted = {"flow_runs": {"parent_flow_run_id": {"any_": todo}}, "sort": "EXPECTED_START_TIME_ASC"}
             try:
-                runs = self.api("POST", "/flow_runs/filter", wanted)
-            except httpx.HTTPError:
+                runs = self.api("POST", "/flow_runs/filter", wanted, seconds=0)
+            except (httpx.HTTPError, AssertionError):
                 return found
             for each in runs:
                 found.setdefault(str(each["name"]), []).append(each)
