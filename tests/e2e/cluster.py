@@ -78,6 +78,7 @@ class Platform:
     namespace: str
     timeline: Timeline
     address: str = ""
+    secrets: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def context(self) -> str:
@@ -110,9 +111,11 @@ class Platform:
         return found
 
     def secret(self, name: str, key: str) -> str:
-        """A value of a secret."""
-        data = json.loads(self.kubectl("get", "secret", name, "-o", "json"))["data"]
-        return base64.b64decode(data[key]).decode()
+        """A value of a secret; asked for once, since none changes during the tests."""
+        if (name, key) not in self.secrets:
+            data = json.loads(self.kubectl("get", "secret", name, "-o", "json"))["data"]
+            self.secrets[name, key] = base64.b64decode(data[key]).decode()
+        return self.secrets[name, key]
 
     def ready(self) -> bool:
         """Whether every pod of the release is ready and every Job of it has completed."""
