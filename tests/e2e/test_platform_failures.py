@@ -124,7 +124,7 @@ def test_a_killed_training_pod_is_followed_by_one_that_goes_on_from_its_checkpoi
 ) -> None:
     with store(platform) as files:
         lstm = yaml.safe_load((ROOT / "configs" / "model_configs" / "lstm.yaml").read_text())
-        longer = {"members": 1, "steps": 600, "checkpoint_steps": 20}
+        longer = {"members": 1, "steps": 300, "warm_steps": 20, "checkpoint_steps": 10}
         files.write(f"{CONFIGS}/long_lstm.yaml", yaml.safe_dump({**lstm, "params": longer, "profiles": {}}))
         training = {"name": "long", "models": [f"s3://{CONFIGS}/long_lstm.yaml"], "folds": 1}
         files.write(f"{CONFIGS}/long.yaml", yaml.safe_dump({**training, "gate": {"min_rows": 100}}))
@@ -137,7 +137,7 @@ def test_a_killed_training_pod_is_followed_by_one_that_goes_on_from_its_checkpoi
     label = platform.run(stage)["name"]
     attempts = platform.stages(run)[label]
     assert len(attempts) == 2, attempts
-    assert re.search(r"goes on from a checkpoint at step \d+ of 600", platform.log(attempts[-1]["id"]))
+    assert re.search(r"goes on from a checkpoint at step \d+ of 300", platform.log(attempts[-1]["id"]))
     assert len(set(releases(platform))) == len(releases(platform))
 
 
