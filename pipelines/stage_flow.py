@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -25,6 +26,7 @@ def stage_flow(stage: str, label: str, arguments: dict[str, Any], result: str) -
         arguments: of the stage's function.
         result: URI of the file that takes the output's URI.
     """
+    logging.getLogger("storecast").setLevel(logging.INFO)  # what stages say goes to the run's log, too
     logger, last = get_run_logger(), [time.monotonic()]
 
     def report(name: str, done: int, total: int) -> None:
