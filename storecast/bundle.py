@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from storecast.conformal import Calibration
 from storecast.errors import DataError, ModelError
-from storecast.models.base import Forecaster
+from storecast.models.base import Forecast, Forecaster
 from storecast.models.blend import forecast_rows
 from storecast.models.catalogue import class_path_of, load_class
 from storecast.panel import Panel
@@ -101,6 +102,36 @@ class Bundle:
         kept = frame.drop(columns=[c for c in picked.columns if c in frame.columns and c != "ds"])
         answer = picked.drop(columns="ds").set_index(frame.index)
         return pd.concat([kept, answer], axis=1)
+
+    def what_if(
+        self,
+        rows: NDArray[np.int64],
+        known: Mapping[str, Mapping[int, Mapping[str, float]]],
+        events: pd.DataFrame,
+    ) -> Forecast:
+        """Calibrated forecasts of some series, with another known future.
+
+        Args:
+            rows: positions of the series in the panel.
+            known: for each known-future covariate the values to put in place of the known ones, by position
+                of the series and ISO date.
+            events: more events that hold for all of `rows`: `ds`, `event`, `kind`; may be empty.
+
+        Returns:
+            The forecasts, in the order of `rows`.
+        """
+        panel = self.panel
+        for name, changes in known.items():
+            values = panel.known[name].copy()
+            for row, by_date in changes.items():
+                ahead = panel.future_dates.get_indexer(pd.DatetimeIndex(list(by_date)))
+                values[row, panel.n_history + ahead] = list(by_date.values())
+            panel = panel.with_known(name, values)
+        if len(events):
+            more = events.assign(ds=pd.to_datetime(events["ds"]), column="", value="")
+            panel = replace(panel, events=pd.concat([panel.events, more[list(panel.events.columns)]]))
+        needed, places = np.unique(rows, return_inverse=True)
+        return self.calibration.apply(forecast_rows(self.model, panel, needed)).select(places)
 
     def _ids(self, frame: pd.DataFrame) -> pd.Series:
         keys = list(self.about["keys"])

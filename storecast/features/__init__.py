@@ -3,6 +3,7 @@
 table = build(panel, training_cutoffs(panel), observed_only=True)      rows to learn from
 table = build(panel, [panel.cutoff])                                   rows to forecast
 write(folder, panel, cutoffs); table = read(folder, panel, cutoffs)    the same, through a file
+Prepared(panel, categories, pairs).rows(panel, rows)                        "what if", asked often
 names, array = known_future(panel)                                     what is known of every day in advance
 x, mean, slope = recent_slopes(panel)                                  what promotions have lately done
 """
@@ -10,10 +11,11 @@ x, mean, slope = recent_slopes(panel)                                  what prom
 from storecast.features.files import load_or_build, read, stored_cutoffs, write
 from storecast.features.known import known_future
 from storecast.features.past import recent_slopes
-from storecast.features.table import FeatureTable, build, categories_of, pairs_in, training_cutoffs
+from storecast.features.table import FeatureTable, Prepared, build, categories_of, pairs_in, training_cutoffs
 
 __all__ = [
     "FeatureTable",
+    "Prepared",
     "build",
     "categories_of",
     "known_future",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import TypeAlias
 
 import numpy as np
@@ -55,6 +56,16 @@ class Past:
             for name, x in panel.past.items()
         }
         self.peers = Peers(panel.static, pairs)
+
+    def with_future(self, panel: Panel) -> Past:
+        """The same history with the known future of another panel, which differs in nothing else."""
+        other, start = copy(self), panel.n_history
+        other.panel = panel
+        other.covariates = {
+            name: means.with_future(_differing(x[:, start:], self.panel.known[name][:, start:]), x)
+            for (name, x), means in zip(panel.known.items(), self.covariates.values(), strict=True)
+        }
+        return other
 
     def columns(self, at: int, horizon: int) -> Columns:
         """Features at cutoff position `at`: arrays that broadcast to (n, horizon)."""
@@ -168,6 +179,11 @@ class Past:
         return columns
 
 
+def _differing(one: Floats, other: Floats) -> NDArray[np.int64]:
+    """Positions of the rows that differ."""
+    return np.flatnonzero((one != other).any(axis=1)).astype(np.int64)
+
+
 def pair_name(pair: Pair) -> str:
     """How the features of a pair of static columns begin."""
     return f"{pair[0]}_and_{pair[1]}"
@@ -187,6 +203,16 @@ class _CovariateMeans:
         self.square = RunningMean(past**2, seen)
         self.on = RunningMean(logs, seen & (x[:, :t] > 0))
         self.off = RunningMean(logs, seen & ~(x[:, :t] > 0))
+
+    def with_future(self, rows: NDArray[np.int64], x: Floats) -> _CovariateMeans:
+        """The same past, with the course `x` (n, T) in some rows; it differs after the last sales only."""
+        if len(rows) == 0:
+            return self
+        other = copy(self)
+        other.x = self.x.copy()
+        other.x[rows] = np.arcsinh(x[rows])
+        other.course = self.course.with_rows(rows, other.x[rows])
+        return other
 
     def effects(self, at: int, ahead: NDArray[np.int64], window: int, peers: Peers) -> Columns:
         """What the covariate's course lets expect: (x on the day - recent mean of x) · effect.

@@ -164,6 +164,15 @@ class Forecaster(Protocol):
 
 
 @runtime_checkable
+class RowForecaster(Protocol):
+    """A model that has a quicker way to forecast some series of a panel than all of them."""
+
+    def forecast_rows(self, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
+        """The forecasts of the series at these positions, in this order."""
+        ...
+
+
+@runtime_checkable
 class FeatureUser(Protocol):
     """A model that learns from the feature table; it is given one by `FitContext.features`."""
 

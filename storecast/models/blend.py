@@ -13,7 +13,15 @@ from pydantic import Field
 
 from storecast.blend import BAND, SHRINKAGE, BlendWeights
 from storecast.errors import ModelError
-from storecast.models.base import QUANTILES, FitContext, FitReport, Forecast, Forecaster, ModelConfig
+from storecast.models.base import (
+    QUANTILES,
+    FitContext,
+    FitReport,
+    Forecast,
+    Forecaster,
+    ModelConfig,
+    RowForecaster,
+)
 from storecast.models.catalogue import class_path_of, load_class
 from storecast.panel import Panel
 from storecast.segments import VOLUME
@@ -156,7 +164,7 @@ class Blend:
 
 def forecast_rows(model: Forecaster, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
     """The forecasts of some series (positions) of a panel, asking a local model only for these."""
-    if isinstance(model, Blend):
+    if isinstance(model, RowForecaster) and len(rows) < panel.n_series:
         return model.forecast_rows(panel, rows)
     if model.scope == "local":
         return model.forecast(panel.select(rows))

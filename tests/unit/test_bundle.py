@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,28 @@ def test_a_covariate_in_the_frame_asks_what_if(bundle: Bundle) -> None:
     np.testing.assert_allclose(
         bundle.predict(asked)["yhat"], bundle.predict(asked.assign(onpromotion=planned))["yhat"]
     )
+
+
+def test_a_what_if_of_some_series_is_what_the_whole_panel_gives(bundle: Bundle) -> None:
+    rows, days = np.array([4, 1]), [str(day.date()) for day in PANEL.future_dates]
+    changes = {"onpromotion": {4: dict.fromkeys(days[:3], 9.0), 1: {days[-1]: 2.0}}}
+    values = bundle.panel.known["onpromotion"].copy()
+    values[4, -16:-13], values[1, -1] = 9.0, 2.0
+    whole = bundle.calibration.apply(bundle.model.forecast(bundle.panel.with_known("onpromotion", values)))
+    for _ in range(2):  # the second is answered from what the first prepared
+        told = bundle.what_if(rows, changes, pd.DataFrame())
+        np.testing.assert_array_equal(told.point, whole.point[rows])
+        np.testing.assert_array_equal(told.quantiles, whole.quantiles[rows])
+        same = bundle.what_if(rows, {}, pd.DataFrame())
+        np.testing.assert_array_equal(same.point, bundle.model.forecast(bundle.panel).point[rows])
+
+
+def test_a_holiday_more_is_a_what_if_too(bundle: Bundle) -> None:
+    more = pd.DataFrame([{"ds": str(PANEL.future_dates[3].date()), "event": "Fair", "kind": "holiday"}])
+    row = np.array([4])
+    entered = pd.concat([PANEL.events, more.assign(ds=pd.to_datetime(more["ds"]), column="", value="")])
+    whole = bundle.model.forecast(replace(bundle.panel, events=entered))
+    np.testing.assert_array_equal(bundle.what_if(row, {}, more).point, whole.point[row])
 
 
 def test_unknown_series_are_named(bundle: Bundle) -> None:
