@@ -106,6 +106,7 @@ COPY README.md LICENSE ./
 COPY configs configs
 COPY storecast storecast
 COPY components components
+COPY serving serving
 COPY pipelines pipelines
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --out-dir /dist && as-part install-packages --no-deps /dist/*.whl

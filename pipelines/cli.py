@@ -1,4 +1,4 @@
-"""The command line: `storecast run`, `demo`, `releases`, `export`, `config`, `up`, `down`.
+"""The command line: `storecast run`, `demo`, `releases`, `export`, `serve`, `keys`, `config`, `up`, `down`.
 
 It parses, calls and prints. Exit codes: 0 done; 2 something is wrong with data, settings or the store, and
 the message says what and how to mend it; 3 the run ended but nothing could be released.
@@ -17,6 +17,7 @@ from pipelines import environment, stack
 from pipelines.kfp_cli import kfp
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
+from pipelines.serving_cli import keys, serve
 from storecast import __version__
 from storecast.errors import StorecastError
 from storecast.settings import explain_settings, load_settings
@@ -36,7 +37,9 @@ app.add_typer(config_app, name="config")
 app.add_typer(releases, name="releases")
 app.add_typer(runs, name="runs")
 app.add_typer(kfp, name="kfp")
+app.add_typer(keys, name="keys")
 app.command()(export)
+app.command()(serve)
 console = Console()
 
 NOT_RELEASED = 3
@@ -75,11 +78,11 @@ def demo(
 def up(
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect UI.")] = stack.PREFECT_PORT,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = stack.MLFLOW_PORT,
+    serving_port: Annotated[int, typer.Option(help="Port of the forecasts.")] = stack.SERVING_PORT,
 ) -> None:
-    """Start the local stack: the Prefect and MLflow UIs over what runs have written."""
-    for name, address in stack.up(
-        load_settings(), prefect_port=prefect_port, mlflow_port=mlflow_port
-    ).items():
+    """Start the local stack: the Prefect and MLflow UIs over what runs have written, and the forecasts."""
+    ports = {"prefect": prefect_port, "mlflow": mlflow_port, "serving": serving_port}
+    for name, address in stack.up(load_settings(), ports).items():
         console.print(f"{name:<8} {address}")
     console.print("Stop them with: storecast down")
 

@@ -1,4 +1,4 @@
-"""The local stack: the Prefect and MLflow servers with their UIs, over the files that runs in process write.
+"""The local stack: Prefect, MLflow and the service of forecasts, over the files that runs in process write.
 
 `up` starts what is not running, as processes of their own, and waits until each answers; `down` stops them.
 A server holds a lock on `<home>/run/<name>.pid` for as long as it lives, so that a process id which the
@@ -19,11 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import mlflow_tracking
+from serving import start
 from storecast.errors import ConfigError, StoreError
 from storecast.settings import Settings
 
 HOST = "127.0.0.1"
-PREFECT_PORT, MLFLOW_PORT = 4200, 5000
+PREFECT_PORT, MLFLOW_PORT, SERVING_PORT = 4200, 5000, start.PORT
+PORTS: Mapping[str, int] = {"prefect": PREFECT_PORT, "mlflow": MLFLOW_PORT, "serving": SERVING_PORT}
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 180.0, 20.0, 0.2
 
 
@@ -43,12 +45,11 @@ class Server:
         return f"http://{HOST}:{self.port}"
 
 
-def up(
-    settings: Settings, *, prefect_port: int = PREFECT_PORT, mlflow_port: int = MLFLOW_PORT
-) -> dict[str, str]:
+def up(settings: Settings, ports: Mapping[str, int] = PORTS) -> dict[str, str]:
     """Start the servers that the settings do not place elsewhere; the address of each by name.
 
-    A server that runs already is left as it is, on the port it has.
+    A server that runs already is left as it is, on the port it has. The service of forecasts is up as soon as
+    it answers; it waits for the first release by itself.
 
     Raises:
         ConfigError: a port is taken by another program.
@@ -59,7 +60,11 @@ def up(
         addresses["prefect"] = settings.prefect_api_url.removesuffix("/api")
     if settings.tracking_uri:
         addresses["mlflow"] = settings.tracking_uri
-    servers = (_prefect(settings, prefect_port), _mlflow(settings, mlflow_port))
+    servers = (
+        _prefect(settings, ports["prefect"]),
+        _mlflow(settings, ports["mlflow"]),
+        _serving(settings, ports["serving"]),
+    )
     wanted = [server for server in servers if server.name not in addresses]
     for server in wanted:
         _refuse_taken_port(server)
@@ -119,6 +124,17 @@ def _mlflow(settings: Settings, port: int) -> Server:
             *("--artifacts-destination", artifacts),
         ],
         environment={**mlflow_tracking.QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+    )
+
+
+def _serving(settings: Settings, port: int) -> Server:
+    (settings.serving_home / "draining").unlink(missing_ok=True)
+    return Server(
+        name="serving",
+        port=port,
+        health="/livez",
+        command=start.command(settings, HOST, port)[1:],
+        environment=start.environment(settings),
     )
 
 

@@ -58,6 +58,45 @@ class Settings(BaseSettings):
         description="Cores a run may use: processes for local models, threads for global ones.",
     )
 
+    serving_dataset: str = Field(
+        default="", description="Data set whose releases are served; empty: the only one there is."
+    )
+    serving_workers: int = Field(default=2, ge=1, description="Processes that answer requests.")
+    serving_folder: Path | None = Field(
+        default=None, description="Local copies of releases; none: `serving` in the home folder."
+    )
+    serving_keys: Path | None = Field(
+        default=None, description="File of the API keys' hashes; none: `keys.json` in the folder above."
+    )
+    serving_open: bool = Field(
+        default=False, description="Answer without API keys; admin endpoints stay closed."
+    )
+    serving_rate_per_key: str = Field(
+        default="600000/minute", description="Requests of one key, as N/second, N/minute, N/hour."
+    )
+    serving_rate_per_address: str = Field(
+        default="600000/minute", description="Requests of one address, keys or none."
+    )
+    serving_rate_store: SecretStr = Field(
+        default=SecretStr(""),
+        description="redis:// URI that all replicas count in; empty: each process counts for itself.",
+    )
+    serving_body_bytes: int = Field(default=1_048_576, ge=1024, description="Longest request body.")
+    serving_max_keys: int = Field(default=2_000, ge=1, description="Most series in one POST.")
+    serving_timeout: float = Field(default=30.0, gt=0, description="Seconds a request may take.")
+    serving_what_if: bool = Field(
+        default=True, description="Run the release's model in a process of its own, for what-if."
+    )
+    serving_certificate: Path | None = Field(
+        default=None, description="TLS certificate (PEM); none: plain HTTP, TLS at the ingress."
+    )
+    serving_certificate_key: Path | None = Field(default=None, description="The certificate's key (PEM).")
+
+    @property
+    def serving_home(self) -> Path:
+        """Folder of the local copies of releases and of the API keys."""
+        return (self.serving_folder or self.home / "serving").absolute()
+
     @property
     def root(self) -> str:
         """URI under which data sets and releases lie."""

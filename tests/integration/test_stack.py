@@ -1,4 +1,4 @@
-"""The local stack for real: both servers over the files that a run in process wrote."""
+"""The local stack for real: the servers over the files that a run in process wrote."""
 
 from __future__ import annotations
 
@@ -65,16 +65,15 @@ def test_runs_made_before_the_stack_was_up_show_in_both_uis(settings: Settings) 
     with tracking.run(settings, "toy", "before the stack", "key"):
         pass
     run_a_flow_in_process(settings)
-    ports = {"prefect_port": free_port(), "mlflow_port": free_port()}
+    ports = {name: free_port() for name in ("prefect", "mlflow", "serving")}
 
-    addresses = stack.up(settings, **ports)
+    addresses = stack.up(settings, ports)
 
-    assert addresses == {
-        "prefect": f"http://127.0.0.1:{ports['prefect_port']}",
-        "mlflow": f"http://127.0.0.1:{ports['mlflow_port']}",
-    }
-    for address in addresses.values():
-        with urllib.request.urlopen(address, timeout=30) as page:
+    assert addresses == {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
+    with urllib.request.urlopen(addresses["serving"] + "/livez", timeout=30) as answer:
+        assert answer.status == 200
+    for name in ("prefect", "mlflow"):
+        with urllib.request.urlopen(addresses[name], timeout=30) as page:
             assert b"<html" in page.read()
     flows = post(addresses["prefect"] + "/api/flows/filter", {})
     assert [flow["name"] for flow in flows] == ["before the stack"]
@@ -83,8 +82,8 @@ def test_runs_made_before_the_stack_was_up_show_in_both_uis(settings: Settings) 
     runs = post(addresses["mlflow"] + "/api/2.0/mlflow/runs/search", {"experiment_ids": ids})["runs"]
     assert [run["info"]["run_name"] for run in runs] == ["before the stack"]
 
-    assert stack.up(settings, prefect_port=1, mlflow_port=1) == addresses
-    assert stack.down(settings) == ["mlflow", "prefect"]
+    assert stack.up(settings, dict.fromkeys(ports, 1)) == addresses
+    assert stack.down(settings) == ["mlflow", "prefect", "serving"]
     assert stack.running(settings) == {}
     assert stack.down(settings) == []
 
@@ -95,7 +94,7 @@ def test_a_taken_port_is_named_with_the_option_that_chooses_another(settings: Se
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port}.*(?s:.*)--mlflow-port"):
-            stack.up(settings, prefect_port=free_port(), mlflow_port=port)
+            stack.up(settings, {"prefect": free_port(), "mlflow": port, "serving": free_port()})
     assert stack.running(settings) == {}
 
 

@@ -1,0 +1,319 @@
+"""What every request passes before it is answered, as an ASGI application around BentoML's.
+
+Probes and metrics go through to whoever asks from inside. All else needs a key of the right scope and stays
+within the limits; beyond capacity it is turned away at once. GET /v1/forecasts, of which there are thousands
+a second, is answered right here: the text of an answer is kept by its query string until the release changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving import answers, keys, problems, routes
+from serving.access_log import FLUSH_SECONDS, AccessLog
+from serving.answers import NO_STORE, Answer
+from serving.keys import ANYBODY, Key, KeyRing
+from serving.limiter import Limiter
+from serving.meters import Meters
+from serving.problems import Problem
+from serving.routes import Request, State
+from serving.table import ReleaseTable
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Messages = tuple[dict[str, Any], dict[str, Any]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+FORECASTS = "/v1/forecasts"
+MOST_IN_FLIGHT = 64
+"""Requests with a body that a worker has under way."""
+LAG_SECONDS, LAG_EVERY, LAG_SHARE = 0.15, 0.02, 0.2
+"""A worker that is on average this late with its own timers has too much before it."""
+CACHE_BYTES = 32 * 2**20
+log = logging.getLogger("storecast.serving")
+
+
+@dataclass
+class Cache:
+    """Ready messages of GET /v1/forecasts by query string, of one release."""
+
+    table: ReleaseTable
+    plain: dict[bytes, Messages] = field(default_factory=dict)
+    packed: dict[bytes, Messages] = field(default_factory=dict)
+    size: int = 0
+
+    def messages(self, query: bytes, gzip: bool) -> Messages:
+        """The answer to a query; made when first asked for.
+
+        Raises:
+            Problem: the query is wrong.
+        """
+        kept = self.packed if gzip else self.plain
+        made = kept.get(query)
+        if made is None:
+            answer = routes.forecasts_of_query(self.table, query)
+            made = (answer.compressed() if gzip else answer).messages()
+            if self.size > CACHE_BYTES:
+                self.plain.clear()
+                self.packed.clear()
+                self.size = 0
+            kept[query] = made
+            self.size += len(made[1]["body"]) + len(query) + 1_000
+        return made
+
+
+@dataclass(slots=True)
+class _Note:
+    """What the log says of a request."""
+
+    who: str = "-"
+    route: str = "none"
+    release: str = ""
+
+
+class Door:
+    """The application that a worker serves.
+
+    Args:
+        app: BentoML's own application: life cycle and metrics.
+        state: what the endpoints answer from.
+        meters: Prometheus.
+        access: the access log.
+
+    Raises:
+        ConfigError: a rate limit is not valid.
+    """
+
+    def __init__(self, app: App, state: State, meters: Meters, access: AccessLog) -> None:
+        self.app, self.state, self.meters, self.access = app, state, meters, access
+        settings = state.settings
+        self.ring = KeyRing(keys.keys_path(settings))
+        self.open = settings.serving_open
+        store = settings.serving_rate_store.get_secret_value()
+        self.by_key = Limiter("key", settings.serving_rate_per_key, store)
+        self.by_address = Limiter("address", settings.serving_rate_per_address, store)
+        self.cache: Cache | None = None
+        self.in_flight = 0
+        self.late = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request; pass the life cycle on."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begin = time.perf_counter()
+        method, note = scope["method"], _Note()
+        if scope["path"] in _PROBES and method == "GET":
+            await self._probe(scope["path"], scope, receive, send)
+            return
+        try:
+            start, body = await self._reply(scope, receive, note)
+        except Problem as problem:
+            start, body = _told(problem)
+        except Exception:  # the log has it, the asker gets no trace
+            log.exception("a request to %s failed", note.route)
+            start, body = _told(problems.internal())
+        await send(start)
+        await send(body)
+        seconds, status = time.perf_counter() - begin, start["status"]
+        self.meters.note(note.route, status, seconds)
+        name = method if method in _METHODS else "other"
+        self.access.add(note.who, name, note.route, status, seconds, note.release)
+
+    async def _reply(self, scope: Scope, receive: Receive, note: _Note) -> Messages:
+        """The messages that answer a request.
+
+        Raises:
+            Problem: it cannot be answered.
+        """
+        authorization = accepted = known = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"accept-encoding":
+                accepted = value
+            elif name == b"if-none-match":
+                known = value
+        key = await self._admit(scope, authorization)
+        note.who = key.id
+        gzip = b"gzip" in accepted
+        if scope["path"] == FORECASTS and scope["method"] == "GET":
+            note.route = FORECASTS
+            _need(key, "read")
+            table = self.state.table()
+            note.release = table.id
+            if self.cache is None or self.cache.table is not table:
+                self.cache = Cache(table)
+            found = self.cache.messages(scope["query_string"], gzip)
+            return _unchanged(answers.of_release(table)) if known and _has(known, table.id) else found
+        note.route, needed, endpoint = routes.find(scope["path"], scope["method"])
+        _need(key, needed)
+        answer = await self._ask(endpoint, scope, receive)
+        note.release = self.state.watcher.release
+        if known and dict(answer.headers).get(b"etag") and _has(known, note.release):
+            return _unchanged(answer.headers)
+        return (answer.compressed() if gzip else answer).messages()
+
+    async def _admit(self, scope: Scope, authorization: bytes) -> Key:
+        """Who asks.
+
+        Raises:
+            Problem: nobody who may, or too often, or too much is under way.
+        """
+        if self.late:
+            self.meters.shed.inc()
+            raise problems.busy()
+        client = scope.get("client")
+        address = client[0] if client else "local"
+        if not self.by_address.take(address) and (seconds := await self.by_address.wait(address)):
+            raise problems.too_many(seconds, "address")
+        if authorization[:7].lower() == b"bearer ":
+            key = self.ring.find(authorization[7:])
+            if key is None:
+                raise problems.no_key("the API key is not valid or has expired")
+        elif self.open:
+            key = ANYBODY
+        else:
+            raise problems.no_key("an API key is needed")
+        if not self.by_key.take(key.id) and (seconds := await self.by_key.wait(key.id)):
+            raise problems.too_many(seconds, "key")
+        return key
+
+    async def _ask(self, endpoint: routes.Endpoint, scope: Scope, receive: Receive) -> Answer:
+        if self.in_flight >= MOST_IN_FLIGHT:
+            self.meters.shed.inc()
+            raise problems.busy()
+        self.in_flight += 1
+        try:
+            async with asyncio.timeout(self.state.settings.serving_timeout):
+                body = await self._body(scope, receive) if scope["method"] == "POST" else b""
+                headers = dict(scope["headers"])
+                accept = headers.get(b"accept", b"")
+                return await endpoint(self.state, Request(scope["path"], scope["query_string"], body, accept))
+        except TimeoutError as error:
+            raise Problem(
+                503,
+                "timeout",
+                "the request took too long",
+                cure="ask for less, or later",
+                headers=problems.retry(1),
+            ) from error
+        finally:
+            self.in_flight -= 1
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The body, if it is JSON of a length that is allowed.
+
+        Raises:
+            Problem: it is not.
+        """
+        headers = dict(scope["headers"])
+        most = self.state.settings.serving_body_bytes
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > most:
+            raise _too_large(most)
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(400, "cut-off", "the body ended too early")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            more = message.get("more_body", False)
+            if size > most:
+                raise _too_large(most)
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if (size and media_type != answers.JSON) or headers.get(
+            b"content-encoding", b"identity"
+        ) != b"identity":
+            raise Problem(
+                415,
+                "media-type",
+                "the body is of a type that is not read",
+                "Content-Type",
+                "application/json, not encoded",
+            )
+        return b"".join(parts)
+
+    async def _probe(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path == "/metrics":
+            await self.app(scope, receive, send)
+            return
+        ready = path == "/livez" or (self.state.watcher.value is not None and not self.state.draining())
+        answer = answers.json({"release": self.state.watcher.release or None}, status=200 if ready else 503)
+        start, body = answer.messages()
+        await send(start)
+        await send(body)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Follow the release, the keys and the clock for as long as BentoML's application lives."""
+        self.state.watcher.start()
+        tasks = [asyncio.create_task(work) for work in (self._housekeeping(), self._watch_clock())]
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.state.watcher.stop()
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            self.access.flush()
+
+    async def _housekeeping(self) -> None:
+        trouble = ""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self.access.flush()
+            self.ring.refresh()
+            if self.ring.trouble != trouble:
+                trouble = self.ring.trouble
+                log.warning("the file of API keys: %s", trouble or "is good again")
+            self.meters.ready.set(self.state.watcher.value is not None)
+
+    async def _watch_clock(self) -> None:
+        lag = 0.0
+        while True:
+            due = time.perf_counter() + LAG_EVERY
+            await asyncio.sleep(LAG_EVERY)
+            lag += LAG_SHARE * (time.perf_counter() - due - lag)
+            self.late = lag > LAG_SECONDS
+
+
+_PROBES = frozenset({"/livez", "/readyz", "/metrics"})
+_METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _need(key: Key, scope: str) -> None:
+    if scope not in key.scopes:
+        raise problems.scope_missing(scope)
+
+
+def _has(known: bytes, release: str) -> bool:
+    """Whether If-None-Match names a release."""
+    return known == b"*" or b'"' + release.encode() + b'"' in known
+
+
+def _unchanged(headers: list[answers.Header]) -> Messages:
+    return Answer(304, b"", headers=headers).messages()
+
+
+def _told(problem: Problem) -> Messages:
+    return Answer(problem.status, problem.body(), answers.PROBLEM, [*problem.headers, NO_STORE]).messages()
+
+
+def _too_large(most: int) -> Problem:
+    return Problem(
+        413, "too-large", "the body is too large", "body", f"at most {most} bytes", "ask in several requests"
+    )

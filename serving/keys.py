@@ -1,0 +1,166 @@
+"""API keys: who may ask what. Only hashes are stored; a key is shown once, when it is made.
+
+A key reads `sc_<id>_<secret>`, the secret being 32 random bytes, so that one round of SHA-256 suffices. The
+file is replaced whole; the service sees that within a second and needs no restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from serving.prepare import locked
+from storecast.errors import ConfigError
+from storecast.settings import Settings
+
+SCOPES = ("read", "what-if", "admin")
+ID = re.compile(r"[a-z0-9-]{1,40}")
+_NOBODY = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True)
+class Key:
+    """What the file says of a key.
+
+    Attributes:
+        id: who; shown in logs.
+        hash: SHA-256 of the whole key, hex.
+        scopes: of `SCOPES`.
+        expires: ISO time, or "" for never.
+        created: ISO time.
+    """
+
+    id: str
+    hash: str
+    scopes: tuple[str, ...]
+    expires: str
+    created: str
+
+    def expired(self, now: datetime) -> bool:
+        """Whether its time is over."""
+        return bool(self.expires) and datetime.fromisoformat(self.expires) <= now
+
+
+ANYBODY = Key("-", "", ("read", "what-if"), "", "")
+"""Who asks without a key, where the settings allow that."""
+
+
+class KeyRing:
+    """The keys in force, read again when the file changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._stamp: tuple[int, int] | None = None
+        self._keys: dict[str, Key] = {}
+        self.trouble = ""
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the file if it is another one; a broken file is reported and changes nothing."""
+        try:
+            stat = self.path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_ino)
+            if stamp != self._stamp:
+                self._keys = {key.id: key for key in read(self.path)}
+                self._stamp = stamp
+            self.trouble = ""
+        except FileNotFoundError:
+            self._keys, self._stamp, self.trouble = {}, None, ""
+        except (ConfigError, OSError) as error:
+            self.trouble = str(error)
+
+    def find(self, token: bytes) -> Key | None:
+        """The key that a token is, or None. Takes the same time for every wrong secret of an id."""
+        digest = hashlib.sha256(token).hexdigest()
+        parts = token.split(b"_", 2)
+        key = self._keys.get(parts[1].decode("ascii", "replace")) if len(parts) == 3 else None
+        same = hmac.compare_digest(digest, key.hash if key else _NOBODY)
+        if key is None or not same or key.expired(datetime.now(UTC)):
+            return None
+        return key
+
+
+def keys_path(settings: Settings) -> Path:
+    """Where the keys' hashes are."""
+    return settings.serving_keys or settings.serving_home / "keys.json"
+
+
+def read(path: Path) -> list[Key]:
+    """The keys of a file; none where there is no file.
+
+    Raises:
+        ConfigError: the file is not one of keys.
+    """
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text())["keys"]
+        found = [Key(**{**entry, "scopes": tuple(entry["scopes"])}) for entry in entries]
+        [key.expired(datetime.now(UTC)) for key in found]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            "this is not a file of API keys",
+            where=str(path),
+            expected='{"keys": [{"id", "hash", "scopes", "expires", "created"}]}',
+            found=type(error).__name__,
+            cure="remove it and make the keys anew: storecast keys create",
+        ) from error
+    return found
+
+
+def create(path: Path, key_id: str, scopes: Iterable[str], expires: datetime | None) -> str:
+    """Add a key, or a new secret for an id that exists, and return it; it cannot be had again.
+
+    Raises:
+        ConfigError: the id or a scope is not valid.
+    """
+    wanted = tuple(dict.fromkeys(scopes))
+    if not ID.fullmatch(key_id):
+        raise ConfigError(
+            "the id is not valid", where="--id", expected="a-z, 0-9 and -, at most 40", found=key_id
+        )
+    if not wanted or set(wanted) - set(SCOPES):
+        raise ConfigError(
+            "there is no such scope",
+            where="--scope",
+            expected=", ".join(SCOPES),
+            found=", ".join(wanted) or "none",
+        )
+    token = f"sc_{key_id}_{secrets.token_hex(32)}"
+    until = expires.isoformat(timespec="seconds") if expires else ""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    made = Key(key_id, hashlib.sha256(token.encode()).hexdigest(), wanted, until, now)
+    _change(path, lambda keys: [*(key for key in keys if key.id != key_id), made])
+    return token
+
+
+def revoke(path: Path, key_id: str) -> None:
+    """Remove a key.
+
+    Raises:
+        ConfigError: there is none with this id.
+    """
+    if key_id not in {key.id for key in read(path)}:
+        raise ConfigError(
+            "there is no key with this id", where=str(path), found=key_id, cure="storecast keys list"
+        )
+    _change(path, lambda keys: [key for key in keys if key.id != key_id])
+
+
+def _change(path: Path, change: Callable[[list[Key]], list[Key]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_suffix(".lock")):
+        content = {"keys": [asdict(key) for key in change(read(path))]}
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".keys-")  # readable by the owner alone
+        with os.fdopen(handle, "w") as file:
+            file.write(json.dumps(content, indent=1) + "\n")
+        Path(name).replace(path)

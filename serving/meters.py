@@ -1,0 +1,47 @@
+"""What Prometheus sees, besides BentoML's own: requests, their time, the release, refusals.
+
+prometheus_client shares these over workers through files (PROMETHEUS_MULTIPROC_DIR), which BentoML sets up;
+so it must not be imported before the worker runs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Histogram
+
+BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Meters:
+    """The service's own metrics; make one per process."""
+
+    def __init__(self) -> None:
+        from prometheus_client import Counter, Gauge, Histogram
+
+        prefix = "storecast_serving"
+        self._seconds = Histogram(
+            f"{prefix}_request_seconds", "Time of a request", ["route"], buckets=BUCKETS
+        )
+        self._requests = Counter(f"{prefix}_requests", "Answers", ["route", "status"])
+        self.swaps = Counter(f"{prefix}_swaps", "Releases that were taken into use")
+        self.refusals = Counter(f"{prefix}_refusals", "Releases that were refused")
+        self.store_errors = Counter(f"{prefix}_store_errors", "Failed looks at the store")
+        self.shed = Counter(f"{prefix}_shed", "Requests that were turned away to keep the others fast")
+        self.ready = Gauge(f"{prefix}_ready", "Workers that have a release", multiprocess_mode="livesum")
+        self.loaded = Gauge(
+            f"{prefix}_release_loaded_timestamp_seconds",
+            "When a worker last took a release",
+            multiprocess_mode="livemin",
+        )
+        self._series: dict[tuple[str, int], tuple[Histogram, Counter]] = {}
+
+    def note(self, route: str, status: int, seconds: float) -> None:
+        """Count an answer."""
+        found = self._series.get((route, status))
+        if found is None:
+            found = (self._seconds.labels(route), self._requests.labels(route, str(status)))
+            self._series[route, status] = found
+        found[0].observe(seconds)
+        found[1].inc()
