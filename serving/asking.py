@@ -69,10 +69,15 @@ def key_of(found: Mapping[str, Any], columns: Sequence[str], where: str = "") ->
     Raises:
         Problem: a key column is missing or not a string.
     """
-    return tuple([_text(found.get(name), f"{where}{name}") for name in columns])
+    return tuple([text(found.get(name), f"{where}{name}") for name in columns])
 
 
-def _text(value: Any, name: str) -> str:
+def text(value: Any, name: str) -> str:
+    """A value of a key column.
+
+    Raises:
+        Problem: it is no string of a reasonable length.
+    """
     if not isinstance(value, str) or not value or len(value) > MOST_LETTERS:
         raise invalid(
             name, f"a string of 1 to {MOST_LETTERS} characters", "GET /v1/series lists the keys there are"
@@ -130,9 +135,12 @@ def levels(table: ReleaseTable, quantiles: Sequence[Any]) -> list[int]:
     """
     known = {level: i for i, level in enumerate(table.levels, start=1)}
     try:
-        return sorted({known[float(level)] for level in quantiles})
+        found = [known[float(level)] for level in quantiles]
     except (KeyError, ValueError, TypeError) as error:
         raise invalid("quantiles", f"levels among {', '.join(f'{level:g}' for level in known)}") from error
+    if len(set(found)) < len(found):
+        raise invalid("quantiles", "each level once")
+    return sorted(found)
 
 
 def count(value: str | None, name: str, default: int, least: int, most: int) -> int:
@@ -161,6 +169,8 @@ def json_object(body: bytes, allowed: Sequence[str], required: Sequence[str]) ->
             400, "not-json", "the body is not JSON", "body", "JSON in UTF-8", "see /openapi.json for its form"
         ) from error
     members(content, "body", allowed, required)
+    if empty := [name for name, value in content.items() if value is None]:
+        raise invalid(f"body.{empty[0]}", "a value", "leave it out")
     found: dict[str, Any] = content
     return found
 
@@ -188,12 +198,5 @@ def items(content: Any, where: str, most: int) -> list[Any]:
     if not isinstance(content, list) or not content:
         raise invalid(where, f"a list of 1 to {most} items")
     if len(content) > most:
-        raise Problem(
-            413,
-            "too-long",
-            "too much is asked at once",
-            where,
-            f"at most {most} items",
-            "ask in several requests",
-        )
+        raise invalid(where, f"at most {most} items", "ask in several requests")
     return content

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from limits import RateLimitItem, parse
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -45,12 +46,7 @@ class Limiter:
         self.kind = kind
         try:
             self.item: RateLimitItem = parse(rate)
-            options = (
-                {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS} if store else {}
-            )
-            storage = storage_from_string(
-                f"async+{store}" if store else "async+memory://", wrap_exceptions=True, **options
-            )
+            storage = _storage(store)
         except Exception as error:  # whatever the library or the driver raises
             raise ConfigError(
                 "the rate limit cannot be counted",
@@ -87,3 +83,10 @@ class Limiter:
             self._blocks[name] = _Block(self._block, time.time() + UNCOUNTED)
             return 0
         return max(1, int(stats.reset_time - time.time()) + 1)
+
+
+def _storage(store: str) -> Any:
+    if not store:
+        return storage_from_string("async+memory://")
+    times = {"socket_timeout": REDIS_SECONDS, "socket_connect_timeout": REDIS_SECONDS}
+    return storage_from_string(f"async+{store}", implementation="redispy", wrap_exceptions=True, **times)

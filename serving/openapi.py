@@ -19,7 +19,7 @@ _PROBLEMS = {
     "401": "no valid API key",
     "403": "the key lacks the scope",
     "404": "there is no forecast for these dates, or no such release",
-    "409": "the release is damaged, or there is none to go back to",
+    "409": "the release is damaged, there is none to go back to, or a series is asked twice",
     "413": "too much at once",
     "415": "the body is of a type that is not read",
     "422": "a value is not valid",
@@ -58,7 +58,7 @@ def _paths(table: ReleaseTable, settings: Settings) -> Json:
             "post": _operation(
                 "The model's forecast if promotions, prices or the calendar were others",
                 "WhatIf",
-                ["400", "413", "415", *([] if settings.serving_what_if else ["501"])],
+                ["400", "409", "413", "415", *([] if settings.serving_what_if else ["501"])],
                 body="WhatIfOf",
             )
         },

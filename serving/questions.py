@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serving import asking
-from serving.problems import invalid
+from serving.problems import Problem, invalid
 from serving.table import ReleaseTable
 
 EVENT_KINDS = ("holiday", "bridge", "additional", "event", "workday")
@@ -49,7 +49,14 @@ def read(body: bytes, table: ReleaseTable, most: int) -> dict[str, Any]:
         asking.members(item, where, ("key", "known"), ("key",))
         found = key(item["key"], table.keys, f"{where}.key")
         if found in seen:
-            raise invalid(f"{where}.key", "each series once", "ask for several scenarios in several requests")
+            raise Problem(
+                409,
+                "series-twice",
+                "a series is asked twice",
+                f"{where}.key",
+                "each series once",
+                "ask for several scenarios in several requests",
+            )
         seen.add(found)
         known = _known(item.get("known", {}), table, f"{where}.known")
         row = table.rows.get(found)

@@ -123,7 +123,7 @@ async def series(state: State, request: Request) -> Answer:
     found = asking.query(request.query, [*table.keys, "limit", "offset"])
     limit = asking.count(found.pop("limit", None), "limit", 1_000, 1, 10_000)
     offset = asking.count(found.pop("offset", None), "offset", 0, 0, 999_999_999)
-    wanted = [(1 + table.keys.index(name), value) for name, value in found.items()]
+    wanted = [(1 + table.keys.index(name), asking.text(value, name)) for name, value in found.items()]
     names = [name for name in table.names if all(name[i] == value for i, value in wanted)]
     titles = ["unique_id", *table.keys]
     page = [dict(zip(titles, name, strict=True)) for name in names[offset : offset + limit]]

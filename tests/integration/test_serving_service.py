@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,3 +186,17 @@ def test_a_client_without_a_key_is_told_how_to_get_one(service: Service) -> None
     with Client(service.url) as client, pytest.raises(ServiceError, match="storecast keys create") as caught:
         client.current()
     assert caught.value.status == 401
+
+
+def test_schemathesis_finds_nothing_in_what_the_openapi_document_promises(
+    service: Service, shop: Shop, client: httpx.Client
+) -> None:
+    key = shop.make_key("fuzz", "read", "what-if")
+    with service.client(key) as mine:
+        eventually(lambda: mine.get("/openapi.json").status_code == 200, 5, "the key")
+    program = Path(sys.executable).with_name("schemathesis")
+    command = [str(program), "run", f"{service.url}/openapi.json", "-H", f"Authorization: Bearer {key}"]
+    command += ["--max-examples", "30", "--generation-database", "none", "--no-color"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=shop.home)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "Tested: 8" in done.stdout

@@ -1,0 +1,280 @@
+"""The service beside its bars: speed of one series and of a thousand, memory, start, what-if.
+
+    python -m benchmarks.serving                     a synthetic panel of 1,784 series, boosting
+    python -m benchmarks.serving --home DIR          the current release of a home folder
+
+Peers answer in the same run, under the same server: a bare ASGI hello before BentoML's middlewares, one mounted
+behind them as BentoML's users do, and the same forecast by a typed BentoML API. The load generator shares the
+cores. Exits with 1 where a bar is not reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import psutil
+
+from benchmarks.load import Load, drive, request
+from benchmarks.serving_release import publish
+from serving import keys
+from serving.prepare import prepare
+from serving.start import environment
+from serving.table import ReleaseTable
+from storecast.settings import Settings
+from storecast.store.datasets import DatasetStore
+from storecast.store.releases import ReleaseStore
+
+CONNECTIONS, ROUNDS, ROUND_SECONDS = 16, 3, 4.0
+POSTED, POSTS, ASKED, ASKS = 1_000, 40, 100, 60
+MIB = 2**20
+UNLIMITED = "100000000/minute"
+
+
+class Bars:
+    """Prints figures beside their bars and remembers whether all were reached."""
+
+    def __init__(self) -> None:
+        self.reached = True
+
+    def least(self, name: str, value: float, bar: float, unit: str = "") -> None:
+        """A figure that is to be at least the bar."""
+        self._line(name, value, value >= bar, f"at least {bar:g}", unit)
+
+    def most(self, name: str, value: float, bar: float, unit: str = "") -> None:
+        """A figure that is to be at most the bar."""
+        self._line(name, value, value <= bar, f"at most {bar:g}", unit)
+
+    def told(self, name: str, value: float, unit: str = "") -> None:
+        """A figure without a bar."""
+        print(f"{name:<52} {value:>12,.4g} {unit}")
+
+    def _line(self, name: str, value: float, good: bool, bar: str, unit: str) -> None:
+        self.reached &= good
+        print(f"{name:<52} {value:>12,.4g} {unit:<8} {'reached' if good else 'NOT REACHED'}: {bar} {unit}")
+
+
+def main() -> int:
+    """Run and print; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
+    parser.add_argument("--home", default="", help="home folder with a current release; default: synthetic")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        copies = Path(temporary)
+        home = Path(options.home or copies / "home").absolute()
+        if not options.home:
+            publish(home)
+        bars = Bars()
+        _measure(home, copies, bars)
+        return 0 if bars.reached else 1
+
+
+def _measure(home: Path, copies: Path, bars: Bars) -> None:
+    settings = Settings(home=home, serving_folder=copies / "serving")
+    name = next((home / "releases").iterdir()).name
+    current = ReleaseStore(DatasetStore(settings.root), name).current()
+    if current is None:
+        sys.exit(f"{home} has no current release: storecast run")
+    token = keys.create(keys.keys_path(settings), "bench", keys.SCOPES, None)
+    headers = {"authorization": f"Bearer {token}"}
+    with _served(settings, bars, "without a local copy") as (port, _):
+        _get(port, "/v1/series", headers)
+    table = ReleaseTable.open(prepare(settings.root, name, current.id, copies / "serving" / name))
+    print(f"{current.id}: {len(table.names):,} series × {len(table.dates)} dates; {os.cpu_count()} cores")
+    with _served(settings, bars, "from the local copy") as (port, process), _peers(copies, table) as peers:
+        _single(port, peers, table, headers, bars)
+        _many(port, table, headers, bars)
+        _memory(process, bars)
+        _what_if(port, table, headers, bars)
+
+
+def _single(port: int, peers: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -> None:
+    """GET of one series, over all series in turn, beside the peers; rounds alternate."""
+    names = random.Random(7).sample(list(table.names), len(table.names))
+    paths = [
+        "/v1/forecasts?" + urlencode(dict(zip(table.keys, n[1:], strict=True)), quote_via=quote)
+        for n in names
+    ]
+    sent = {
+        "ours": (port, [request("GET", path, headers) for path in paths]),
+        "bare": (peers, [request("GET", "/bare", {})]),
+        "mounted": (peers, [request("GET", "/mounted", {})]),
+        "typed": (peers, [request("POST", "/typed", {}, json.dumps({"key": n[1:]}).encode()) for n in names]),
+    }
+    loads: dict[str, list[Load]] = {name: [] for name in sent}
+    for _ in range(ROUNDS):
+        for name, (where, requests) in sent.items():
+            loads[name].append(drive(where, requests, connections=CONNECTIONS, seconds=ROUND_SECONDS))
+    rates = {name: statistics.median(load.rate for load in found) for name, found in loads.items()}
+    failed = sum(n for load in loads["ours"] for status, n in load.statuses.items() if status != 200)
+    p99 = statistics.median(load.percentile(0.99) for load in loads["ours"])
+    bars.least(f"GET one series, {CONNECTIONS} connections", rates["ours"], 2_500, "req/s")
+    bars.most("  p99", p99, 15, "ms")
+    bars.most("  failed", failed, 0)
+    bars.told("  bare hello before BentoML's middlewares", rates["bare"], "req/s")
+    bars.told("  bare hello mounted behind them", rates["mounted"], "req/s")
+    bars.told("  the same by a typed BentoML API", rates["typed"], "req/s")
+    bars.told("  ratio to the bare hello before", rates["ours"] / rates["bare"])
+    bars.least("  ratio to the bare hello mounted", rates["ours"] / rates["mounted"], 0.8)
+    bars.least("  ratio to the typed API", rates["ours"] / rates["typed"], 5)
+
+
+def _many(port: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -> None:
+    """POST of a thousand series, one connection."""
+    picked = [table.names[i % len(table.names)][1:] for i in range(POSTED)]
+    body = json.dumps({"keys": [dict(zip(table.keys, key, strict=True)) for key in picked]}).encode()
+    rows = POSTED * len(table.dates)
+    for accept in ("application/json", "application/vnd.apache.arrow.stream"):
+        sent = request("POST", "/v1/forecasts", {**headers, "accept": accept}, body)
+        seconds = _timed(port, [sent], POSTS)
+        bars.least(
+            f"POST {POSTED:,} series, {accept.rpartition('.')[2]}",
+            rows / statistics.median(seconds),
+            500_000,
+            "rows/s",
+        )
+
+
+def _what_if(port: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -> None:
+    """What-ifs of a hundred series, one after the other; the first ones load the model and warm it."""
+    chosen = random.Random(3)
+    known = dict.fromkeys(table.about["known"], 5)
+
+    def question() -> bytes:
+        names = chosen.sample(list(table.names), min(ASKED, len(table.names)))
+        series = [{"key": dict(zip(table.keys, n[1:], strict=True)), "known": known} for n in names]
+        return request("POST", "/v1/what-if", headers, json.dumps({"series": series}).encode())
+
+    _until(lambda: drive(port, [question()], connections=1, seconds=0.5).statuses.get(200, 0) > 1, 120)
+    seconds = _timed(port, [question() for _ in range(ASKS)], ASKS)
+    bars.most(f"what-if of {ASKED} series, p95", sorted(seconds)[int(0.95 * len(seconds))] * 1e3, 300, "ms")
+
+
+def _memory(process: subprocess.Popen[bytes], bars: Bars) -> None:
+    """The largest of the workers that answer."""
+    below = psutil.Process(process.pid).children(recursive=True)
+    workers = [p for p in below if "--service-name" in p.cmdline() and "champion" not in p.cmdline()]
+    bars.most("memory of a worker (resident)", max(p.memory_info().rss for p in workers) / MIB, 400, "MiB")
+    bars.told(
+        "  of that its own (shared pages by share)",
+        max(p.memory_full_info().pss for p in workers) / MIB,
+        "MiB",
+    )
+    champion = next(p for p in below if "champion" in p.cmdline())
+    bars.told("memory of the model's process", champion.memory_info().rss / MIB, "MiB")
+
+
+@contextmanager
+def _served(settings: Settings, bars: Bars, how: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The service, ready; its start is measured without what imports take, which happens twice in a row."""
+    said = {
+        "STORECAST_HOME": str(settings.home),
+        "STORECAST_SERVING_FOLDER": str(settings.serving_home),
+        "STORECAST_SERVING_RATE_PER_KEY": UNLIMITED,
+        "STORECAST_SERVING_RATE_PER_ADDRESS": UNLIMITED,
+    }
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import bentoml, serving.service"], env=_clean(said), check=True)
+    imports = time.monotonic() - began
+    port = _free_port()
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pipelines.cli", "serve", "--port", str(port)]
+    with _running(command, said, settings.serving_home / "service.log") as process:
+        _until(lambda: _ready(port), 60)
+        took = time.monotonic() - began
+        bars.told(f"start to ready {how}", took, "s")
+        bars.most("  without imports", took - 2 * imports, 5, "s")
+        yield port, process
+
+
+@contextmanager
+def _peers(copies: Path, table: ReleaseTable) -> Iterator[int]:
+    port = _free_port()
+    folder = copies / "serving" / str(table.about["dataset"]) / table.id
+    command = [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "benchmarks.serving_peers:Peers",
+        "--port",
+        str(port),
+    ]
+    said = {"BENCHMARK_TABLE": str(folder), **environment(Settings(home=copies / "peers"))}
+    with _running([*command, "--host", "127.0.0.1"], said, copies / "peers.log"):
+        _until(lambda: _ready(port), 60)
+        yield port
+
+
+@contextmanager
+def _running(command: Sequence[str], said: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=_clean(said), stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def _clean(said: dict[str, str]) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STORECAST_", "BENTOML_"))}
+    return {**kept, **said}
+
+
+def _timed(port: int, requests: Sequence[bytes], times: int) -> list[float]:
+    """Seconds of each of so many requests, one after the other over one connection."""
+    found: list[float] = []
+    for i in range(times):
+        load = drive(port, [requests[i % len(requests)]], connections=1, seconds=1e-9)
+        if set(load.statuses) != {200}:
+            sys.exit(f"a request failed: {load.statuses}")
+        found.append(load.seconds[0])
+    return found
+
+
+def _get(port: int, path: str, headers: dict[str, str]) -> bytes:
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+    with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 (our own address)
+        content: bytes = answer.read()
+    return content
+
+
+def _ready(port: int) -> bool:
+    try:
+        return bool(_get(port, "/readyz", {}) is not None)
+    except OSError:
+        return False
+
+
+def _until(check: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            sys.exit("a server did not answer in time")
+        time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

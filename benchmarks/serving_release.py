@@ -1,0 +1,48 @@
+"""A release of a synthetic panel as large as Store Sales, with boosting as its model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from storecast.bundle import Bundle, write_bundle
+from storecast.conformal import Calibration
+from storecast.models.base import QUANTILES, FitContext
+from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
+from storecast.panel_io import write_panel
+from storecast.store.datasets import DatasetStore
+from storecast.store.releases import ReleaseStore
+from storecast.synthetic import make_panel
+
+STORES, FAMILIES, DAYS = 223, 8, 800
+NAME, KEYS = "bench", ("store_nbr", "family")
+
+
+def publish(home: Path) -> None:
+    """Fit, release and activate under a home folder."""
+    panel = make_panel(STORES, FAMILIES, DAYS)
+    context = home / "panel"
+    context.mkdir(parents=True)
+    write_panel(panel, context, dataset=NAME, keys=KEYS)
+    model = Gbm(GbmConfig(boosters=(BoosterConfig(step_days=40, window_days=280),) * 3))
+    model.fit(panel, FitContext(threads=2))
+    plain = Calibration(QUANTILES, panel.horizon, 1, (1.0,) * len(QUANTILES), {}, {})
+    cutoff = str(panel.cutoff.date())
+    about = {
+        "dataset": NAME,
+        "keys": list(KEYS),
+        "cutoff": cutoff,
+        "fitted_to": cutoff,
+        "horizon": panel.horizon,
+    }
+    store = ReleaseStore(DatasetStore(str(home)), NAME)
+    with store.store.building(NAME) as folder:
+        write_bundle(folder / "bundle", model, plain, context, about)
+        forecast = Bundle.load(folder / "bundle").forecast()
+        forecast.to_parquet(folder / "forecasts.parquet", index=False)
+        (folder / "lineage.json").write_text(json.dumps({}))
+        counts = {"series": panel.n_series, "rows": len(forecast)}
+        release = store.publish(
+            folder, {**about, **counts, "rmsle_last_fold": {}, "promoted": True, "champion": ""}
+        )
+    store.activate(release.id, "benchmark")

@@ -1,0 +1,123 @@
+"""The client: typed answers, errors that say what to do, and patience with a busy service."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from storecast.client import AsyncClient, Client, ServiceError
+
+KEY = {"store_nbr": "1", "family": "GROCERY"}
+FORECASTS = {
+    "release": "r1",
+    "keys": ["store_nbr", "family"],
+    "series": [{"unique_id": "1|GROCERY", **KEY, "ds": ["2023-08-01"], "yhat": [2.5], "q0.9": [4.0]}],
+    "unknown": [{"store_nbr": "9", "family": "HATS"}],
+}
+PROBLEM = {"title": "a value is not valid", "field": "from", "expected": "a date", "cure": "write one"}
+
+
+class Script:
+    """A service that gives prepared answers in turn and keeps what it was asked."""
+
+    def __init__(self, *answers: tuple[int, Any]) -> None:
+        self.answers, self.asked = list(answers), []  # type: list[tuple[int, Any]], list[Any]
+
+    def next(self, headers: Any, body: bytes) -> tuple[int, Any]:
+        self.asked.append((headers.get("authorization"), json.loads(body or b"null")))
+        return self.answers.pop(0)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[Script, str]]:
+    script = Script()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status, content = script.next(self.headers, self.rfile.read(int(self.headers["content-length"])))
+            data = json.dumps(content).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            if status == 503:
+                self.send_header("retry-after", "0")
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever, args=(0.05,))
+        thread.start()
+        yield script, f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+def test_answers_are_typed_and_the_key_is_sent(server: tuple[Script, str]) -> None:
+    script, url = server
+    script.answers = [(200, FORECASTS)]
+    with Client(url, "secret") as client:
+        answer = client.forecasts([KEY], start="2023-08-01", quantiles=[0.9])
+    assert (answer.release, answer.unknown) == ("r1", [{"store_nbr": "9", "family": "HATS"}])
+    assert (answer.series[0].key, answer.series[0].ds) == (KEY, ["2023-08-01"])
+    assert answer.series[0].columns == {"yhat": [2.5], "q0.9": [4.0]}
+    assert script.asked == [("Bearer secret", {"keys": [KEY], "from": "2023-08-01", "quantiles": [0.9]})]
+
+
+def test_a_busy_service_is_asked_again_and_a_refusal_is_not(server: tuple[Script, str]) -> None:
+    script, url = server
+    script.answers = [(503, {}), (503, {}), (200, FORECASTS), (422, PROBLEM)]
+    with Client(url) as client:
+        assert client.forecasts([KEY]).release == "r1"
+        with pytest.raises(ServiceError, match=r"from(.|\n)*a date(.|\n)*write one") as caught:
+            client.forecasts([KEY])
+    assert caught.value.status == 422
+    assert len(script.asked) == 4
+
+
+def test_patience_ends(server: tuple[Script, str]) -> None:
+    script, url = server
+    script.answers = [(503, PROBLEM)] * 3
+    with Client(url, attempts=3) as client, pytest.raises(ServiceError) as caught:
+        client.forecasts([KEY])
+    assert (caught.value.status, len(script.asked)) == (503, 3)
+
+
+def test_a_service_that_is_not_there_is_named(server: tuple[Script, str]) -> None:
+    with (
+        Client("http://127.0.0.1:1", attempts=1) as client,
+        pytest.raises(ServiceError, match="cannot be reached"),
+    ):
+        client.current()
+
+
+def test_the_async_client_does_the_same(server: tuple[Script, str]) -> None:
+    script, url = server
+    changed = {
+        **{"unique_id": "1|GROCERY", **KEY, "ds": ["2023-08-01"]},
+        **{"baseline": {"yhat": [2.0]}, "what_if": {"yhat": [3.0]}, "difference": [1.0]},
+    }
+    script.answers = [
+        (503, {}),
+        (200, FORECASTS),
+        (200, {"release": "r1", "series": [changed], "unknown": []}),
+    ]
+
+    async def both() -> tuple[str, list[float], dict[str, str]]:
+        async with AsyncClient(url, "secret") as client:
+            told = await client.forecasts([KEY])
+            other = await client.what_if([(KEY, {"onpromotion": 3})], [{"ds": "2023-08-01", "event": "Fair"}])
+            return told.release, other.series[0].difference, other.series[0].key
+
+    assert asyncio.run(both()) == ("r1", [1.0], KEY)
+    assert script.asked[-1][1] == {
+        "series": [{"key": KEY, "known": {"onpromotion": 3}}],
+        "events": [{"ds": "2023-08-01", "event": "Fair"}],
+    }
