@@ -8,7 +8,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-images test-charts e2e lint format up down bench images constraints clean
+.PHONY: help install demo test test-images test-charts e2e lint format up down bench bench-serving images constraints clean
 .PHONY: kind-up kind-down deploy
 
 PYTHON ?= python3.11
@@ -28,7 +28,7 @@ TAG ?= $(VERSION)
 DOCKER_BUILD_ARGS ?=
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with the pinned packages and the project itself (the other targets do it too)
 
@@ -64,11 +64,14 @@ format: $(INSTALLED) ## Put the code into the house format
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-up: $(INSTALLED) ## Start the local stack: Prefect on 4200, MLflow on 5000
+up: $(INSTALLED) ## Start the local stack: Prefect on 4200, MLflow on 5000, forecasts on 3000
 	@$(VENV)/bin/storecast up $(ARGS)
 
 down: $(INSTALLED) ## Stop the local stack
 	@$(VENV)/bin/storecast down $(ARGS)
+
+bench-serving: $(INSTALLED) ## Measure the service (ARGS="--home .storecast" for its current release)
+	@$(PY) -m benchmarks.serving $(ARGS)
 
 bench: $(INSTALLED) ## Measure accuracy, time and memory (ARGS="--data DIR" for the real panel)
 	@$(PY) -m benchmarks $(ARGS)

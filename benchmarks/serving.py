@@ -3,8 +3,8 @@
     python -m benchmarks.serving                     a synthetic panel of 1,784 series, boosting
     python -m benchmarks.serving --home DIR          the current release of a home folder
 
-Peers answer in the same run, under the same server: a bare ASGI hello before BentoML's middlewares, one mounted
-behind them as BentoML's users do, and the same forecast by a typed BentoML API. The load generator shares the
+Peers answer in the same run under the same server: a bare ASGI hello before BentoML's middlewares, one
+mounted behind them as BentoML's users do, and the same forecast by a typed BentoML API. The load generator shares the
 cores. Exits with 1 where a bar is not reached.
 """
 

@@ -1,4 +1,4 @@
-"""What the service is measured beside, under the same server: two hellos, and a typed API that does the same."""
+"""What the service is measured beside, under the same server: two hellos, and a typed API with its answer."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import pyarrow as pa
 import pytest
-from serving_shop import Service, Shop, answers, eventually, make_shop, publish, serving, stored
+from serving_shop import ROOT, Service, Shop, answers, eventually, make_shop, publish, serving, stored
 
 from storecast.client import Client, ServiceError
 
@@ -200,3 +201,19 @@ def test_schemathesis_finds_nothing_in_what_the_openapi_document_promises(
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=shop.home)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "Tested: 8" in done.stdout
+
+
+def test_the_commands_of_the_documentation_work_as_written(
+    service: Service, shop: Shop, client: httpx.Client, tmp_path: Path
+) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "serving.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 6
+    (tmp_path / ".curlrc").write_text("fail-with-body\n")
+    said = {**os.environ, "URL": service.url, "KEY": shop.key, "CURL_HOME": str(tmp_path)}
+    for block in blocks:
+        command = ["bash", "-euo", "pipefail", "-c", block]
+        done = subprocess.run(
+            command, env=said, cwd=tmp_path, capture_output=True, timeout=60, check=False, text=True
+        )
+        assert done.returncode == 0, block + done.stdout + done.stderr
+    assert pa.ipc.open_stream(tmp_path / "forecasts.arrows").read_all().num_rows == 16
