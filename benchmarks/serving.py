@@ -4,8 +4,8 @@
     python -m benchmarks.serving --home DIR          the current release of a home folder
 
 Peers answer in the same run under the same server: a bare ASGI hello before BentoML's middlewares, one
-mounted behind them as BentoML's users do, and the same forecast by a typed BentoML API. The load generator shares the
-cores. Exits with 1 where a bar is not reached.
+mounted behind them as BentoML's users do, and the same forecast by a typed BentoML API. The load
+generator shares the cores. Exits with 1 where a bar is not reached.
 """
 
 from __future__ import annotations

@@ -19,13 +19,14 @@ PROBLEM = b"application/problem+json"
 WORTH_COMPRESSING = 1_000
 LEVEL = 1
 Header = tuple[bytes, bytes]
+Messages = tuple[dict[str, Any], dict[str, Any]]
+"""The two ASGI messages of an answer."""
 
 SECURITY: list[Header] = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"strict-transport-security", b"max-age=31536000"),
 ]
+"""Headers of every answer; where TLS ends in this process, `only_over_tls` adds one."""
 NO_STORE: Header = (b"cache-control", b"no-store")
 REVALIDATE: Header = (b"cache-control", b"private, no-cache")
 """Keep it, but ask whether it still holds: a release may be current no longer in the next second."""
@@ -47,12 +48,17 @@ class Answer:
         packed = gzip.compress(self.body, LEVEL, mtime=0)
         return Answer(self.status, packed, self.media_type, [*self.headers, (b"content-encoding", b"gzip")])
 
-    def messages(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def messages(self) -> Messages:
         """The two ASGI messages that send it."""
         length = (b"content-length", str(len(self.body)).encode())
         headers = [(b"content-type", self.media_type), length, *self.headers, *SECURITY]
         start = {"type": "http.response.start", "status": self.status, "headers": headers}
         return start, {"type": "http.response.body", "body": self.body}
+
+
+def only_over_tls() -> None:
+    """From now on tell browsers to come by HTTPS only."""
+    SECURITY.append((b"strict-transport-security", b"max-age=31536000"))
 
 
 def of_release(table: ReleaseTable) -> list[Header]:

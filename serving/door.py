@@ -12,23 +12,22 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from serving import answers, keys, problems, routes
+from serving import answers, bodies, keys, problems, routes
 from serving.access_log import FLUSH_SECONDS, AccessLog
-from serving.answers import NO_STORE, Answer
+from serving.answers import NO_STORE, Answer, Messages
+from serving.cache import Cache
 from serving.keys import ANYBODY, Key, KeyRing
 from serving.limiter import Limiter
 from serving.meters import Meters
 from serving.problems import Problem
 from serving.routes import Request, State
-from serving.table import ReleaseTable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Messages = tuple[dict[str, Any], dict[str, Any]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 FORECASTS = "/v1/forecasts"
@@ -36,37 +35,7 @@ MOST_IN_FLIGHT = 64
 """Requests with a body that a worker has under way."""
 LAG_SECONDS, LAG_EVERY, LAG_SHARE = 0.15, 0.02, 0.2
 """A worker that is on average this late with its own timers has too much before it."""
-CACHE_BYTES = 32 * 2**20
 log = logging.getLogger("storecast.serving")
-
-
-@dataclass
-class Cache:
-    """Ready messages of GET /v1/forecasts by query string, of one release."""
-
-    table: ReleaseTable
-    plain: dict[bytes, Messages] = field(default_factory=dict)
-    packed: dict[bytes, Messages] = field(default_factory=dict)
-    size: int = 0
-
-    def messages(self, query: bytes, gzip: bool) -> Messages:
-        """The answer to a query; made when first asked for.
-
-        Raises:
-            Problem: the query is wrong.
-        """
-        kept = self.packed if gzip else self.plain
-        made = kept.get(query)
-        if made is None:
-            answer = routes.forecasts_of_query(self.table, query)
-            made = (answer.compressed() if gzip else answer).messages()
-            if self.size > CACHE_BYTES:
-                self.plain.clear()
-                self.packed.clear()
-                self.size = 0
-            kept[query] = made
-            self.size += len(made[1]["body"]) + len(query) + 1_000
-        return made
 
 
 @dataclass(slots=True)
@@ -196,9 +165,10 @@ class Door:
         self.in_flight += 1
         try:
             async with asyncio.timeout(self.state.settings.serving_timeout):
-                body = await self._body(scope, receive) if scope["method"] == "POST" else b""
-                headers = dict(scope["headers"])
-                accept = headers.get(b"accept", b"")
+                body, most = b"", self.state.settings.serving_body_bytes
+                if scope["method"] == "POST":
+                    body = await bodies.read(scope, receive, most)
+                accept = dict(scope["headers"]).get(b"accept", b"")
                 return await endpoint(self.state, Request(scope["path"], scope["query_string"], body, accept))
         except TimeoutError as error:
             raise Problem(
@@ -210,41 +180,6 @@ class Door:
             ) from error
         finally:
             self.in_flight -= 1
-
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
-        """The body, if it is JSON of a length that is allowed.
-
-        Raises:
-            Problem: it is not.
-        """
-        headers = dict(scope["headers"])
-        most = self.state.settings.serving_body_bytes
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length) > most:
-            raise _too_large(most)
-        parts: list[bytes] = []
-        size, more = 0, True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Problem(400, "cut-off", "the body ended too early")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            more = message.get("more_body", False)
-            if size > most:
-                raise _too_large(most)
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if (size and media_type != answers.JSON) or headers.get(
-            b"content-encoding", b"identity"
-        ) != b"identity":
-            raise Problem(
-                415,
-                "media-type",
-                "the body is of a type that is not read",
-                "Content-Type",
-                "application/json, not encoded",
-            )
-        return b"".join(parts)
 
     async def _probe(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path == "/metrics":
@@ -311,9 +246,3 @@ def _unchanged(headers: list[answers.Header]) -> Messages:
 
 def _told(problem: Problem) -> Messages:
     return Answer(problem.status, problem.body(), answers.PROBLEM, [*problem.headers, NO_STORE]).messages()
-
-
-def _too_large(most: int) -> Problem:
-    return Problem(
-        413, "too-large", "the body is too large", "body", f"at most {most} bytes", "ask in several requests"
-    )

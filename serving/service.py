@@ -7,12 +7,14 @@ own and batches what several workers ask at the same time.
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any, cast
 
 import bentoml
 import httpx
 import orjson
 
+from serving import answers
 from serving.access_log import AccessLog
 from serving.answers import JSON, NO_STORE, Answer
 from serving.door import Door
@@ -36,6 +38,7 @@ class Champion:
     """The release's model."""
 
     def __init__(self) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(SETTINGS.cores))  # read when the models' libraries load
         from serving.champion import ModelHost  # brings pandas, which the other service does without
 
         self._host = ModelHost(SETTINGS)
@@ -96,6 +99,8 @@ class FrontService(bentoml.Service[Any]):  # type: ignore[misc]
     def to_asgi(self, is_main: bool = True) -> Any:
         """BentoML's application for the processes of this service, with the door before it."""
         _log_to_stderr()
+        if SETTINGS.serving_certificate:
+            answers.only_over_tls()
         meters = Meters()
         watcher = Watcher(
             SETTINGS, ReleaseTable.open, lambda _: meters.swaps.inc(), waits=SETTINGS.serving_what_if

@@ -103,7 +103,7 @@ class Watcher(Generic[T]):
         """One look at the pointer, and a swap if it names another release."""
         store = self.store()
         pointer = uris.join(store.root, "current.json")
-        text = uris.read_text(pointer) if uris.exists(pointer) else ""
+        text = uris.read_text(pointer)
         if text != self._pointer or time.monotonic() - self._listed > LIST_SECONDS:
             self._list(store, text)
         self._check_verdict(store)
@@ -216,11 +216,10 @@ class Watcher(Generic[T]):
         log.info("started from the local copy of release %s", release_id)
 
     def _list(self, store: ReleaseStore, pointer: str) -> None:
-        history = json.loads(pointer)["history"] if pointer else []
-        releases = [{"id": name, "cutoff": store.get(name).about["cutoff"]} for name in store.ids()]
+        history = json.loads(pointer)["history"]
         self.seen = Seen(
-            releases=releases,
-            current=str(history[-1]["id"]) if history else "",
+            releases=[{"id": name, "cutoff": name.rpartition("-")[0]} for name in store.ids()],
+            current=str(history[-1]["id"]),
             activated={entry["id"]: entry["at"] for entry in history},
             refused=self.seen.refused,
         )

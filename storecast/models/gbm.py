@@ -38,6 +38,8 @@ from storecast.panel import Floats, Panel
 LEVEL_BINS = 12
 SPREAD_ROWS = 150_000
 SMALLEST_SPREAD = 0.01
+AS_OPENMP = 0
+"""As many threads as OpenMP is given (OMP_NUM_THREADS): for a process that answers one question at a time."""
 
 
 class GbmConfig(ModelConfig):
@@ -128,12 +130,12 @@ class Gbm:
         table = self._prepared.rows(panel, rows)
         if table.names != fitted.names:
             return self.forecast(panel).select(rows)
-        return self._told(panel, rows, table)
+        return self._told(panel, rows, table, AS_OPENMP)
 
-    def _told(self, panel: Panel, rows: NDArray[np.int64], table: FeatureTable) -> Forecast:
+    def _told(self, panel: Panel, rows: NDArray[np.int64], table: FeatureTable, threads: int = 1) -> Forecast:
         fitted = self._need()
-        mean = _mean(fitted.boosters, table, offset(table, fitted.start))
-        spread = _spread(fitted.spread, table.values)
+        mean = _mean(fitted.boosters, table, offset(table, fitted.start), threads)
+        spread = _spread(fitted.spread, table.values, threads)
         bins = np.searchsorted(fitted.edges, mean)
         logs = np.maximum(mean[:, None] + fitted.shape[bins] * spread[:, None], 0.0)
         size = (len(rows), panel.horizon)
@@ -239,20 +241,20 @@ def _reporter(context: FitContext, done: int, total: int) -> Report:
     return lambda trees: context.progress(done + trees, total)
 
 
-def _mean(boosters: list[Booster], table: FeatureTable, base: Floats) -> Floats:
+def _mean(boosters: list[Booster], table: FeatureTable, base: Floats, threads: int = 1) -> Floats:
     """(rows,) the mean of log(1+y) over the boosters that know the row, at least 0; else the offset."""
-    found = np.array([booster.predict(table, base) for booster in boosters]).reshape(-1, len(base))
+    found = np.array([booster.predict(table, base, threads) for booster in boosters]).reshape(-1, len(base))
     known = ~np.isnan(found)
     count = known.sum(axis=0)
     total = np.where(known, found, 0.0).sum(axis=0)
     return np.maximum(np.where(count > 0, total / np.maximum(count, 1), base), 0.0)
 
 
-def _spread(booster: Any, values: NDArray[np.float32]) -> Floats:
+def _spread(booster: Any, values: NDArray[np.float32], threads: int = 1) -> Floats:
     """(rows,) the expected size of the error on the log scale."""
     if booster is None:
         return np.full(len(values), 0.5)
-    spread: Floats = np.maximum(booster.predict(values, num_threads=1), SMALLEST_SPREAD)
+    spread: Floats = np.maximum(booster.predict(values, num_threads=threads), SMALLEST_SPREAD)
     return spread
 
 
