@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -36,9 +36,24 @@ def request(method: str, path: str, headers: dict[str, str], body: bytes = b"") 
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def drive(port: int, requests: Sequence[bytes], *, connections: int, seconds: float) -> Load:
-    """Send the requests in turn over so many connections, each waiting for its answer."""
-    poll, sockets, begun, got = select.epoll(), {}, {}, {}
+def drive(
+    port: int,
+    requests: Sequence[bytes],
+    *,
+    connections: int,
+    seconds: float,
+    look: Callable[[int, bytes], None] | None = None,
+) -> Load:
+    """Send the requests in turn over so many connections, each waiting for its answer.
+
+    Args:
+        port: where to, on this machine.
+        requests: what to send; again from the first after the last.
+        connections: how many requests are under way.
+        seconds: how long; at least one answer is awaited.
+        look: called with the number of the request and its answer, whole.
+    """
+    poll, sockets, begun, got, asked = select.epoll(), {}, {}, {}, {}
     clock = time.perf_counter
     for _ in range(connections):
         made = _connected(port)
@@ -48,7 +63,7 @@ def drive(port: int, requests: Sequence[bytes], *, connections: int, seconds: fl
     statuses: dict[int, int] = {}
     began, sent = clock(), 0
     for number, made in sockets.items():
-        begun[number] = clock()
+        begun[number], asked[number] = clock(), sent % len(requests)
         made.sendall(requests[sent % len(requests)])
         sent += 1
     while not done or clock() - began < seconds:
@@ -61,8 +76,10 @@ def drive(port: int, requests: Sequence[bytes], *, connections: int, seconds: fl
             done.append(now - begun[number])
             status = int(data[9:12])
             statuses[status] = statuses.get(status, 0) + 1
+            if look is not None:
+                look(asked[number], bytes(data))
             data.clear()
-            begun[number] = now
+            begun[number], asked[number] = now, sent % len(requests)
             sockets[number].sendall(requests[sent % len(requests)])
             sent += 1
     took = clock() - began

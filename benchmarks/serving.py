@@ -91,15 +91,18 @@ def _measure(home: Path, copies: Path, bars: Bars) -> None:
         sys.exit(f"{home} has no current release: storecast run")
     token = keys.create(keys.keys_path(settings), "bench", keys.SCOPES, None)
     headers = {"authorization": f"Bearer {token}"}
-    with _served(settings, bars, "without a local copy") as (port, _):
+    with served(settings, bars, "without a local copy") as (port, _):
         _get(port, "/v1/series", headers)
     table = ReleaseTable.open(prepare(settings.root, name, current.id, copies / "serving" / name))
-    print(f"{current.id}: {len(table.names):,} series × {len(table.dates)} dates; {os.cpu_count()} cores")
-    with _served(settings, bars, "from the local copy") as (port, process), _peers(copies, table) as peers:
+    print(
+        f"{current.id}: {len(table.names):,} series × {len(table.dates)} dates; {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.1f} before"
+    )
+    with served(settings, bars, "from the local copy") as (port, process), _peers(copies, table) as peers:
         _single(port, peers, table, headers, bars)
         _many(port, table, headers, bars)
         _memory(process, bars)
-        _what_if(port, table, headers, bars)
+        _what_if(port, process, table, headers, bars)
 
 
 def _single(port: int, peers: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -> None:
@@ -149,7 +152,9 @@ def _many(port: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -
         )
 
 
-def _what_if(port: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -> None:
+def _what_if(
+    port: int, process: subprocess.Popen[bytes], table: ReleaseTable, headers: dict[str, str], bars: Bars
+) -> None:
     """What-ifs of a hundred series, one after the other; the first ones load the model and warm it."""
     chosen = random.Random(3)
     known = dict.fromkeys(table.about["known"], 5)
@@ -160,8 +165,11 @@ def _what_if(port: int, table: ReleaseTable, headers: dict[str, str], bars: Bars
         return request("POST", "/v1/what-if", headers, json.dumps({"series": series}).encode())
 
     _until(lambda: drive(port, [question()], connections=1, seconds=0.5).statuses.get(200, 0) > 1, 120)
+    model = next(p for p in psutil.Process(process.pid).children(recursive=True) if "champion" in p.cmdline())
+    before = sum(model.cpu_times()[:2])
     seconds = _timed(port, [question() for _ in range(ASKS)], ASKS)
     bars.most(f"what-if of {ASKED} series, p95", sorted(seconds)[int(0.95 * len(seconds))] * 1e3, 300, "ms")
+    bars.told("  time of a processor per what-if", (sum(model.cpu_times()[:2]) - before) / ASKS * 1e3, "ms")
 
 
 def _memory(process: subprocess.Popen[bytes], bars: Bars) -> None:
@@ -179,7 +187,7 @@ def _memory(process: subprocess.Popen[bytes], bars: Bars) -> None:
 
 
 @contextmanager
-def _served(settings: Settings, bars: Bars, how: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+def served(settings: Settings, bars: Bars, how: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """The service, ready; its start is measured without what imports take, which happens twice in a row."""
     said = {
         "STORECAST_HOME": str(settings.home),

@@ -11,20 +11,22 @@ from storecast.models.base import QUANTILES, FitContext
 from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
 from storecast.panel_io import write_panel
 from storecast.store.datasets import DatasetStore
-from storecast.store.releases import ReleaseStore
+from storecast.store.releases import Release, ReleaseStore
 from storecast.synthetic import make_panel
 
 STORES, FAMILIES, DAYS = 223, 8, 800
 NAME, KEYS = "bench", ("store_nbr", "family")
 
 
-def publish(home: Path) -> None:
+def publish(
+    home: Path, *, stores: int = STORES, days: int = DAYS, seed: int = 7, rounds: int = 400
+) -> Release:
     """Fit, release and activate under a home folder."""
-    panel = make_panel(STORES, FAMILIES, DAYS)
-    context = home / "panel"
+    panel = make_panel(stores, FAMILIES, days, seed=seed)
+    context = home / f"panel-{seed}"
     context.mkdir(parents=True)
     write_panel(panel, context, dataset=NAME, keys=KEYS)
-    model = Gbm(GbmConfig(boosters=(BoosterConfig(step_days=40, window_days=280),) * 3))
+    model = Gbm(GbmConfig(boosters=(BoosterConfig(step_days=40, window_days=280, rounds=rounds),) * 3))
     model.fit(panel, FitContext(threads=2))
     plain = Calibration(QUANTILES, panel.horizon, 1, (1.0,) * len(QUANTILES), {}, {})
     cutoff = str(panel.cutoff.date())
@@ -45,4 +47,4 @@ def publish(home: Path) -> None:
         release = store.publish(
             folder, {**about, **counts, "rmsle_last_fold": {}, "promoted": True, "champion": ""}
         )
-    store.activate(release.id, "benchmark")
+    return store.activate(release.id, "benchmark")

@@ -215,7 +215,14 @@ class Door:
             if self.ring.trouble != trouble:
                 trouble = self.ring.trouble
                 log.warning("the file of API keys: %s", trouble or "is good again")
-            self.meters.ready.set(self.state.watcher.value is not None)
+            watcher = self.state.watcher
+            self.meters.follow(
+                ready=watcher.value is not None,
+                swaps=watcher.swaps,
+                refusals=watcher.refusals,
+                failures=watcher.failures,
+                uncounted=self.by_key.failures + self.by_address.failures,
+            )
 
     async def _watch_clock(self) -> None:
         lag = 0.0

@@ -25,16 +25,17 @@ class Meters:
             f"{prefix}_request_seconds", "Time of a request", ["route"], buckets=BUCKETS
         )
         self._requests = Counter(f"{prefix}_requests", "Answers", ["route", "status"])
-        self.swaps = Counter(f"{prefix}_swaps", "Releases that were taken into use")
-        self.refusals = Counter(f"{prefix}_refusals", "Releases that were refused")
-        self.store_errors = Counter(f"{prefix}_store_errors", "Failed looks at the store")
-        self.shed = Counter(f"{prefix}_shed", "Requests that were turned away to keep the others fast")
-        self.ready = Gauge(f"{prefix}_ready", "Workers that have a release", multiprocess_mode="livesum")
-        self.loaded = Gauge(
-            f"{prefix}_release_loaded_timestamp_seconds",
-            "When a worker last took a release",
-            multiprocess_mode="livemin",
-        )
+        self.shed = Counter(f"{prefix}_shed", "Requests turned away to keep the others fast")
+        self._events = {
+            "swaps": Counter(f"{prefix}_swaps", "Releases taken into use, per worker"),
+            "refusals": Counter(f"{prefix}_refusals", "Releases refused, per worker"),
+            "failures": Counter(f"{prefix}_store_failures", "Failed looks at the store"),
+            "uncounted": Counter(
+                f"{prefix}_rate_store_failures", "Times the rate limits' store did not answer"
+            ),
+        }
+        self._told = dict.fromkeys(self._events, 0)
+        self._ready = Gauge(f"{prefix}_ready", "Workers that have a release", multiprocess_mode="livesum")
         self._series: dict[tuple[str, int], tuple[Histogram, Counter]] = {}
 
     def note(self, route: str, status: int, seconds: float) -> None:
@@ -45,3 +46,10 @@ class Meters:
             self._series[route, status] = found
         found[0].observe(seconds)
         found[1].inc()
+
+    def follow(self, *, ready: bool, **totals: int) -> None:
+        """Take over what others count: `swaps`, `refusals`, `failures`, `uncounted`, each since the start."""
+        self._ready.set(ready)
+        for name, total in totals.items():
+            self._events[name].inc(total - self._told[name])
+            self._told[name] = total

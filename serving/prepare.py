@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from serving.table import FORMAT, POINT, ReleaseTable, series_json
+from serving.table import FORMAT, POINT, ReleaseTable, is_whole, series_json, sums
 from storecast.errors import ReleaseError, StorecastError, StoreError
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
@@ -37,7 +37,7 @@ PROBED = 16
 
 
 def prepare(root: str, dataset: str, release_id: str, local: Path) -> Path:
-    """The prepared folder of a release under `local`, made if it is not there.
+    """The prepared folder of a release under `local`, made if it is not there, damaged or of another version.
 
     Raises:
         ReleaseError: the release is damaged, incomplete or not what it says of itself.
@@ -46,7 +46,8 @@ def prepare(root: str, dataset: str, release_id: str, local: Path) -> Path:
     target = local / release_id
     local.mkdir(parents=True, exist_ok=True)
     with locked(local / ".lock"):
-        if not target.exists():
+        if not is_whole(target):
+            shutil.rmtree(target, ignore_errors=True)
             store = ReleaseStore(DatasetStore(root), dataset)
             release = store.get(release_id)
             _verified(store, release)
@@ -86,6 +87,7 @@ def build(release: Release, source: Path, folder: Path) -> None:
         "dates": dates,
         "columns": columns,
         "known": panel["known"],
+        "files": sums(folder),
         "about": dict(release.about),
         "lineage": json.loads(lineage.read_text()) if lineage.is_file() else {},
     }

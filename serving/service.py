@@ -6,8 +6,10 @@ own and batches what several workers ask at the same time.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import time
 from typing import Any, cast
 
 import bentoml
@@ -29,6 +31,8 @@ SETTINGS = load_settings()
 DRAINING = SETTINGS.serving_home / "draining"
 """While this file is there, /readyz says no: a preStop hook makes it, so that no request comes any more."""
 MOST_BATCHED = 16
+PATIENCE_SECONDS, POLL_SECONDS = 5.0, 0.2
+"""How long a what-if waits for the model of a release that has just come into use."""
 LATENCY_MS = int(SETTINGS.serving_timeout * 1000)
 _QUIET: dict[str, Any] = {"logging": {"access": {"enabled": False}}}
 
@@ -68,23 +72,30 @@ class ChampionClient:
         """The answer to a question, or what hindered it.
 
         Raises:
-            Problem: the model is busy, not loaded or has another release than the worker.
+            Problem: the model is busy, or has not loaded the worker's release within some seconds.
         """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        answer = await self._once(body)
+        while "refused" in answer:
+            if time.monotonic() > deadline:
+                raise _not_loaded()
+            await asyncio.sleep(POLL_SECONDS)
+            answer = await self._once(body)
+        release = str(answer["release"]).encode()
+        return Answer(200, orjson.dumps(answer), JSON, [(b"storecast-release", release), NO_STORE])
+
+    async def _once(self, body: bytes) -> dict[str, Any]:
+        typed = {"content-type": "application/json"}
         try:
-            got = await self._client.post(
-                "/answer", content=body, headers={"content-type": "application/json"}
-            )
+            got = await self._client.post("/answer", content=body, headers=typed)
         except httpx.HTTPError as error:
             raise _not_loaded() from error
         if got.status_code == 503:
             raise busy()
         if got.status_code != 200:
             raise Problem(500, "internal", "the model could not answer", cure="see the service's log")
-        answer = got.json()[0]
-        if "refused" in answer:
-            raise _not_loaded()
-        release = str(answer["release"]).encode()
-        return Answer(200, orjson.dumps(answer), JSON, [(b"storecast-release", release), NO_STORE])
+        answer: dict[str, Any] = orjson.loads(got.content)[0]
+        return answer
 
 
 def _not_loaded() -> Problem:
@@ -102,9 +113,7 @@ class FrontService(bentoml.Service[Any]):  # type: ignore[misc]
         if SETTINGS.serving_certificate:
             answers.only_over_tls()
         meters = Meters()
-        watcher = Watcher(
-            SETTINGS, ReleaseTable.open, lambda _: meters.swaps.inc(), waits=SETTINGS.serving_what_if
-        )
+        watcher = Watcher(SETTINGS, ReleaseTable.open, waits=SETTINGS.serving_what_if)
         address = cast("bentoml.Service[Any]", Champion).url
         champion = ChampionClient(address) if address else None
         state = State(SETTINGS, watcher, champion, DRAINING.exists)

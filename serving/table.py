@@ -11,6 +11,7 @@ Nothing here imports pandas. The folder is written by `serving.prepare` and neve
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from storecast.errors import ReleaseError
-
 FORMAT = 1
+FILES = ("values.npy", "answers.bin", "offsets.npy", "series.json")
 DECIMALS = 4
 """Digits after the point in JSON answers; Arrow answers carry the numbers as they were released."""
 POINT = "yhat"
@@ -54,17 +54,9 @@ class ReleaseTable:
         """Map a prepared folder.
 
         Raises:
-            ReleaseError: another version wrote it.
+            OSError: there is none; ask `is_whole` first.
         """
         about = orjson.loads((folder / "table.json").read_bytes())
-        if about["format"] != FORMAT:
-            raise ReleaseError(
-                "the local copy is of another version",
-                where=str(folder),
-                expected=f"format {FORMAT}",
-                found=f"format {about['format']}",
-                cure="remove the folder; it is made again from the store",
-            )
         names = orjson.loads((folder / "series.json").read_bytes())
         with (folder / "answers.bin").open("rb") as file:
             answers = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -121,6 +113,20 @@ class ReleaseTable:
 
     def _named(self, columns: Sequence[int]) -> list[str]:
         return [self.columns[i] for i in columns]
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder is a prepared one of this version with every file as it was written."""
+    try:
+        about = orjson.loads((folder / "table.json").read_bytes())
+        return bool(about["format"] == FORMAT and about["files"] == sums(folder))
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file of the table."""
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
 
 
 def series_json(

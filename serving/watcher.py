@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from serving import prepare
+from serving.table import is_whole
 from storecast.errors import ReleaseError, StorecastError
 from storecast.settings import Settings
 from storecast.store import uri as uris
@@ -56,26 +57,34 @@ class Watcher(Generic[T]):
     Args:
         settings: where releases and local copies are.
         open_folder: opens a prepared folder; raises a StorecastError where it is bad.
-        swapped: called with the new value before it is the value.
         judge: whether this watcher's opening is the model's probe, whose verdict others wait for.
         waits: whether to wait for that verdict.
+
+    Attributes:
+        value: what `open_folder` made of the release in use; None before the first.
+        release: its id.
+        before: what was in use before that.
+        seen: the store as it was last seen.
+        swaps: how many releases were taken into use.
+        refusals: how many releases were refused.
+        failures: how often the store could not be read.
     """
 
     def __init__(
         self,
         settings: Settings,
         open_folder: Callable[[Path], T],
-        swapped: Callable[[T], None] = lambda _: None,
         *,
         judge: bool = False,
         waits: bool = False,
     ) -> None:
-        self.settings, self.open_folder, self.swapped = settings, open_folder, swapped
+        self.settings, self.open_folder = settings, open_folder
         self.judge, self.waits = judge, waits
         self.value: T | None = None
         self.release = ""
         self.before: tuple[str, T] | None = None
         self.seen = Seen()
+        self.swaps = self.refusals = self.failures = 0
         self._retry: dict[str, float] = {}
         self._listed = 0.0
         self._pointer = ""
@@ -131,9 +140,7 @@ class Watcher(Generic[T]):
         try:
             folder = self._prepared(store, release_id, local)
             value = self.open_folder(folder)
-            if self.judge:
-                _write(folder / VERDICT, {"good": True, "why": ""})
-            elif self.waits and self.value is not None:
+            if self.waits and self.value is not None:
                 self._await_verdict(folder)
         except (StorecastError, ValueError, KeyError) as error:
             if self.judge and (local / release_id).is_dir():
@@ -141,9 +148,11 @@ class Watcher(Generic[T]):
             self._refuse(release_id, _first_line(error))
             return
         self._swap(local, release_id, value)
+        if self.judge:  # only now, so that who waits for it finds the model in place
+            _write(local / release_id / VERDICT, {"good": True, "why": ""})
 
     def _swap(self, local: Path, release_id: str, value: T) -> None:
-        self.swapped(value)
+        self.swaps += 1
         if self.value is not None:
             self.before = (self.release, self.value)
         self.value, self.release = value, release_id
@@ -182,7 +191,7 @@ class Watcher(Generic[T]):
             OSError: the store could not be read, or the process broke.
         """
         target = local / release_id
-        if not target.exists():
+        if not is_whole(target):
             command = [sys.executable, "-m", "serving.prepare", self.settings.root, uris.name_of(store.root)]
             done = subprocess.run(  # noqa: S603 (our own module)
                 [*command, release_id, str(local)],
@@ -202,14 +211,13 @@ class Watcher(Generic[T]):
             return
         release_id = str(_read(home / names[0] / IN_USE).get("release", ""))
         folder = home / names[0] / release_id
-        if not release_id or not (folder / "table.json").is_file():
+        if not release_id or not is_whole(folder):
             return
         try:
             value = self.open_folder(folder)
         except (StorecastError, ValueError, KeyError, OSError) as error:
             log.warning("the local copy of %s cannot be used: %s", release_id, error)
             return
-        self.swapped(value)
         self.value, self.release = value, release_id
         if self.judge:
             _write(folder / VERDICT, {"good": True, "why": ""})
@@ -239,11 +247,13 @@ class Watcher(Generic[T]):
     def _refuse(self, release_id: str, why: str) -> None:
         self._retry[release_id] = time.monotonic() + RETRY_SECONDS
         if self.seen.refused.get(release_id) != why:
+            self.refusals += 1
             self.seen.refused[release_id] = why
             log.error("release %s is refused, %s goes on: %s", release_id, self.release or "none", why)
 
     def _trouble(self, error: Exception) -> None:
         text = _first_line(error)
+        self.failures += 1
         if text != self.seen.trouble:
             log.warning("the store cannot be read, %s goes on: %s", self.release or "none", text)
         self.seen = Seen(**{**vars(self.seen), "trouble": text})

@@ -124,6 +124,8 @@ def test_a_release_whose_model_forecasts_something_else_is_refused_and_the_last_
     assert "model" in refused[wrong.id]
     assert service.serves(shop.first.id, shop.key)
     assert f"release {wrong.id} is refused" in service.log.read_text()
+    counted = re.compile(r"storecast_serving_refusals_total [1-9]")
+    eventually(lambda: counted.search(client.get("/metrics").text), 5, "the metric")
 
 
 def test_keys_are_rotated_without_a_restart(service: Service, shop: Shop, client: httpx.Client) -> None:

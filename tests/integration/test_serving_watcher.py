@@ -1,0 +1,99 @@
+"""Following the pointer, one look at a time: verdicts that come late, stores that cannot be read."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from serving_shop import Shop, make_shop
+
+from serving import watcher as watching
+from serving.champion import LoadedModel
+from serving.table import ReleaseTable
+from serving.watcher import Watcher
+from storecast.errors import StorecastError
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return make_shop(tmp_path_factory.mktemp("watcher"))
+
+
+@pytest.fixture
+def shop(made: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.setattr(watching, "PROBE_SECONDS", 0.2)
+    made.store.activate(made.first.id, "for the next test")
+    yield made
+    for verdict in made.home.glob("serving/shop/*/verdict.json"):
+        verdict.unlink()
+
+
+def judge(shop: Shop, release: str, good: bool) -> None:
+    path = shop.home / "serving" / "shop" / release / "verdict.json"
+    path.write_text(json.dumps({"good": good, "why": "" if good else "the model says otherwise"}))
+
+
+def test_a_bad_verdict_that_comes_late_brings_the_last_good_release_back(shop: Shop) -> None:
+    watcher = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    watcher.look()
+    shop.store.activate(shop.second.id, "swap")
+    watcher.look()
+    assert watcher.release == shop.second.id
+    judge(shop, shop.second.id, good=False)
+    watcher.look()
+    assert watcher.release == shop.first.id
+    assert watcher.value is not None
+    assert watcher.value.id == shop.first.id
+    assert watcher.seen.refused == {shop.second.id: "the model says otherwise"}
+    watcher.look()
+    assert watcher.release == shop.first.id
+
+
+def test_the_swap_waits_for_the_verdict(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    watcher = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    watcher.look()
+    shop.store.activate(shop.second.id, "swap")
+    monkeypatch.setattr(watching, "PROBE_SECONDS", 20.0)
+    looking = threading.Thread(target=watcher.look)
+    looking.start()
+    judge(shop, shop.second.id, good=True)
+    looking.join(10)
+    assert watcher.release == shop.second.id
+
+
+def test_the_model_that_forecasts_what_was_released_is_a_good_verdict(shop: Shop) -> None:
+    model = Watcher(shop.settings, LoadedModel, judge=True)
+    model.look()
+    path = shop.home / "serving" / "shop" / shop.first.id / "verdict.json"
+    assert json.loads(path.read_text())["good"] is True
+    assert not (path.parent.parent / ".part").exists()
+
+
+def test_a_store_that_cannot_be_read_changes_nothing(shop: Shop, tmp_path: Path) -> None:
+    watcher = Watcher(shop.settings, ReleaseTable.open)
+    watcher.look()
+    away = shop.home / "releases"
+    away.rename(tmp_path / "releases")
+    try:
+        with pytest.raises(StorecastError):
+            watcher.look()
+    finally:
+        (tmp_path / "releases").rename(away)
+    assert watcher.release == shop.first.id
+    watcher.look()
+    assert watcher.seen.trouble == ""
+
+
+@pytest.mark.parametrize("file", ["values.npy", "table.json"])
+def test_a_damaged_local_copy_is_made_anew(shop: Shop, file: str) -> None:
+    Watcher(shop.settings, ReleaseTable.open).look()
+    damaged = shop.home / "serving" / "shop" / shop.first.id / file
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-9] + b"\0" + whole[-8:])
+    again = Watcher(shop.settings, ReleaseTable.open)
+    again.look()
+    assert again.release == shop.first.id
+    assert damaged.read_bytes() == whole
