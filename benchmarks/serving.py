@@ -39,7 +39,7 @@ from storecast.settings import Settings
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import ReleaseStore
 
-CONNECTIONS, ROUNDS, ROUND_SECONDS = 16, 3, 4.0
+CONNECTIONS, ROUNDS, ROUND_SECONDS = 16, 7, 1.5
 POSTED, POSTS, ASKED, ASKS = 1_000, 40, 100, 60
 MIB = 2**20
 UNLIMITED = "100000000/minute"
@@ -131,9 +131,14 @@ def _single(port: int, peers: int, table: ReleaseTable, headers: dict[str, str],
     bars.told("  bare hello before BentoML's middlewares", rates["bare"], "req/s")
     bars.told("  bare hello mounted behind them", rates["mounted"], "req/s")
     bars.told("  the same by a typed BentoML API", rates["typed"], "req/s")
-    bars.told("  ratio to the bare hello before", rates["ours"] / rates["bare"])
-    bars.least("  ratio to the bare hello mounted", rates["ours"] / rates["mounted"], 0.8)
-    bars.least("  ratio to the typed API", rates["ours"] / rates["typed"], 5)
+    bars.told("  ratio to the bare hello before", _ratio(loads, "bare"))
+    bars.least("  ratio to the bare hello mounted", _ratio(loads, "mounted"), 0.8)
+    bars.least("  ratio to the typed API", _ratio(loads, "typed"), 5)
+
+
+def _ratio(loads: dict[str, list[Load]], peer: str) -> float:
+    """Ours to a peer's rate, by round, the middle one: what else the machine does weighs on both."""
+    return statistics.median(a.rate / b.rate for a, b in zip(loads["ours"], loads[peer], strict=True))
 
 
 def _many(port: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -> None:

@@ -99,21 +99,16 @@ class ModelHost:
         self._watcher = Watcher(settings, LoadedModel, judge=True)
         self._watcher.start()
 
-    def answer(self, questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """One answer per question; {"refused": why} where the asker has another release than is loaded."""
-        loaded = [value for value in (self._watcher.value, *self._earlier()) if value is not None]
-        by_release = {model.table.id: model for model in reversed(loaded)}
-        return [self._one(by_release, question) for question in questions]
+    def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer; {"refused": why} where the asker has another release than is loaded."""
+        for model in (self._watcher.value, *self._earlier()):
+            if model is not None and model.table.id == question["release"]:
+                return model.answer(question)
+        return {"refused": "this release's model is not loaded"}
 
     def stop(self) -> None:
         """Follow the release no longer."""
         self._watcher.stop()
-
-    def _one(self, by_release: Mapping[str, LoadedModel], question: Mapping[str, Any]) -> dict[str, Any]:
-        model = by_release.get(str(question["release"]))
-        if model is None:
-            return {"refused": "this release's model is not loaded"}
-        return model.answer(question)
 
     def _earlier(self) -> list[LoadedModel]:
         return [self._watcher.before[1]] if self._watcher.before else []

@@ -11,12 +11,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
-
-import orjson
+from typing import Any, Protocol
 
 from serving import answers, asking, openapi, questions
 from serving.answers import ARROW, NO_STORE, Answer
@@ -30,8 +28,8 @@ from storecast.settings import Settings
 class Champion(Protocol):
     """The process that runs the release's model."""
 
-    async def ask(self, body: bytes) -> Answer:
-        """Its answer to a what-if in its own form."""
+    async def ask(self, question: Mapping[str, Any]) -> Answer:
+        """Its answer to a question, as `questions.read` gives it."""
         ...
 
 
@@ -114,7 +112,7 @@ async def what_if(state: State, request: Request) -> Answer:
         raise Problem(501, "no-what-if", "this service runs without the model", cure="set serving_what_if")
     if not question["series"]:
         return answers.json({"release": table.id, "series": [], "unknown": question["unknown"]})
-    return await state.champion.ask(orjson.dumps({"questions": [question]}))
+    return await state.champion.ask(question)
 
 
 async def series(state: State, request: Request) -> Answer:

@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,8 +36,8 @@ ALLOWED = {200, 304, 400, 401, 403, 404, 405, 409, 413, 415, 422}
 class Echo:
     """A champion that tells what it was asked."""
 
-    async def ask(self, body: bytes) -> Answer:
-        return Answer(200, body)
+    async def ask(self, question: Mapping[str, Any]) -> Answer:
+        return Answer(200, json.dumps(question).encode())
 
 
 @pytest.fixture(scope="module")
