@@ -35,6 +35,8 @@ MOST_IN_FLIGHT = 64
 """Requests with a body that a worker has under way."""
 LAG_SECONDS, LAG_EVERY, LAG_SHARE = 0.15, 0.02, 0.2
 """A worker that is on average this late with its own timers has too much before it."""
+FIRST_LOOK_SECONDS = 15.0
+"""After which a worker starts without a release."""
 log = logging.getLogger("storecast.serving")
 
 
@@ -193,10 +195,17 @@ class Door:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Follow the release, the keys and the clock for as long as BentoML's application lives."""
+
+        async def started(message: MutableMapping[str, Any]) -> None:
+            """Take no connection before the first look: another worker may have said that all is ready."""
+            if message["type"] == "lifespan.startup.complete":
+                await asyncio.to_thread(self.state.watcher.looked.wait, FIRST_LOOK_SECONDS)
+            await send(message)
+
         self.state.watcher.start()
         tasks = [asyncio.create_task(work) for work in (self._housekeeping(), self._watch_clock())]
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, started)
         finally:
             self.state.watcher.stop()
             for task in tasks:

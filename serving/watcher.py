@@ -65,6 +65,7 @@ class Watcher(Generic[T]):
         release: its id.
         before: what was in use before that.
         seen: the store as it was last seen.
+        looked: set after the first look, whatever came of it.
         swaps: how many releases were taken into use.
         refusals: how many releases were refused.
         failures: how often the store could not be read.
@@ -88,6 +89,7 @@ class Watcher(Generic[T]):
         self._retry: dict[str, float] = {}
         self._listed = 0.0
         self._pointer = ""
+        self.looked = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="release watcher", daemon=True)
 
@@ -106,6 +108,7 @@ class Watcher(Generic[T]):
                 self.look()
             except Exception as error:  # a thread that must not die  # noqa: BLE001
                 self._trouble(error)
+            self.looked.set()
             self._stop.wait(POLL_SECONDS)
 
     def look(self) -> None:

@@ -45,6 +45,14 @@ def client(service: Service, shop: Shop) -> Iterator[httpx.Client]:
         yield made
 
 
+def test_no_worker_takes_a_request_before_it_has_the_release(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path)
+    with serving(
+        shop.home, {"STORECAST_SERVING_WHAT_IF": "false", "STORECAST_SERVING_WORKERS": "3"}
+    ) as service:
+        assert service.serves(shop.first.id, shop.key, times=40)
+
+
 def test_a_series_is_answered_with_the_stored_forecast(client: httpx.Client, shop: Shop) -> None:
     answer = client.get("/v1/forecasts", params=GROCERY)
     assert answer.status_code == 200
