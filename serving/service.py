@@ -45,7 +45,9 @@ class Champion:
     """The release's model."""
 
     def __init__(self) -> None:
-        os.environ.setdefault("OMP_NUM_THREADS", str(SETTINGS.cores))  # read when the models' libraries load
+        # Read when the models' libraries load; threads that wait must not take the workers' time.
+        os.environ.setdefault("OMP_NUM_THREADS", str(SETTINGS.cores))
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from serving.champion import ModelHost  # brings pandas, which the other service does without
 
         self._host = ModelHost(SETTINGS)
