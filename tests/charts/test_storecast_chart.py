@@ -199,7 +199,7 @@ def test_training_is_of_lower_priority_than_what_serves() -> None:
 
 def test_platform_yaml_has_what_the_registration_reads() -> None:
     found = platform()
-    assert set(found) == {"namespace", "workspace", "pools", "training"}
+    assert set(found) == {"namespace", "workspace", "heartbeatSeconds", "pools", "training"}
     assert found["namespace"] == "shop"
     assert found["workspace"] == "s3://storecast/storecast"
     assert found["training"] == {"pendingDeadlineSeconds": 300, "gpuFallback": False}
