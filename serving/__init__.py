@@ -9,5 +9,5 @@ table.py        a release as memory-mapped files that workers share
 prepare.py      makes them, once per release, in a process of its own
 watcher.py      follows the pointer: prepare, open beside the old, probe, swap
 champion.py     the release's model, asked "what if"
-start.py, keys.py, limiter.py, access_log.py, meters.py
+start.py, __main__.py, keys.py, limiter.py, access_log.py, meters.py
 """
