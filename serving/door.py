@@ -37,6 +37,8 @@ LAG_SECONDS, LAG_EVERY, LAG_SHARE = 0.15, 0.02, 0.2
 """A worker that is on average this late with its own timers has too much before it."""
 FIRST_LOOK_SECONDS = 15.0
 """After which a worker starts without a release."""
+CLOSE = (b"connection", b"close")
+"""Said while draining, so that who keeps a connection opens the next one elsewhere."""
 log = logging.getLogger("storecast.serving")
 
 
@@ -72,7 +74,7 @@ class Door:
         self.by_address = Limiter("address", settings.serving_rate_per_address, store)
         self.cache: Cache | None = None
         self.in_flight = 0
-        self.late = False
+        self.late = self.leaving = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; pass the life cycle on."""
@@ -94,6 +96,8 @@ class Door:
         except Exception:  # the log has it, the asker gets no trace
             log.exception("a request to %s failed", note.route)
             start, body = _told(problems.internal())
+        if self.leaving:
+            start = {**start, "headers": [*start["headers"], CLOSE]}
         await send(start)
         await send(body)
         seconds, status = time.perf_counter() - begin, start["status"]
@@ -187,8 +191,10 @@ class Door:
         if path == "/metrics":
             await self.app(scope, receive, send)
             return
-        ready = path == "/livez" or (self.state.watcher.value is not None and not self.state.draining())
-        answer = answers.json({"release": self.state.watcher.release or None}, status=200 if ready else 503)
+        watcher = self.state.watcher
+        able = watcher.value is not None or watcher.empty
+        ready = path == "/livez" or (able and not self.state.draining())
+        answer = answers.json({"release": watcher.release or None}, status=200 if ready else 503)
         start, body = answer.messages()
         await send(start)
         await send(body)
@@ -221,6 +227,7 @@ class Door:
             await asyncio.sleep(FLUSH_SECONDS)
             self.access.flush()
             self.ring.refresh()
+            self.leaving = self.state.draining()
             if self.ring.trouble != trouble:
                 trouble = self.ring.trouble
                 log.warning("the file of API keys: %s", trouble or "is good again")

@@ -58,7 +58,7 @@ def not_ready() -> Problem:
         503,
         "no-release",
         "no release is loaded yet",
-        cure="try again soon; /readyz says when",
+        cure="try again soon: the first one is in use seconds after it is made",
         headers=retry(2),
     )
 

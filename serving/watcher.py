@@ -7,6 +7,7 @@ that was last in use, before it looks at the store.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import subprocess
@@ -65,6 +66,7 @@ class Watcher(Generic[T]):
         release: its id.
         before: what was in use before that.
         seen: the store as it was last seen.
+        empty: whether the store was seen without any release.
         looked: set after the first look, whatever came of it.
         swaps: how many releases were taken into use.
         refusals: how many releases were refused.
@@ -84,6 +86,7 @@ class Watcher(Generic[T]):
         self.value: T | None = None
         self.release = ""
         self.before: tuple[str, T] | None = None
+        self.empty = False
         self.seen = Seen()
         self.swaps = self.refusals = self.failures = 0
         self._retry: dict[str, float] = {}
@@ -107,6 +110,7 @@ class Watcher(Generic[T]):
             try:
                 self.look()
             except Exception as error:  # a thread that must not die  # noqa: BLE001
+                self._note_whether_empty()
                 self._trouble(error)
             self.looked.set()
             self._stop.wait(POLL_SECONDS)
@@ -261,6 +265,12 @@ class Watcher(Generic[T]):
             log.warning("the store cannot be read, %s goes on: %s", self.release or "none", text)
         self.seen = Seen(**{**vars(self.seen), "trouble": text})
         self._pointer = ""
+
+    def _note_whether_empty(self) -> None:
+        """Whether no data set has a release yet: then there is nothing that a worker could still load."""
+        if self.value is None and not self.empty:
+            with contextlib.suppress(Exception):  # the store cannot be read, which is reported already
+                self.empty = not uris.children(uris.join(DatasetStore(self.settings.root).root, "releases"))
 
 
 def _names(home: Path) -> list[str]:

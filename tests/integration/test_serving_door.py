@@ -16,7 +16,7 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_shop import Shop, make_shop, stored
+from serving_shop import Shop, eventually, make_shop, stored
 
 from serving import keys, openapi
 from serving.access_log import AccessLog
@@ -257,6 +257,41 @@ def test_before_there_is_a_release_it_says_so(make: Make, shop: Shop) -> None:
     assert ask(door, shop.key, "GET", "/v1/forecasts", params=GROCERY).status_code == 503
     assert ask(door, "", "GET", "/readyz").status_code == 503
     assert ask(door, "", "GET", "/livez").status_code == 200
+
+
+@pytest.mark.parametrize("dataset", ["", "shop"])
+def test_where_nothing_was_ever_released_it_is_ready_to_say_so(
+    make: Make, shop: Shop, tmp_path: Path, dataset: str
+) -> None:
+    door = make()
+    door.state.watcher = looked(Settings(home=tmp_path, serving_dataset=dataset))
+    assert ask(door, "", "GET", "/readyz").status_code == 200
+    assert ask(door, shop.key, "GET", "/v1/forecasts", params=GROCERY).status_code == 503
+
+
+def test_a_data_set_without_a_release_beside_others_is_not_ready_since_its_name_may_be_wrong(
+    make: Make, shop: Shop
+) -> None:
+    door = make()
+    door.state.watcher = looked(Settings(home=shop.home, serving_dataset="shpo"))
+    assert ask(door, "", "GET", "/readyz").status_code == 503
+
+
+def looked(settings: Settings) -> Watcher[ReleaseTable]:
+    """A watcher that has looked at the store once."""
+    watcher = Watcher(settings, ReleaseTable.open)
+    watcher.start()
+    eventually(lambda: watcher.seen.trouble, 5, "a look at the store")
+    watcher.stop()
+    return watcher
+
+
+def test_while_it_drains_it_sends_those_who_keep_a_connection_elsewhere(make: Make, shop: Shop) -> None:
+    door = make()
+    headers = lambda: ask(door, shop.key, "GET", "/v1/forecasts", params=GROCERY).headers  # noqa: E731
+    assert "connection" not in headers()
+    door.leaving = True
+    assert headers()["connection"] == "close"
 
 
 def test_an_unexpected_error_shows_no_trace(make: Make, shop: Shop) -> None:

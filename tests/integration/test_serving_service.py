@@ -188,6 +188,9 @@ def test_without_its_store_it_goes_on_and_starts_again_from_the_local_copy(tmp_p
             assert client.get("/v1/forecasts", params=GROCERY).json()["release"] == shop.first.id
         (shop.home / "serving" / "draining").touch()
         eventually(lambda: not answers(service, "/readyz"), 5, "readiness to end before the process")
+        with service.client(shop.key) as client:
+            told = lambda: client.get("/v1/series").headers.get("connection") == "close"  # noqa: E731
+            eventually(told, 5, "a word to those who keep connections")
         assert answers(service, "/livez")
         os.kill(service.process.pid, 0)
     shutil.rmtree(shop.home)
