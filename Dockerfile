@@ -2,6 +2,7 @@
 #
 #     component   every stage on the CPU: `docker run IMAGE` lists them
 #     train-gpu   the same, with CUDA's torch if TORCH=cuda (without it the two share all layers)
+#     serving     the service of forecasts: what component has, and BentoML
 #     prefect     Prefect's server and its Kubernetes worker
 #     mlflow      MLflow's server with basic auth, PostgreSQL and S3
 #
@@ -111,6 +112,11 @@ COPY pipelines pipelines
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --out-dir /dist && as-part install-packages --no-deps /dist/*.whl
 
+# What the service needs beside what stages do.
+FROM packages AS serving-packages
+RUN --mount=type=cache,target=/root/.cache/uv \
+    printf 'torch\nsetuptools\n' > unwanted.txt && python listed.py serving > wanted.txt && as-part install-packages -r wanted.txt
+
 FROM builder AS prefect-packages
 RUN --mount=type=cache,target=/root/.cache/uv \
     python listed.py prefect kubernetes fastapi > wanted.txt && install-packages -r wanted.txt
@@ -163,12 +169,27 @@ LABEL org.opencontainers.image.title="Storecast: MLflow's server" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"
 
-# Without --target, `docker build` makes the last one.
-FROM stages AS component
-ARG VERSION
-ARG REVISION
+FROM stages AS on-cpu
 COPY --from=torch-cpu /part /
 COPY --from=project /part /
+
+FROM on-cpu AS serving
+ARG VERSION
+ARG REVISION
+COPY --from=serving-packages /part /
+ENV BENTOML_DO_NOT_TRACK=True
+ENTRYPOINT ["python", "-m", "serving"]
+CMD ["--host", "0.0.0.0"]
+EXPOSE 3000
+LABEL org.opencontainers.image.title="Storecast: the service of forecasts" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+# Without --target, `docker build` makes the last one.
+FROM on-cpu AS component
+ARG VERSION
+ARG REVISION
 LABEL org.opencontainers.image.title="Storecast: stages" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -21,27 +22,42 @@ TAG = os.environ.get("IMAGE_TAG", VERSION)
 ENTRYPOINTS = {
     "component": ["python", "-m", "components"],
     "train-gpu": ["python", "-m", "components"],
+    "serving": ["python", "-m", "serving"],
     "prefect": ["prefect"],
     "mlflow": ["mlflow"],
 }
 IMAGES = tuple(ENTRYPOINTS)
-MEGABYTES = {"component": 2060, "train-gpu": 2060, "prefect": 490, "mlflow": 1030}
+MEGABYTES = {"component": 2060, "train-gpu": 2060, "serving": 2110, "prefect": 490, "mlflow": 1030}
 """Most that an image may hold; train-gpu without CUDA's libraries."""
 STAGE_PACKAGES = ["components", "pipelines", "storecast", "torch", "lightgbm", "prophet", "statsmodels"]
 STAGE_PACKAGES += ["pyarrow", "s3fs", "prefect", "mlflow"]
+SERVICE_PACKAGES = [
+    "serving.service",
+    "serving.champion",
+    "bentoml",
+    "uvloop",
+    "httptools",
+    "limits",
+    "redis",
+]
 NEEDED = {
     "component": STAGE_PACKAGES,
     "train-gpu": STAGE_PACKAGES,
+    "serving": [*STAGE_PACKAGES, *SERVICE_PACKAGES],
     "prefect": ["prefect", "prefect_kubernetes", "kubernetes_asyncio", "asyncpg"],
     "mlflow": ["mlflow", "flask_wtf", "psycopg2", "boto3", "s3fs"],
 }
+HELP = {"serving": ["--help"]}
+"""What makes a container print its usage, where that is not what it does without arguments."""
 TOOLS = ["pip", "setuptools", "wheel", "ensurepip", "uv", "pytest", "mypy", "hatchling"]
 OTHERS = ["kfp", "streamlit", "bentoml"]
+NOT_SERVED = ["kfp", "streamlit", "schemathesis"]
 SERVERS = ["prefect_kubernetes", "kubernetes_asyncio", "kopf", "psycopg2"]
 MODELS = ["storecast", "components", "pipelines", "torch", "lightgbm", "prophet", "statsmodels"]
 UNWANTED = {
     "component": [*TOOLS, *OTHERS, *SERVERS, "nvidia"],
     "train-gpu": [*TOOLS, *OTHERS, *SERVERS],
+    "serving": [*TOOLS, *NOT_SERVED, *SERVERS, "nvidia"],
     "prefect": [*TOOLS, *OTHERS, *MODELS, "mlflow", "pandas"],
     "mlflow": [*TOOLS, *OTHERS, *MODELS, "prefect"],
 }
@@ -105,8 +121,8 @@ def test_an_image_says_what_it_is(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", IMAGES)
-def test_a_container_without_arguments_network_or_rights_prints_its_usage(target: str) -> None:
-    done = docker("run", *LOCKED, name_of(target))
+def test_a_container_without_network_or_rights_prints_its_usage(target: str) -> None:
+    done = docker("run", *LOCKED, name_of(target), *HELP.get(target, []))
     assert "usage" in (done.stdout + done.stderr).lower()
     assert "Traceback" not in done.stderr
 
@@ -184,6 +200,31 @@ def test_images_share_their_layers() -> None:
     assert len({tuple(found[:2]) for found in layers.values()}) == 1, "the base is the same"
     common = set(layers["component"]) & set(layers["train-gpu"])
     assert len(common) >= len(layers["component"]) - 1, "all but torch is the same"
+    served = set(layers["component"]) & set(layers["serving"])
+    assert len(served) == len(layers["component"]), "the service has one part more, and all of the others"
+
+
+def test_the_service_starts_without_a_release_network_or_rights_and_stops_when_told() -> None:
+    kept = [word for word in LOCKED if word != "--rm"]
+    started = docker("run", "--detach", *kept, name_of("serving"))
+    container = started.stdout.strip()
+    assert container, started.stderr
+    probe = (
+        "import json, urllib.request as u\n"
+        "say = lambda path: u.urlopen(f'http://127.0.0.1:3000{path}', timeout=5).read()\n"
+        "print(json.dumps([json.loads(say(path)) for path in ('/livez', '/readyz')]))"
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while (found := docker("exec", container, "python", "-c", probe)).returncode:
+            assert time.monotonic() < deadline, docker("logs", container).stderr + found.stderr
+            time.sleep(0.5)
+        assert json.loads(found.stdout) == [{"release": None}, {"release": None}]
+        docker("stop", "--time=30", container)
+        state = json.loads(docker("inspect", container).stdout)[0]["State"]
+        assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+    finally:
+        docker("rm", "--force", container)
 
 
 def stage(data: Path, *arguments: str) -> str:
