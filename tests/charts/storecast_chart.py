@@ -17,6 +17,7 @@ GIVEN = (
     "mlflow.auth.password=mlflow-secret-password",
     "mlflow.auth.flaskSecretKey=flask-secret-key-value",
     "mlflow.postgresql.password=mlflow-database-secret",
+    "serving.keys.admin=sc_admin_0123456789abcdef0123456789abcdef",
 )
 EVERYTHING = (
     "metrics.enabled=true",
@@ -27,6 +28,10 @@ EVERYTHING = (
     "httpRoute.enabled=true",
     "httpRoute.hosts.prefect=prefect.example.com",
     "httpRoute.parentRefs[0].name=public",
+    "ingress.hosts.serving=forecasts.example.com",
+    "httpRoute.hosts.serving=forecasts.example.com",
+    "serving.tls.existingSecret=certificate",
+    "serving.rateLimits.redis.existingSecret=redis",
     "server.replicas=2",
     "server.extraEnv.PREFECT_MESSAGING_BROKER=prefect_redis.messaging",
 )

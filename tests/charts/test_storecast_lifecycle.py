@@ -144,9 +144,10 @@ def test_a_new_version_of_the_chart_alone_restarts_no_server_and_no_database() -
         assert labels == item["spec"]["selector"]["matchLabels"], item["metadata"]["name"]
 
 
-def test_the_notes_name_the_next_three_commands_and_no_secret() -> None:
+def test_the_notes_name_the_next_commands_and_no_secret() -> None:
     folder = Path(CHART)
     text = (folder / "templates" / "NOTES.txt").read_text()
     commands = [line for line in text.splitlines() if line.startswith("  ")]
-    assert [command.split()[0] for command in commands] == ["helm", "kubectl", "curl", "kubectl"]
+    assert [command.split()[0] for command in commands] == ["helm", "kubectl", "curl", "kubectl", "kubectl"]
     assert "password }}" not in text
+    assert "servingAdminKey" not in text

@@ -79,10 +79,11 @@ def test_the_flows_are_these_and_no_others() -> None:
         "test": part("test"),
         "postgresql": part("postgresql"),
         "s3": part("s3"),
+        "serving": part("serving"),
         "run": RUN,
         "mlflow": MLFLOW,
     }
-    ports = {"server": 4200, "postgresql": 5432, "s3": 7070, "mlflow": 5000}
+    ports = {"server": 4200, "postgresql": 5432, "s3": 7070, "mlflow": 5000, "serving": 3000}
     flows = {
         (source, target)
         for source in pods
@@ -96,6 +97,8 @@ def test_the_flows_are_these_and_no_others() -> None:
         ("restore", "postgresql"),
         ("worker-cpu", "server"),
         ("worker-gpu", "server"),
+        ("serving", "s3"),
+        ("test", "serving"),
         *(
             (source, target)
             for source in ("register", "test", "run")
@@ -106,7 +109,7 @@ def test_the_flows_are_these_and_no_others() -> None:
 
 def test_every_pod_may_ask_the_clusters_dns() -> None:
     chart = render("storecast")
-    for labels in (part("prefect-server"), part("s3"), RUN):
+    for labels in (part("prefect-server"), part("s3"), part("serving"), RUN):
         ports = {
             (entry["port"], entry["protocol"])
             for rule in side(chart, labels, "egress")
@@ -125,7 +128,8 @@ def test_workers_alone_reach_the_kubernetes_api() -> None:
 
     assert blocks(part("prefect-worker-cpu")) == ["10.0.0.1/32"]
     assert blocks(part("prefect-worker-gpu")) == ["10.0.0.1/32"]
-    assert [blocks(labels) for labels in (RUN, part("prefect-server"), part("register"))] == [[], [], []]
+    others = (RUN, part("prefect-server"), part("register"), part("serving"))
+    assert [blocks(labels) for labels in others] == [[], [], [], []]
 
 
 def test_runs_reach_external_services_on_their_ports() -> None:
@@ -145,14 +149,37 @@ def test_runs_reach_external_services_on_their_ports() -> None:
     assert ports == {9000, 80}
 
 
-def test_an_ingress_controller_that_is_named_reaches_the_server() -> None:
+def test_an_ingress_controller_that_is_named_reaches_the_server_and_the_forecasts() -> None:
     peer = (
         "networkPolicy.ingressFrom[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=ingress"
     )
-    rules = side(render("storecast", peer), part("prefect-server"), "ingress")
-    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}} in rules[0][
-        "from"
+    named = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
+    for component in ("prefect-server", "serving"):
+        rules = side(render("storecast", peer), part(component), "ingress")
+        assert named in rules[0]["from"], component
+
+
+def test_the_service_reaches_a_redis_that_is_named_and_nothing_else_outside() -> None:
+    chart = render(
+        "storecast", "serving.rateLimits.redis.existingSecret=redis", "serving.rateLimits.redis.port=6380"
+    )
+    rules = side(chart, part("serving"), "egress")
+    outside = [
+        entry["port"]
+        for rule in rules
+        for entry in rule["ports"]
+        if any("ipBlock" in peer for peer in rule["to"])
     ]
+    assert outside == [6380]
+
+
+def test_an_application_that_is_named_reaches_forecasts_and_not_prefect() -> None:
+    shop = "networkPolicy.forecastsFrom[0].podSelector.matchLabels.app=shop"
+    peer = {"podSelector": {"matchLabels": {"app": "shop"}}}
+    chart = render("storecast", shop)
+    (to_serving,) = side(chart, part("serving"), "ingress")
+    assert peer in to_serving["from"]
+    assert [rule for rule in side(chart, part("prefect-server"), "ingress") if peer in rule["from"]] == []
 
 
 def test_run_pods_carry_the_label_that_the_policies_select() -> None:
@@ -170,7 +197,8 @@ def test_helm_test_asks_each_part_with_what_runs_have() -> None:
         if item["metadata"]["labels"]["app.kubernetes.io/name"] == "storecast"
     ]
     scripts = {pod_spec(pod)["containers"][0]["args"][0].rpartition("/")[2] for pod in pods}
-    assert scripts == {"check_prefect.py", "check_pools.py", "check_mlflow.py", "check_s3.py"}
+    expected = {"check_prefect.py", "check_pools.py", "check_mlflow.py", "check_s3.py", "check_serving.py"}
+    assert scripts == expected
     data = render("storecast").one("ConfigMap", "storecast-scripts")["data"]
     assert scripts <= set(data)
     for pod in pods:

@@ -20,22 +20,27 @@ from tests.charts.helm import CHARTS
 
 FILES = CHARTS / "storecast" / "files"
 AUTH = "admin:right"
+BASIC = "Basic " + base64.b64encode(AUTH.encode()).decode()
+OPEN = ("/health", "/readyz")
 
 
 @contextmanager
 def api(
-    answers: Mapping[str, Any], *, protected: bool = True, asked: list[str] | None = None
+    answers: Mapping[str, Any],
+    *,
+    protected: bool = True,
+    asked: list[str] | None = None,
+    expected: str = BASIC,
 ) -> Iterator[str]:
     """An HTTP server whose paths answer with JSON; a tuple of answers is given one by one, None is a 404."""
     left = {path: list(answer) if isinstance(answer, tuple) else [answer] for path, answer in answers.items()}
-    expected = "Basic " + base64.b64encode(AUTH.encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             path = self.path
             if asked is not None:
                 asked.append(f"{self.command} {path}")
-            if protected and path != "/health" and self.headers.get("Authorization") != expected:
+            if protected and path not in OPEN and self.headers.get("Authorization") != expected:
                 self.send_response(401)
                 self.end_headers()
                 return
@@ -123,6 +128,31 @@ def test_both_pools_need_a_worker_that_is_online() -> None:
         "No worker of pool gpu is online: see the log of its worker",
         "Pool gpu has a worker online",
     ]
+
+
+def test_the_service_of_forecasts_is_asked_once_it_is_ready_with_the_admin_key() -> None:
+    answers = {"/readyz": (None, {"release": "r"}), "/v1/releases/current": {"id": "2023-07-31-abc"}}
+    with api(answers, expected="Bearer sc_admin_x") as url:
+        done = run("check_serving.py", SERVING_URL=url, SERVING_KEY="sc_admin_x")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == (
+        "The service is ready and refuses strangers; release: 2023-07-31-abc"
+    )
+
+
+@pytest.mark.parametrize(
+    ("protected", "key", "message"),
+    [(False, "", "without a key gave status 200, expected 401"), (True, "sc_admin_y", "with the admin key")],
+)
+def test_a_service_that_lets_strangers_in_or_the_admin_not_fails_the_check(
+    protected: bool, key: str, message: str
+) -> None:
+    answers = {"/readyz": {"release": "r"}, "/v1/releases/current": {"id": "r"}}
+    with api(answers, protected=protected, expected="Bearer sc_admin_x") as url:
+        done = run("check_serving.py", SERVING_URL=url, SERVING_KEY=key)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert "sc_admin" not in done.stderr
 
 
 @pytest.mark.parametrize("protected", [True, False])

@@ -17,7 +17,10 @@ CHART = CHARTS / "storecast"
 ALIASES = {
     "$pool": ["pools.cpu", "pools.gpu"],
     "$external": ["externalPostgresql"],
-    ".image": [f"images.{name}" for name in ("component", "trainGpu", "prefect", "postgresql", "s3")],
+    ".image": [
+        f"images.{name}" for name in ("component", "trainGpu", "serving", "prefect", "postgresql", "s3")
+    ],
+    "$scaling": ["serving.autoscaling"],
 }
 EXTERNAL = {
     "postgresql": (
@@ -185,6 +188,7 @@ def test_an_existing_secret_is_used_and_none_is_made_beside_it() -> None:
         "postgresql.existingSecret=database",
         "s3.existingSecret=bucket",
         "run.existingSecrets[0]=tracking",
+        "serving.keys.existingSecret=keys",
     )
     assert [s["metadata"]["name"] for s in chart.of("Secret") if "mlflow" not in s["metadata"]["name"]] == [
         "storecast-run"
@@ -218,8 +222,10 @@ def test_runs_use_what_is_external() -> None:
         ("postgresql.enabled=false", "externalPostgresql.host is empty"),
         ("mlflow.enabled=false", "externalMlflow.url is empty"),
         ("server.enabled=false", "externalPrefect"),
-        ("ingress.enabled=true", "ingress.hosts.prefect is empty"),
-        ("httpRoute.enabled=true", "httpRoute.parentRefs is empty"),
+        ("ingress.enabled=true", "ingress.hosts has neither prefect nor serving"),
+        ("httpRoute.enabled=true", "httpRoute.hosts has neither prefect nor serving"),
+        ("httpRoute.enabled=true,httpRoute.hosts.serving=a.example.com", "httpRoute.parentRefs is empty"),
+        ("serving.autoscaling.minReplicas=5", "serving.autoscaling.maxReplicas is 3, but minReplicas is 5"),
         ("metrics.serviceMonitor.enabled=true", "metrics.enabled is false"),
     ],
 )
@@ -245,11 +251,11 @@ def test_prometheus_scrapes_the_server_with_its_basic_auth() -> None:
     assert {"username", "password"} <= set(secret)
 
 
-def test_the_grafana_dashboard_is_json_and_asks_for_metrics_that_the_server_has() -> None:
+def test_the_grafana_dashboard_is_json_and_asks_for_metrics_that_are_published() -> None:
     chart = render("storecast", "metrics.enabled=true", "metrics.dashboard.enabled=true")
     config = chart.one("ConfigMap", "storecast-dashboard")
     assert config["metadata"]["labels"]["grafana_dashboard"] == "1"
-    dashboard = json.loads(config["data"]["storecast-prefect.json"])
+    dashboard = json.loads(config["data"]["storecast.json"])
     asked = {
         name
         for panel in dashboard["panels"]
@@ -260,4 +266,8 @@ def test_the_grafana_dashboard_is_json_and_asks_for_metrics_that_the_server_has(
         "up", "process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds",
         "process_max_fds", "prefect_worker_channel_connections_total",
         "prefect_worker_channel_heartbeat_failures_total",
+        *(f"storecast_serving_{name}" for name in (
+            "requests_total", "request_seconds_bucket", "ready", "shed_total", "refusals_total",
+            "swaps_total",
+        )),
     }  # fmt: skip

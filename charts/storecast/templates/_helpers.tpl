@@ -136,11 +136,19 @@ http://{{ include "storecast.fullname" . }}-s3:7070
 {{- end }}
 {{- end }}
 
+{{/* An Ingress or HTTPRoute publishes what it has a host for: (dict "root" $ "kind" "ingress"). */}}
+{{- define "storecast.needHost" -}}
+{{- $hosts := (get .root.Values .kind).hosts }}
+{{- if not (or $hosts.prefect $hosts.serving) }}
+{{- fail (printf "%s.hosts has neither prefect nor serving, but %s.enabled is true: give the host name of what to publish" .kind .kind) }}
+{{- end }}
+{{- end }}
+
 {{/* Prefect's API as a browser reaches it. */}}
 {{- define "storecast.uiApiUrl" -}}
 {{- if .Values.server.uiApiUrl }}{{ .Values.server.uiApiUrl }}
-{{- else if .Values.ingress.enabled }}https://{{ .Values.ingress.hosts.prefect }}/api
-{{- else if .Values.httpRoute.enabled }}https://{{ .Values.httpRoute.hosts.prefect }}/api
+{{- else if and .Values.ingress.enabled .Values.ingress.hosts.prefect }}https://{{ .Values.ingress.hosts.prefect }}/api
+{{- else if and .Values.httpRoute.enabled .Values.httpRoute.hosts.prefect }}https://{{ .Values.httpRoute.hosts.prefect }}/api
 {{- else }}http://localhost:4200/api
 {{- end }}
 {{- end }}

@@ -1,7 +1,7 @@
 {{/*
 A credential: the given one, else the one in the release's secret, else a new one. What was chosen is kept in .Values for
 the rest of this rendering, so that each object that needs it gets the same.
-(dict "root" $ "secret" NAME "key" KEY "given" VALUE)
+(dict "root" $ "secret" NAME "key" KEY "given" VALUE); "prefix" if a new one is to begin with something.
 */}}
 {{- define "storecast.credential" -}}
 {{- if .given }}
@@ -14,7 +14,7 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- $old := lookup "v1" "Secret" .root.Release.Namespace .secret }}
 {{- $known := "" }}
 {{- if $old }}{{ $known = get ($old.data | default dict) .key | b64dec }}{{ end }}
-{{- $_ := set $values.generated $id ($known | default (randAlphaNum 32)) }}
+{{- $_ := set $values.generated $id ($known | default (printf "%s%s" (.prefix | default "") (randAlphaNum 32))) }}
 {{- end }}
 {{- get $values.generated $id }}
 {{- end }}

@@ -1,0 +1,46 @@
+{{- define "storecast.servingName" -}}
+{{ include "storecast.fullname" . }}-serving
+{{- end }}
+
+{{- define "storecast.servingScheme" -}}
+{{ ternary "https" "http" (ne .Values.serving.tls.existingSecret "") }}
+{{- end }}
+
+{{/* The hashes of API keys: a secret that pods mount. Who may read it can call nothing with it. */}}
+{{- define "storecast.servingKeysSecret" -}}
+{{- .Values.serving.keys.existingSecret | default (printf "%s-keys" (include "storecast.servingName" .)) }}
+{{- end }}
+
+{{/* The admin key in clear: a secret for people and for helm test; the service does not have it. */}}
+{{- define "storecast.servingAdminKey" -}}
+{{- include "storecast.credential" (dict "root" . "secret" (printf "%s-admin" (include "storecast.servingName" .)) "key" "admin-key" "given" .Values.serving.keys.admin "prefix" "sc_admin_") }}
+{{- end }}
+
+{{/* keys.json: the admin key of this rendering, and what was added in the cluster since the install. */}}
+{{- define "storecast.servingKeys" -}}
+{{- $hash := include "storecast.servingAdminKey" . | sha256sum }}
+{{- $keys := list (dict "id" "admin" "hash" $hash "scopes" (list "read" "what-if" "admin") "expires" "" "created" "") }}
+{{- $old := lookup "v1" "Secret" .Release.Namespace (include "storecast.servingKeysSecret" .) }}
+{{- if $old }}
+{{- range get (get ($old.data | default dict) "keys.json" | b64dec | fromJson) "keys" | default list }}
+{{- if ne .id "admin" }}{{ $keys = append $keys . }}{{ end }}
+{{- end }}
+{{- end }}
+{{- dict "keys" $keys | toPrettyJson }}
+{{- end }}
+
+{{/* Credentials of the object store and no others, as variables; none where a cloud role gives them. */}}
+{{- define "storecast.s3Env" -}}
+{{- $existing := include "storecast.s3ExistingSecret" . }}
+{{- if or $existing (include "storecast.s3AccessKey" .) }}
+{{- range $key := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ $key }}
+  valueFrom: {secretKeyRef: {name: {{ $existing | default (printf "%s-run" (include "storecast.fullname" $)) }}, key: {{ $key }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Most pods that there may be. */}}
+{{- define "storecast.servingMost" -}}
+{{ ternary .Values.serving.autoscaling.maxReplicas .Values.serving.replicas .Values.serving.autoscaling.enabled | int }}
+{{- end }}
