@@ -15,14 +15,18 @@ READY_SECONDS = 300.0
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
-    """The installed platform. STORECAST_E2E=keep leaves the cluster there, and uses one that is there."""
+    """The installed platform. STORECAST_E2E=keep leaves the cluster there, and uses one that is there.
+
+    CLUSTER is its name if it is not to be storecast-e2e.
+    """
     keep = os.environ.pop("STORECAST_E2E", "") == "keep"
-    made = Platform("storecast-e2e", NAMESPACE, TIMELINE)
+    made = Platform(os.environ.get("CLUSTER", "storecast-e2e"), NAMESPACE, TIMELINE)
     with TIMELINE.step("make kind-up: a new cluster of two nodes"):
         made.make("kind-up")
     try:
         with TIMELINE.step("make deploy: images loaded, chart installed"):
-            made.make("deploy", seconds=1200)
+            # Two cores have room for training beside one pod of the service, not beside three.
+            made.make("deploy", "serving.autoscaling.maxReplicas=1", seconds=1200)
         with TIMELINE.step("everything is ready"):
             until("every pod ready", made.ready, READY_SECONDS, every=3)
         with made.forwarded("storecast-prefect-server", 4200) as address:
