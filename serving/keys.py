@@ -9,10 +9,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,6 +19,7 @@ from pathlib import Path
 from serving.prepare import locked
 from storecast.errors import ConfigError
 from storecast.settings import Settings
+from storecast.store import uri as uris
 
 SCOPES = ("read", "what-if", "admin")
 ID = re.compile(r"[a-z0-9-]{1,40}")
@@ -160,7 +159,4 @@ def _change(path: Path, change: Callable[[list[Key]], list[Key]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
         content = {"keys": [asdict(key) for key in change(read(path))]}
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".keys-")  # readable by the owner alone
-        with os.fdopen(handle, "w") as file:
-            file.write(json.dumps(content, indent=1) + "\n")
-        Path(name).replace(path)
+        uris.write_text(str(path), json.dumps(content, indent=1) + "\n")  # readable by the owner alone

@@ -67,8 +67,8 @@ def build(release: Release, source: Path, folder: Path) -> None:
     shutil.copytree(source / "bundle", folder / "bundle")
     static = pq.read_table(source / "bundle" / "context" / "static.parquet")
     keys = [str(key) for key in release.about["keys"]]
-    ids, dates, values = _wide(release, forecasts)
     columns = [POINT, *(c for c in forecasts.column_names if c.startswith("q"))]
+    ids, dates, values = _wide(release, forecasts, columns)
     names = _names(release, ids, static, keys)
     texts = [
         series_json(keys, name, dates, columns, block) for name, block in zip(names, values, strict=True)
@@ -122,8 +122,10 @@ def _verified(store: ReleaseStore, release: Release) -> None:
         raise
 
 
-def _wide(release: Release, forecasts: pa.Table) -> tuple[list[str], list[str], NDArray[np.float64]]:
-    """The series, the dates and the (n, H, C) values of the long table.
+def _wide(
+    release: Release, forecasts: pa.Table, columns: list[str]
+) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """The series, the dates and the (n, H, C) values of the long table, C being `columns`.
 
     Raises:
         ReleaseError: a series lacks a date, or a value is no forecast.
@@ -143,7 +145,6 @@ def _wide(release: Release, forecasts: pa.Table) -> tuple[list[str], list[str], 
     days = days.reshape(len(names), horizon)
     if (days != days[0]).any():
         raise _bad(release, "the series differ in their dates", "the same dates for all", "different ones")
-    columns = [POINT, *(c for c in forecasts.column_names if c.startswith("q"))]
     values = np.stack([ordered.column(c).to_numpy() for c in columns], axis=-1)
     if not np.isfinite(values).all() or (values < 0).any() or (np.diff(values[:, 1:], axis=1) < -1e-6).any():
         raise _bad(release, "a value is no forecast", "finite, ≥ 0, quantiles that do not cross", "others")

@@ -12,7 +12,6 @@ import json
 import logging
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -290,6 +289,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
-        file.write(json.dumps(content) + "\n")
-    Path(file.name).replace(path)
+    uris.write_text(str(path), json.dumps(content) + "\n")

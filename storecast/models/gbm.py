@@ -110,14 +110,6 @@ class Gbm:
         fitted = self._need()
         pairs = pairs_in(fitted.names, panel.static.columns)
         table = build(panel, [panel.cutoff], categories=fitted.categories, pairs=pairs)
-        if table.names != fitted.names:
-            odd = sorted(set(table.names) ^ set(fitted.names))
-            raise ModelError(
-                "the panel does not have the features that the model was fitted with",
-                expected=f"{len(fitted.names)} features",
-                found=f"{len(table.names)}, different: {', '.join(odd[:5])}",
-                cure="forecast the data set that the model was fitted on, or fit it again",
-            )
         return self._told(panel, np.arange(panel.n_series), table)
 
     def forecast_rows(self, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
@@ -128,12 +120,18 @@ class Gbm:
             pairs = pairs_in(fitted.names, panel.static.columns)
             self._prepared = Prepared(panel, fitted.categories, pairs)
         table = self._prepared.rows(panel, rows)
-        if table.names != fitted.names:
-            return self.forecast(panel).select(rows)
         return self._told(panel, rows, table, AS_OPENMP)
 
     def _told(self, panel: Panel, rows: NDArray[np.int64], table: FeatureTable, threads: int = 1) -> Forecast:
         fitted = self._need()
+        if table.names != fitted.names:
+            odd = sorted(set(table.names) ^ set(fitted.names))
+            raise ModelError(
+                "the panel does not have the features that the model was fitted with",
+                expected=f"{len(fitted.names)} features",
+                found=f"{len(table.names)}, different: {', '.join(odd[:5])}",
+                cure="forecast the data set that the model was fitted on, or fit it again",
+            )
         mean = _mean(fitted.boosters, table, offset(table, fitted.start), threads)
         spread = _spread(fitted.spread, table.values, threads)
         bins = np.searchsorted(fitted.edges, mean)
@@ -238,7 +236,7 @@ def _thinned(table: FeatureTable, rows: slice) -> FeatureTable:
 
 def _reporter(context: FitContext, done: int, total: int) -> Report:
     """Reports trees on top of what was done before them."""
-    return lambda trees: context.progress(done + trees, total)
+    return lambda grown: context.progress(done + grown, total)
 
 
 def _mean(boosters: list[Booster], table: FeatureTable, base: Floats, threads: int = 1) -> Floats:
