@@ -121,11 +121,12 @@ class Bundle:
             The forecasts, in the order of `rows`.
         """
         panel = self.panel
+        dates = panel.future_dates.strftime("%Y-%m-%d")
+        column = {day: panel.n_history + ahead for ahead, day in enumerate(dates)}
         for name, changes in known.items():
             values = panel.known[name].copy()
             for row, by_date in changes.items():
-                ahead = panel.future_dates.get_indexer(pd.DatetimeIndex(list(by_date)))
-                values[row, panel.n_history + ahead] = list(by_date.values())
+                values[row, [column[day] for day in by_date]] = list(by_date.values())
             panel = panel.with_known(name, values)
         if len(events):
             more = events.assign(ds=pd.to_datetime(events["ds"]), column="", value="")

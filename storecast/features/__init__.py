@@ -11,7 +11,8 @@ x, mean, slope = recent_slopes(panel)                                  what prom
 from storecast.features.files import load_or_build, read, stored_cutoffs, write
 from storecast.features.known import known_future
 from storecast.features.past import recent_slopes
-from storecast.features.table import FeatureTable, Prepared, build, categories_of, pairs_in, training_cutoffs
+from storecast.features.prepared import Prepared
+from storecast.features.table import FeatureTable, build, categories_of, pairs_in, training_cutoffs
 
 __all__ = [
     "FeatureTable",

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from storecast.features.outlook import Columns, Course, Experience, Outlook
 from storecast.features.peers import Pair, Peers
 from storecast.features.sums import RunningMean
 from storecast.panel import Floats, Panel
-
-Columns: TypeAlias = dict[str, Floats]
 
 WEEK_WINDOWS = (1, 2, 4, 8, 16, 52)
 """Windows of the rolling means, in weeks."""
@@ -57,20 +54,17 @@ class Past:
         }
         self.peers = Peers(panel.static, pairs)
 
-    def with_future(self, panel: Panel) -> Past:
-        """The same history with the known future of another panel, which differs in nothing else."""
-        other, start = copy(self), panel.n_history
-        other.panel = panel
-        other.covariates = {
-            name: means.with_future(_differing(x[:, start:], self.panel.known[name][:, start:]), x)
-            for (name, x), means in zip(panel.known.items(), self.covariates.values(), strict=True)
-        }
-        return other
+    def outlook(self, at: int, horizon: int) -> Outlook:
+        """What is needed to tell, at this cutoff position, the features of another known future."""
+        ahead = np.arange(1, horizon + 1)
+        mid = self._base(at, self._same(at, ahead), self.level.over(at, 4 * self.week)).mean(axis=1)
+        done = {name: x.experience(at, self.week, self.peers) for name, x in self.covariates.items()}
+        return Outlook(self.panel, at, ahead, self.week, mid, self.peers, done)
 
     def columns(self, at: int, horizon: int) -> Columns:
         """Features at cutoff position `at`: arrays that broadcast to (n, horizon)."""
         ahead = np.arange(1, horizon + 1)
-        same = at + ahead - self.week * -(-ahead // self.week)
+        same = self._same(at, ahead)
         month = self.level.over(at, 4 * self.week)
         base = self._base(at, same, month)
         mid = base.mean(axis=1)
@@ -88,6 +82,10 @@ class Past:
             out[f"{name}_mean_week"] = recent[:, None]
             out[f"{name}_trend"] = (recent - means.over(at, 8 * self.week))[:, None]
         return out
+
+    def _same(self, at: int, ahead: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(H,) the last position up to `at` of the same weekday as each date ahead."""
+        return np.asarray(at + ahead - self.week * -(-ahead // self.week))
 
     def _base(self, at: int, same: NDArray[np.int64], month: Floats) -> Floats:
         """(n, H) recent level of the same weekday; without a history that of the peers."""
@@ -128,10 +126,8 @@ class Past:
         """Each known-future covariate on the day, around it, and what sales were with and without it."""
         out: Columns = {}
         for name, x in self.covariates.items():
-            out |= {f"{name}_{key}": v for key, v in x.columns(at, ahead, mid, self.week).items()}
-            for weeks in EFFECT_WEEKS:
-                effects = x.effects(at, ahead, weeks * self.week, self.peers)
-                out |= {f"{name}_effect_{key}_{weeks}w": v for key, v in effects.items()}
+            done = x.experience(at, self.week, self.peers)
+            out |= done.columns(name, x.course, at, ahead, mid, self.week)
         return out
 
     def _year_ago(self, at: int, ahead: NDArray[np.int64], mid: Floats) -> Columns:
@@ -179,11 +175,6 @@ class Past:
         return columns
 
 
-def _differing(one: Floats, other: Floats) -> NDArray[np.int64]:
-    """Positions of the rows that differ."""
-    return np.flatnonzero((one != other).any(axis=1)).astype(np.int64)
-
-
 def pair_name(pair: Pair) -> str:
     """How the features of a pair of static columns begin."""
     return f"{pair[0]}_and_{pair[1]}"
@@ -194,9 +185,8 @@ class _CovariateMeans:
 
     def __init__(self, x: Floats, logs: Floats, seen: NDArray[np.bool_]) -> None:
         t = logs.shape[1]
-        self.x = np.arcsinh(x)
-        self.course = RunningMean(self.x, np.ones(x.shape, dtype=bool))
-        past = self.x[:, :t]
+        self.course = Course(x)
+        past = self.course.x[:, :t]
         self.seen = RunningMean(past, seen)
         self.level = RunningMean(logs, seen)
         self.product = RunningMean(past * logs, seen)
@@ -204,25 +194,10 @@ class _CovariateMeans:
         self.on = RunningMean(logs, seen & (x[:, :t] > 0))
         self.off = RunningMean(logs, seen & ~(x[:, :t] > 0))
 
-    def with_future(self, rows: NDArray[np.int64], x: Floats) -> _CovariateMeans:
-        """The same past, with the course `x` (n, T) in some rows; it differs after the last sales only."""
-        if len(rows) == 0:
-            return self
-        other = copy(self)
-        other.x = self.x.copy()
-        other.x[rows] = np.arcsinh(x[rows])
-        other.course = self.course.with_rows(rows, other.x[rows])
-        return other
-
-    def effects(self, at: int, ahead: NDArray[np.int64], window: int, peers: Peers) -> Columns:
-        """What the covariate's course lets expect: (x on the day - recent mean of x) · effect.
-
-        The effect is the slope of log sales on x within series over the last `window` dates, of the series
-        itself and pooled over each group of its peers: what a promotion did elsewhere lately.
-        """
-        mean, slopes = self.slopes(np.array([at]), window, peers)
-        change = self.x[:, at + ahead] - mean
-        return {name: slope * change for name, slope in slopes.items()}
+    def experience(self, at: int, week: int, peers: Peers) -> Experience:
+        """What sales have done with the covariate by a cutoff position."""
+        slopes = {weeks: self.slopes(np.array([at]), weeks * week, peers) for weeks in EFFECT_WEEKS}
+        return Experience(self.on.over(at, 16 * week), self.off.over(at, 8 * week), slopes)
 
     def slopes(self, at: NDArray[np.int64], window: int, peers: Peers) -> tuple[Floats, Columns]:
         """(n, len(at)) each: mean of x over the last `window` dates, and the slopes by what pools them."""
@@ -233,26 +208,6 @@ class _CovariateMeans:
         for name, group in peers.groups.items():
             slopes[name] = group.mean(covariance) / (group.mean(variance) + EFFECT_RIDGE)
         return mean, slopes
-
-    def columns(self, at: int, ahead: NDArray[np.int64], mid: Floats, week: int) -> Columns:
-        """Features of the dates `at + ahead`; looks no further ahead than the last of them."""
-        day, end = at + ahead, at + int(ahead[-1])
-        here = self.x[:, day]
-        tomorrow = np.minimum(day + 1, end)
-        reach = np.minimum(day + week, end)
-        with_it, without = self.on.over(at, 16 * week), self.off.over(at, 8 * week)
-        return {
-            "on_day": here,
-            "change_before": here - self.x[:, day - 1],
-            "change_after": self.x[:, tomorrow] - here,
-            "week_before": self.course.over(day - 1, week),
-            "week_ahead": self.course.over(reach, week),
-            "usual": self.course.over(at, 4 * week)[:, None],
-            "horizon": self.course.over(end, len(ahead))[:, None],
-            "level_with": (with_it - mid)[:, None],
-            "level_without": (without - mid)[:, None],
-            "level_as_planned": np.where(here > 0, with_it[:, None], without[:, None]) - mid[:, None],
-        }
 
 
 def recent_slopes(panel: Panel) -> tuple[Floats, NDArray[np.float32], NDArray[np.float32]]:
@@ -275,7 +230,7 @@ def recent_slopes(panel: Panel) -> tuple[Floats, NDArray[np.float32], NDArray[np
     slope = np.empty((n, end, len(panel.known), windows, pools), dtype=np.float32)
     for k, name in enumerate(sorted(panel.known)):
         means = _CovariateMeans(panel.known[name], logs, seen)
-        x[:, :, k] = means.x
+        x[:, :, k] = means.course.x
         for w, weeks in enumerate(EFFECT_WEEKS):
             mean[:, :, k, w], slopes = means.slopes(np.arange(end), weeks * week, peers)
             for pool, values in enumerate(slopes.values()):

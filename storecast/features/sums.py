@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,16 +27,6 @@ class RunningMean:
         self.stride = stride
         self._sums = _strided(np.where(where, values, 0.0), stride)
         self._counts = _strided(where.astype(np.float64), stride)
-
-    def with_rows(self, rows: Ints, values: Floats) -> RunningMean:
-        """The same with other values in some rows; `values` (len(rows), T), which count where they did."""
-        other = copy(self)
-        counted = np.diff(self._counts[rows], axis=1) > 0 if self.stride == 1 else None
-        if counted is None:
-            raise ValueError("only means of consecutive dates can be changed")
-        other._sums = self._sums.copy()
-        other._sums[rows] = _strided(np.where(counted, values, 0.0), 1)
-        return other
 
     def over(self, last: int | Ints, n: int) -> Floats:
         """Mean of the `n` values that end at position `last` (a scalar gives (n_series,), an array of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -21,6 +20,8 @@ STEP_DAYS = 5
 """Days between training cutoffs: prime to 7, so that each day ahead meets each weekday."""
 WINDOW_DAYS = 560
 MIN_HISTORY_WEEKS = 8
+DIGITS = 5
+"""Features are kept with so many digits after the point."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,57 +161,6 @@ def each_table(
         )
 
 
-class Prepared:
-    """The features at a panel's cutoff, ready to be asked again with another known future: "what if".
-
-    Args:
-        panel: the panel as it is.
-        categories: as for `build`.
-        pairs: as for `build`.
-    """
-
-    def __init__(
-        self, panel: Panel, categories: Mapping[str, Sequence[str]], pairs: Sequence[Pair] | None
-    ) -> None:
-        self.panel = panel
-        self.categories = {name: list(values) for name, values in categories.items()}
-        self._blocks = _Blocks(panel, categories, pairs)
-
-    def fits(self, panel: Panel) -> bool:
-        """Whether a panel has the same history: it was made from this one by changing what is ahead."""
-        end, mine = panel.n_history, self.panel.known
-        return (
-            panel.y is self.panel.y
-            and panel.static is self.panel.static
-            and panel.past is self.panel.past
-            and all(
-                x is mine[k] or np.array_equal(x[:, :end], mine[k][:, :end]) for k, x in panel.known.items()
-            )
-        )
-
-    def rows(self, panel: Panel, rows: NDArray[np.int64]) -> FeatureTable:
-        """Features of some series (positions) of a panel that `fits`."""
-        blocks = copy(self._blocks)
-        blocks.past = blocks.past.with_future(panel)
-        if panel.events is not self.panel.events:
-            blocks.holidays = holiday_features(panel)
-        horizon, at = panel.horizon, panel.n_history - 1
-        values = blocks.features(at, horizon)[rows]
-        dates = panel.dates.to_numpy().astype("datetime64[ns]")
-        size = len(rows) * horizon
-        return FeatureTable(
-            names=blocks.names,
-            values=values.reshape(size, -1),
-            ids=panel.ids,
-            series=np.repeat(rows, horizon).astype(np.int32),
-            cutoff=np.full(size, dates[at]),
-            ds=np.tile(dates[at + 1 :], len(rows)),
-            h=np.tile(np.arange(1, horizon + 1), len(rows)).astype(np.int16),
-            y=np.full(size, np.nan, dtype=np.float32),
-            categories=self.categories,
-        )
-
-
 def stacked(tables: Iterable[FeatureTable], at_most: int) -> FeatureTable:
     """The tables one below the other, `at_most` rows in all; memory holds one besides the result."""
     parts: list[FeatureTable] = []
@@ -264,7 +214,7 @@ class _Blocks:
         self.names = list(columns)
         block = np.empty((self.past.panel.n_series, horizon, len(columns)), dtype=np.float32)
         for i, x in enumerate(columns.values()):
-            block[:, :, i] = np.round(x, 5)
+            block[:, :, i] = np.round(x, DIGITS)
         return block
 
 

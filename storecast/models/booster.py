@@ -97,14 +97,18 @@ class Booster:
             )
         return cls(config.learns, column, models)
 
-    def predict(self, table: FeatureTable, base: Floats, threads: int = 1) -> Floats:
-        """(rows,) log(1+y) of each row; NaN where there is no model for the row's value."""
+    def predict(self, table: FeatureTable, base: Floats) -> Floats:
+        """(rows,) log(1+y) of each row; NaN where there is no model for the row's value.
+
+        One thread: a model of a family has few rows, and threads that wait for each other at the end of each
+        such call cost a busy machine ten times as long as the trees take.
+        """
         found = np.full(len(table.values), np.nan)
         start = base if self.learns == "change" else np.zeros(len(base))
         for value, model in self.models.items():
             rows = _rows_of(table, self.column, value) if self.column else np.ones(len(found), dtype=bool)
             if rows.any():
-                found[rows] = start[rows] + model.predict(_some(table.values, rows), num_threads=threads)
+                found[rows] = start[rows] + model.predict(_some(table.values, rows), num_threads=1)
         return found
 
     def texts(self, name: str) -> dict[str, str]:

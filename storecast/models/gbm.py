@@ -38,8 +38,6 @@ from storecast.panel import Floats, Panel
 LEVEL_BINS = 12
 SPREAD_ROWS = 150_000
 SMALLEST_SPREAD = 0.01
-AS_OPENMP = 0
-"""As many threads as OpenMP is given (OMP_NUM_THREADS): for a process that answers one question at a time."""
 
 
 class GbmConfig(ModelConfig):
@@ -120,9 +118,9 @@ class Gbm:
             pairs = pairs_in(fitted.names, panel.static.columns)
             self._prepared = Prepared(panel, fitted.categories, pairs)
         table = self._prepared.rows(panel, rows)
-        return self._told(panel, rows, table, AS_OPENMP)
+        return self._told(panel, rows, table)
 
-    def _told(self, panel: Panel, rows: NDArray[np.int64], table: FeatureTable, threads: int = 1) -> Forecast:
+    def _told(self, panel: Panel, rows: NDArray[np.int64], table: FeatureTable) -> Forecast:
         fitted = self._need()
         if table.names != fitted.names:
             odd = sorted(set(table.names) ^ set(fitted.names))
@@ -132,8 +130,8 @@ class Gbm:
                 found=f"{len(table.names)}, different: {', '.join(odd[:5])}",
                 cure="forecast the data set that the model was fitted on, or fit it again",
             )
-        mean = _mean(fitted.boosters, table, offset(table, fitted.start), threads)
-        spread = _spread(fitted.spread, table.values, threads)
+        mean = _mean(fitted.boosters, table, offset(table, fitted.start))
+        spread = _spread(fitted.spread, table.values)
         bins = np.searchsorted(fitted.edges, mean)
         logs = np.maximum(mean[:, None] + fitted.shape[bins] * spread[:, None], 0.0)
         size = (len(rows), panel.horizon)
@@ -239,20 +237,20 @@ def _reporter(context: FitContext, done: int, total: int) -> Report:
     return lambda grown: context.progress(done + grown, total)
 
 
-def _mean(boosters: list[Booster], table: FeatureTable, base: Floats, threads: int = 1) -> Floats:
+def _mean(boosters: list[Booster], table: FeatureTable, base: Floats) -> Floats:
     """(rows,) the mean of log(1+y) over the boosters that know the row, at least 0; else the offset."""
-    found = np.array([booster.predict(table, base, threads) for booster in boosters]).reshape(-1, len(base))
+    found = np.array([booster.predict(table, base) for booster in boosters]).reshape(-1, len(base))
     known = ~np.isnan(found)
     count = known.sum(axis=0)
     total = np.where(known, found, 0.0).sum(axis=0)
     return np.maximum(np.where(count > 0, total / np.maximum(count, 1), base), 0.0)
 
 
-def _spread(booster: Any, values: NDArray[np.float32], threads: int = 1) -> Floats:
+def _spread(booster: Any, values: NDArray[np.float32]) -> Floats:
     """(rows,) the expected size of the error on the log scale."""
     if booster is None:
         return np.full(len(values), 0.5)
-    spread: Floats = np.maximum(booster.predict(values, num_threads=threads), SMALLEST_SPREAD)
+    spread: Floats = np.maximum(booster.predict(values, num_threads=1), SMALLEST_SPREAD)
     return spread
 
 
