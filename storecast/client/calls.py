@@ -1,91 +1,21 @@
-"""A client of the service: forecasts and what-ifs, typed, with retries, blocking or async.
-
-    with Client("http://localhost:3000", key) as client:
-        answer = client.forecasts([{"store_nbr": "1", "family": "GROCERY I"}], quantiles=[0.1, 0.9])
-        answer.series[0].columns["yhat"]
-
-Requests that were turned away (429, 503) and those that found no connection are sent again, after the time
-that the service asks for or one that doubles. Errors are `ServiceError`, with what the service said.
-"""
+"""The two clients, blocking and async: what they send, and how patient they are."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
-from storecast.errors import StorecastError
+from storecast.client import answers
+from storecast.client.answers import Forecasts, Key, WhatIf
 
 ATTEMPTS = 4
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
 AGAIN = frozenset({429, 502, 503, 504})
-Key = Mapping[str, str]
-
-
-class ServiceError(StorecastError):
-    """The service refused a request, or could not be reached.
-
-    Attributes:
-        status: HTTP status; 0 where there was no answer.
-    """
-
-    def __init__(
-        self,
-        what: str,
-        *,
-        where: str = "",
-        expected: str = "",
-        found: str = "",
-        cure: str = "",
-        status: int = 0,
-    ) -> None:
-        super().__init__(what, where=where, expected=expected, found=found, cure=cure)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class Series:
-    """Forecasts of one series: `ds` (H,) ISO dates and each column (H,), in units of sales."""
-
-    unique_id: str
-    key: dict[str, str]
-    ds: list[str]
-    columns: dict[str, list[float]]
-
-
-@dataclass(frozen=True)
-class Forecasts:
-    """An answer: all of one release. `unknown` are the keys that it does not have."""
-
-    release: str
-    series: list[Series]
-    unknown: list[dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Changed:
-    """A what-if of one series: both forecasts, and the difference (H,) of the points."""
-
-    unique_id: str
-    key: dict[str, str]
-    ds: list[str]
-    baseline: dict[str, list[float]]
-    what_if: dict[str, list[float]]
-    difference: list[float]
-
-
-@dataclass(frozen=True)
-class WhatIf:
-    """An answer to a what-if."""
-
-    release: str
-    series: list[Changed]
-    unknown: list[dict[str, str]]
 
 
 class _Requests:
@@ -149,7 +79,7 @@ class Client(_Requests):
         Raises:
             ServiceError: the service refused the request or cannot be reached.
         """
-        return _forecasts(
+        return answers.forecasts(
             self._send("POST", "/v1/forecasts", self._forecasts_body(keys, start, end, quantiles))
         )
 
@@ -161,7 +91,7 @@ class Client(_Requests):
         Raises:
             ServiceError: the service refused the request or cannot be reached.
         """
-        return _what_if(self._send("POST", "/v1/what-if", self._what_if_body(changes, events)))
+        return answers.what_if(self._send("POST", "/v1/what-if", self._what_if_body(changes, events)))
 
     def current(self) -> dict[str, Any]:
         """The release that is served: id, age, metrics, lineage.
@@ -193,7 +123,7 @@ class Client(_Requests):
             except httpx.TransportError as caught:
                 error = caught
             if not self._again(attempt, answer):
-                return _checked(answer, error, path)
+                return answers.checked(answer, error, path)
             time.sleep(self._wait(attempt, answer))
             attempt += 1
 
@@ -215,13 +145,13 @@ class AsyncClient(_Requests):
     ) -> Forecasts:
         """As `Client.forecasts`."""
         body = self._forecasts_body(keys, start, end, quantiles)
-        return _forecasts(await self._send("POST", "/v1/forecasts", body))
+        return answers.forecasts(await self._send("POST", "/v1/forecasts", body))
 
     async def what_if(
         self, changes: Sequence[tuple[Key, Mapping[str, Any]]], events: Sequence[Mapping[str, str]] = ()
     ) -> WhatIf:
         """As `Client.what_if`."""
-        return _what_if(await self._send("POST", "/v1/what-if", self._what_if_body(changes, events)))
+        return answers.what_if(await self._send("POST", "/v1/what-if", self._what_if_body(changes, events)))
 
     async def current(self) -> dict[str, Any]:
         """As `Client.current`."""
@@ -249,52 +179,6 @@ class AsyncClient(_Requests):
             except httpx.TransportError as caught:
                 error = caught
             if not self._again(attempt, answer):
-                return _checked(answer, error, path)
+                return answers.checked(answer, error, path)
             await asyncio.sleep(self._wait(attempt, answer))
             attempt += 1
-
-
-def _checked(answer: httpx.Response | None, error: Exception | None, path: str) -> httpx.Response:
-    if answer is None:
-        raise ServiceError(
-            "the service cannot be reached", where=path, found=type(error).__name__, cure="check its address"
-        ) from error
-    if answer.is_success:
-        return answer
-    try:
-        said = answer.json()
-    except ValueError:
-        said = {}
-    raise ServiceError(
-        str(said.get("title", "the service refused the request")),
-        where=f"{path} {said.get('field', '')}".strip(),
-        expected=str(said.get("expected", "")),
-        found=f"status {answer.status_code}",
-        cure=str(said.get("cure", "")),
-        status=answer.status_code,
-    )
-
-
-def _forecasts(answer: httpx.Response) -> Forecasts:
-    content = answer.json()
-    keys = content["keys"]
-    series = [
-        Series(
-            unique_id=item["unique_id"],
-            key={name: item[name] for name in keys},
-            ds=item["ds"],
-            columns={name: item[name] for name in item if name not in {"unique_id", "ds", *keys}},
-        )
-        for item in content["series"]
-    ]
-    return Forecasts(content["release"], series, content["unknown"])
-
-
-def _what_if(answer: httpx.Response) -> WhatIf:
-    content = answer.json()
-    told = ("unique_id", "ds", "baseline", "what_if", "difference")
-    series = [
-        Changed(**{name: item[name] for name in told}, key={k: v for k, v in item.items() if k not in told})
-        for item in content["series"]
-    ]
-    return WhatIf(content["release"], series, content["unknown"])
