@@ -1,6 +1,9 @@
 """Stage: make a release the current one, and its model the registry's champion.
 
 python -m components.activate --release URI
+
+Where the service moved the pointer, which does not speak to MLflow, `follow` brings the champion along; the
+next activation does so too, whether it changes the pointer or not.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from components import mlflow_tracking
 from components.register import model_name
 from components.stage import Workspace, main, open_store
 from storecast.settings import load_settings
+from storecast.store import uri as uris
 from storecast.store.releases import Release, ReleaseStore
 
 
@@ -39,21 +43,44 @@ def run(
         ReleaseError: the release is damaged.
         StoreError: MLflow cannot be reached.
     """
-    store, settings = open_store(workspace), load_settings()
+    store = open_store(workspace)
     dataset, release_id = release.rstrip("/").split("/")[-2:]
     releases = ReleaseStore(store, dataset)
     current, wanted = releases.current(), releases.get(release_id)
     if current and (current.id == wanted.id or (once and releases.was_current(wanted.id))):
+        follow(releases)
         return current
     if not why:
         promoted = wanted.about["promoted"]
         why = "promoted by the gate" if promoted else "the champion's forecast from new data"
     releases.check(wanted)
-    name = model_name(dataset)
-    version = mlflow_tracking.version_of_bundle(settings, name, releases.path(wanted) / "bundle")
+    _promote(releases, wanted)
+    return releases.activate(wanted.id, why)
+
+
+def follow(releases: ReleaseStore) -> Release | None:
+    """Make the current release's model the registry's champion, where that was left to do.
+
+    Returns:
+        The release whose model was made champion; None: there was nothing to do.
+
+    Raises:
+        StoreError: MLflow cannot be reached.
+    """
+    history = releases.history()
+    if not history or not history[-1].registry_behind:
+        return None
+    current = releases.get(history[-1].id)
+    _promote(releases, current)
+    releases.registry_followed(current.id)
+    return current
+
+
+def _promote(releases: ReleaseStore, release: Release) -> None:
+    settings, name = load_settings(), model_name(uris.name_of(releases.root))
+    version = mlflow_tracking.version_of_bundle(settings, name, releases.path(release) / "bundle")
     if version is not None:
         mlflow_tracking.promote(settings, name, version)
-    return releases.activate(wanted.id, why)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,9 @@ def list_releases(dataset: DatasetOption = "") -> None:
             mark, release_id, rmsle, f"{release.about['series']:,}", activated.get(release_id, "never")
         )
     console.print(table)
+    if current and store.history()[-1].registry_behind:
+        cure = f"storecast releases activate {current.id}"
+        console.print(f"MLflow's champion has not followed yet: {cure}", soft_wrap=True)
 
 
 @releases.command("show")

@@ -8,35 +8,24 @@ a second, is answered right here: the text of an answer is kept by its query str
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
 
 from serving import answers, bodies, keys, problems, routes
-from serving.access_log import FLUSH_SECONDS, AccessLog
+from serving.access_log import AccessLog
 from serving.answers import NO_STORE, Answer, Messages
 from serving.cache import Cache
 from serving.keys import ANYBODY, Key, KeyRing
 from serving.limiter import Limiter
 from serving.meters import Meters
 from serving.problems import Problem
-from serving.routes import Request, State
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from serving.state import Request, State
+from serving.upkeep import App, Receive, Scope, Send, Upkeep
 
 FORECASTS = "/v1/forecasts"
 MOST_IN_FLIGHT = 64
 """Requests with a body that a worker has under way."""
-LAG_SECONDS, LAG_EVERY, LAG_SHARE = 0.15, 0.02, 0.2
-"""A worker that is on average this late with its own timers has too much before it."""
-FIRST_LOOK_SECONDS = 15.0
-"""After which a worker starts without a release."""
 CLOSE = (b"connection", b"close")
 """Said while draining, so that who keeps a connection opens the next one elsewhere."""
 log = logging.getLogger("storecast.serving")
@@ -74,12 +63,12 @@ class Door:
         self.by_address = Limiter("address", settings.serving_rate_per_address, store)
         self.cache: Cache | None = None
         self.in_flight = 0
-        self.late = self.leaving = False
+        self.upkeep = Upkeep(state, meters, access, self.ring, (self.by_key, self.by_address))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; pass the life cycle on."""
         if scope["type"] == "lifespan":
-            await self._live(scope, receive, send)
+            await self.upkeep.live(self.app, scope, receive, send)
         elif scope["type"] == "http":
             await self._answer(scope, receive, send)
 
@@ -96,7 +85,7 @@ class Door:
         except Exception:  # the log has it, the asker gets no trace
             log.exception("a request to %s failed", note.route)
             start, body = _told(problems.internal())
-        if self.leaving:
+        if self.upkeep.leaving:
             start = {**start, "headers": [*start["headers"], CLOSE]}
         await send(start)
         await send(body)
@@ -145,7 +134,7 @@ class Door:
         Raises:
             Problem: nobody who may, or too often, or too much is under way.
         """
-        if self.late:
+        if self.upkeep.late:
             self.meters.shed.inc()
             raise problems.busy()
         client = scope.get("client")
@@ -198,55 +187,6 @@ class Door:
         start, body = answer.messages()
         await send(start)
         await send(body)
-
-    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Follow the release, the keys and the clock for as long as BentoML's application lives."""
-
-        async def started(message: MutableMapping[str, Any]) -> None:
-            """Take no connection before the first look: another worker may have said that all is ready."""
-            if message["type"] == "lifespan.startup.complete":
-                await asyncio.to_thread(self.state.watcher.looked.wait, FIRST_LOOK_SECONDS)
-            await send(message)
-
-        self.state.watcher.start()
-        tasks = [asyncio.create_task(work) for work in (self._housekeeping(), self._watch_clock())]
-        try:
-            await self.app(scope, receive, started)
-        finally:
-            self.state.watcher.stop()
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-            self.access.flush()
-
-    async def _housekeeping(self) -> None:
-        trouble = ""
-        while True:
-            await asyncio.sleep(FLUSH_SECONDS)
-            self.access.flush()
-            self.ring.refresh()
-            self.leaving = self.state.draining()
-            if self.ring.trouble != trouble:
-                trouble = self.ring.trouble
-                log.warning("the file of API keys: %s", trouble or "is good again")
-            watcher = self.state.watcher
-            self.meters.follow(
-                ready=watcher.value is not None,
-                swaps=watcher.swaps,
-                refusals=watcher.refusals,
-                failures=watcher.failures,
-                uncounted=self.by_key.failures + self.by_address.failures,
-            )
-
-    async def _watch_clock(self) -> None:
-        lag = 0.0
-        while True:
-            due = time.perf_counter() + LAG_EVERY
-            await asyncio.sleep(LAG_EVERY)
-            lag += LAG_SHARE * (time.perf_counter() - due - lag)
-            self.late = lag > LAG_SECONDS
 
 
 _PROBES = frozenset({"/livez", "/readyz", "/metrics"})

@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ from storecast.store.datasets import DatasetStore
 from storecast.store.releases import Release, ReleaseStore
 
 BAD, UNREACHABLE = 2, 3
+MOST_SECONDS = 300.0
 KEPT = 3
 PROBED = 16
 
@@ -58,6 +60,32 @@ def prepare(root: str, dataset: str, release_id: str, local: Path) -> Path:
             except BaseException:
                 shutil.rmtree(part)
                 raise
+    return target
+
+
+def aside(root: str, local: Path, release_id: str) -> Path:
+    """The prepared folder of a release, made by a process of its own unless it is there.
+
+    Args:
+        root: URI under which releases lie.
+        local: folder of the local copies of one data set's releases; its name is the data set's.
+        release_id: which release.
+
+    Raises:
+        ReleaseError: the release is bad.
+        OSError: the store could not be read, or the process broke.
+    """
+    target = local / release_id
+    if not is_whole(target):
+        command = [sys.executable, "-m", "serving.prepare", root, local.name, release_id, str(local)]
+        done = subprocess.run(  # noqa: S603 (our own module)
+            command, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
+        )
+        said = done.stderr.strip()
+        if done.returncode == BAD:
+            raise ReleaseError(said.splitlines()[0] if said else "the release is bad")
+        if done.returncode != 0:
+            raise OSError(said.splitlines()[-1] if said else f"exit code {done.returncode}")
     return target
 
 

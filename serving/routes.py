@@ -10,63 +10,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Protocol
 
-from serving import answers, asking, openapi, questions
+from serving import answers, asking, openapi, pointing, questions
 from serving.answers import ARROW, NO_STORE, Answer
-from serving.problems import NOT_FOUND, Problem, invalid, not_ready, retry, wrong_method
+from serving.problems import NOT_FOUND, Problem, invalid, wrong_method
+from serving.state import Request, State
 from serving.table import ReleaseTable
-from serving.watcher import Watcher
-from storecast.errors import ReleaseError, StorecastError
-from storecast.settings import Settings
-
-
-class Champion(Protocol):
-    """The process that runs the release's model."""
-
-    async def ask(self, question: Mapping[str, Any]) -> Answer:
-        """Its answer to a question, as `questions.read` gives it."""
-        ...
-
-
-@dataclass
-class Request:
-    """What an endpoint sees of a request."""
-
-    path: str
-    query: bytes = b""
-    body: bytes = b""
-    accept: bytes = b""
-    known: bytes = b""
-    """If-None-Match."""
-
-
-@dataclass
-class State:
-    """What the endpoints answer from."""
-
-    settings: Settings
-    watcher: Watcher[ReleaseTable]
-    champion: Champion | None = None
-    draining: Callable[[], bool] = field(default=lambda: False)
-
-    def table(self) -> ReleaseTable:
-        """The release to answer from; take it once per request.
-
-        Raises:
-            Problem: there is none yet.
-        """
-        table = self.watcher.value
-        if table is None:
-            raise not_ready()
-        return table
-
-
-Endpoint = Callable[[State, Request], Awaitable[Answer]]
 
 
 def forecasts_of_query(table: ReleaseTable, query: bytes) -> Answer:
@@ -139,7 +90,7 @@ async def releases(state: State, request: Request) -> Answer:
             "current": entry["id"] == seen.current,
             "serving": entry["id"] == serving,
             "activated": seen.activated.get(entry["id"]),
-            "refused": seen.refused.get(entry["id"]),
+            "refused": state.watcher.refused.get(entry["id"]),
         }
         for entry in seen.releases
     ]
@@ -164,22 +115,10 @@ async def current(state: State, request: Request) -> Answer:
         "metrics": {"rmsle_last_fold": table.about["about"].get("rmsle_last_fold", {})},
         "about": table.about["about"],
         "lineage": table.about["lineage"],
-        "refused": seen.refused,
+        "refused": state.watcher.refused,
         "store": _store(state),
     }
     return answers.json(content)
-
-
-async def activate(state: State, request: Request) -> Answer:
-    """POST /v1/releases/{id}/activate: point at a release, after verifying it."""
-    release_id = request.path.split("/")[3]
-    return await _point(state, release_id)
-
-
-async def rollback(state: State, request: Request) -> Answer:
-    """POST /v1/releases/rollback: point at the release that was current before."""
-    del request
-    return await _point(state, "")
 
 
 async def document(state: State, request: Request) -> Answer:
@@ -198,39 +137,7 @@ def _store(state: State) -> dict[str, str]:
     return {"state": "unreachable" if trouble else "ok"}
 
 
-async def _point(state: State, release_id: str) -> Answer:
-    def work() -> str:
-        store = state.watcher.store()
-        if not release_id:
-            return store.activate(store.before_current().id, "rolled back over HTTP").id
-        if release_id not in store.ids():
-            raise LookupError
-        return store.activate(release_id, "activated over HTTP").id
-
-    try:
-        pointed = await asyncio.to_thread(work)
-    except LookupError as error:
-        raise Problem(
-            404,
-            "no-release",
-            "there is no such release",
-            "id",
-            "the whole id of a release",
-            "GET /v1/releases",
-        ) from error
-    except ReleaseError as error:
-        raise Problem(
-            409,
-            "refused",
-            "the release cannot be current",
-            cure="GET /v1/releases lists the others; the log says more",
-        ) from error
-    except (StorecastError, OSError) as error:
-        raise Problem(
-            503, "store", "the store cannot be read or written", cure="try again later", headers=retry(5)
-        ) from error
-    return answers.json({"current": pointed, "serving": state.watcher.release}, status=202)
-
+Endpoint = Callable[[State, Request], Awaitable[Answer]]
 
 ROUTES: dict[str, dict[str, tuple[str, Endpoint]]] = {
     "/v1/forecasts": {"POST": ("read", forecasts)},
@@ -238,8 +145,8 @@ ROUTES: dict[str, dict[str, tuple[str, Endpoint]]] = {
     "/v1/series": {"GET": ("read", series)},
     "/v1/releases": {"GET": ("read", releases)},
     "/v1/releases/current": {"GET": ("read", current)},
-    "/v1/releases/rollback": {"POST": ("admin", rollback)},
-    "/v1/releases/{id}/activate": {"POST": ("admin", activate)},
+    "/v1/releases/rollback": {"POST": ("admin", pointing.rollback)},
+    "/v1/releases/{id}/activate": {"POST": ("admin", pointing.activate)},
     "/openapi.json": {"GET": ("read", document)},
 }
 

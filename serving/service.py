@@ -23,7 +23,7 @@ from serving.answers import JSON, NO_STORE, Answer
 from serving.door import Door
 from serving.meters import Meters
 from serving.problems import Problem, busy, retry
-from serving.routes import State
+from serving.state import State
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
 from storecast.settings import load_settings
@@ -45,9 +45,9 @@ class Champion:
     """The release's model."""
 
     def __init__(self) -> None:
-        # Read when the models' libraries load; threads that wait must not take the workers' time.
-        os.environ.setdefault("OMP_NUM_THREADS", str(SETTINGS.cores))
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        # Read when the models' libraries load: a what-if is many small calls, and threads that wait for each
+        # other at the end of each take a busy machine's time.
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
         from serving.champion import ModelHost  # brings pandas, which the other service does without
 
         self._host = ModelHost(SETTINGS)

@@ -1,7 +1,7 @@
 """Releases: immutable, checksummed folders, and one pointer that says which of them is current.
 
     releases/<id>/            release.json, forecasts.parquet, bundle/, report.html, ..., checksums.json
-    releases/current.json     {"current": id, "history": [{"id", "at", "why"}, ...]}, replaced whole
+    releases/current.json     {"current": id, "history": [{"id", "at", "why", ...}, ...]}, replaced whole
 
 A release's id is the cutoff and a hash of its content, so the same content is the same release.
 Times are kept in the pointer only: the folder is the same, byte for byte, whenever it is made.
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,20 @@ POINTER = "current.json"
 
 @dataclass(frozen=True)
 class Activation:
-    """When a release became current, and why."""
+    """When a release became current, and why.
+
+    Attributes:
+        id: the release.
+        at: ISO time.
+        why: a few words.
+        registry_behind: whether the model registry has not followed: who moved the pointer does not speak
+            to it.
+    """
 
     id: str
     at: str
     why: str
+    registry_behind: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,8 +137,13 @@ class ReleaseStore:
         """Whether it is or once was current. One that was rolled back comes back only by hand."""
         return any(entry.id == release_id for entry in self.history())
 
-    def activate(self, release_id: str, why: str) -> Release:
+    def activate(self, release_id: str, why: str, *, registry_behind: bool = False) -> Release:
         """Point at a release after verifying it. Activating the current one changes nothing.
+
+        Args:
+            release_id: id of the release.
+            why: a few words for the history.
+            registry_behind: whether the model registry is left to follow; see `registry_followed`.
 
         Raises:
             ReleaseError: it does not exist or is damaged.
@@ -139,10 +153,19 @@ class ReleaseStore:
         if history and history[-1].id == release.id:
             return release
         self.check(release)
-        entry = Activation(release.id, datetime.now(UTC).isoformat(timespec="seconds"), why)
-        pointer = {"current": release.id, "history": [vars(item) for item in [*history, entry]]}
-        uris.write_text(uris.join(self.root, POINTER), json.dumps(pointer, indent=1) + "\n")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._point([*history, Activation(release.id, now, why, registry_behind)])
         return release
+
+    def registry_followed(self, release_id: str) -> None:
+        """Note that the model registry has followed to a release, if that is still the current one."""
+        history = self.history()
+        if history and history[-1].id == release_id and history[-1].registry_behind:
+            self._point([*history[:-1], replace(history[-1], registry_behind=False)])
+
+    def trail(self) -> list[str]:
+        """The releases that going back leads through, oldest first; the last is the current one."""
+        return trail([entry.id for entry in self.history()])
 
     def before_current(self) -> Release:
         """The release to roll back to: the one that was current before the current one.
@@ -150,18 +173,18 @@ class ReleaseStore:
         Raises:
             ReleaseError: there is no earlier one.
         """
-        trail: list[str] = []
-        for entry in self.history():
-            if entry.id in trail:  # going back to a release undoes what came after it
-                trail = trail[: trail.index(entry.id)]
-            trail.append(entry.id)
-        if len(trail) < 2:
+        steps = self.trail()
+        if len(steps) < 2:
             raise ReleaseError(
                 "there is no earlier release to roll back to",
                 where=self.root,
                 cure="storecast releases list shows all; storecast releases activate ID takes one",
             )
-        return self.get(trail[-2])
+        return self.get(steps[-2])
+
+    def _point(self, history: Sequence[Activation]) -> None:
+        pointer = {"current": history[-1].id, "history": [_told(entry) for entry in history]}
+        uris.write_text(uris.join(self.root, POINTER), json.dumps(pointer, indent=1) + "\n")
 
     def check(self, release: Release) -> None:
         """Raise a ReleaseError that names the damaged files, where there are any."""
@@ -188,3 +211,24 @@ class ReleaseStore:
             if expected[name] != found[name]
         ]
         return problems
+
+
+def trail(ids: Sequence[str]) -> list[str]:
+    """The releases that going back leads through, oldest first, of all that were current in turn.
+
+    Going back to a release undoes what came after it.
+    """
+    steps: list[str] = []
+    for release_id in ids:
+        if release_id in steps:
+            steps = steps[: steps.index(release_id)]
+        steps.append(release_id)
+    return steps
+
+
+def _told(entry: Activation) -> dict[str, Any]:
+    """An activation as the pointer's file has it."""
+    said = asdict(entry)
+    if not entry.registry_behind:
+        del said["registry_behind"]
+    return said

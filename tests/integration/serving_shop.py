@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import httpx
 import pandas as pd
 
 from serving import keys
+from serving.meters import Meters
 from storecast.bundle import Bundle, write_bundle
 from storecast.conformal import Calibration
 from storecast.models.base import FitContext
@@ -50,7 +53,7 @@ def publish(home: Path, seed: int, change: Callable[[pd.DataFrame], pd.DataFrame
         forecasts = change(Bundle.load(folder / "bundle").forecast())
         forecasts.to_parquet(folder / "forecasts.parquet", index=False)
         (folder / "lineage.json").write_text(json.dumps({"panel": {"hash": str(seed)}}))
-        said = {"rmsle_last_fold": {"gbm": 0.4}, "promoted": True, "series": panel.n_series}
+        said = {"rmsle_last_fold": {"gbm": 0.4, "blend": 0.39}, "promoted": True, "series": panel.n_series}
         return store.publish(folder, {**about, **said, "rows": panel.n_series * 16, "champion": ""})
 
 
@@ -89,6 +92,12 @@ def make_shop(home: Path) -> Shop:
     return shop
 
 
+@cache
+def process_meters() -> Meters:
+    """The meters of this process, which can have them once."""
+    return Meters()
+
+
 @dataclass(frozen=True)
 class Service:
     """A running service."""
@@ -96,10 +105,11 @@ class Service:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    trusts: ssl.SSLContext | bool = True
 
     def client(self, key: str = "") -> httpx.Client:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, verify=self.trusts)
 
     def serves(self, release: str, key: str, times: int = 20) -> bool:
         """Whether that many answers in a row, over new connections, are of a release: so of every worker."""
@@ -126,26 +136,31 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(home: Path, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
-    """`storecast serve` over a home, until the block ends."""
+def serving(
+    home: Path, settings: Mapping[str, str] | None = None, trusts: ssl.SSLContext | None = None
+) -> Iterator[Service]:
+    """`storecast serve` over a home, until the block ends; with TLS where it is told whom to trust."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("STORECAST_", "BENTOML_", "COV"))}
-    port, log = free_port(), home / "service.log"
+    port = free_port()
+    log = home / f"service-{port}.log"
     environment = {**kept, "STORECAST_HOME": str(home), **(settings or {})}
     command = [sys.executable, "-m", "pipelines.cli", "serve", "--port", str(port)]
     with log.open("ab") as output:
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=output, stderr=output)
-    service = Service(f"http://127.0.0.1:{port}", process, log)
+    scheme = "https" if trusts else "http"
+    service = Service(f"{scheme}://127.0.0.1:{port}", process, log, trusts or True)
     try:
         eventually(lambda: answers(service, "/livez"), 60, f"the service: {log}")
         yield service
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
         process.wait(timeout=40)
 
 
 def answers(service: Service, path: str) -> bool:
     assert service.process.poll() is None, service.log.read_text()
     try:
-        return httpx.get(service.url + path, timeout=5).status_code == 200
+        return httpx.get(service.url + path, timeout=5, verify=service.trusts).status_code == 200
     except httpx.TransportError:
         return False

@@ -16,15 +16,14 @@ import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_shop import Shop, eventually, make_shop, stored
+from serving_shop import Shop, eventually, make_shop, process_meters, stored
 
 from serving import keys, openapi
 from serving.access_log import AccessLog
 from serving.answers import Answer
 from serving.door import Door
-from serving.meters import Meters
 from serving.prepare import prepare
-from serving.routes import State
+from serving.state import State
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
 from storecast.settings import Settings
@@ -46,11 +45,6 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def meters() -> Meters:
-    return Meters()
-
-
-@pytest.fixture(scope="module")
 def table(shop: Shop) -> ReleaseTable:
     return ReleaseTable.open(prepare(str(shop.home), "shop", shop.first.id, shop.home / "local"))
 
@@ -59,7 +53,7 @@ Make = Callable[..., Door]
 
 
 @pytest.fixture
-def make(shop: Shop, table: ReleaseTable, meters: Meters) -> Iterator[Make]:
+def make(shop: Shop, table: ReleaseTable) -> Iterator[Make]:
     """Doors over the first release, by settings."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
 
@@ -67,7 +61,7 @@ def make(shop: Shop, table: ReleaseTable, meters: Meters) -> Iterator[Make]:
         made = Settings(home=shop.home, **said)
         watcher = Watcher(made, ReleaseTable.open)
         watcher.value, watcher.release = table, table.id
-        return Door(no_app, State(made, watcher, Echo()), meters, AccessLog(nowhere))
+        return Door(no_app, State(made, watcher, Echo()), process_meters(), AccessLog(nowhere))
 
     yield door
     os.close(nowhere)
@@ -211,7 +205,7 @@ def test_a_body_that_is_too_large_encoded_or_of_another_type_is_not_read(make: M
 
 def test_beyond_capacity_requests_are_turned_away_at_once(make: Make, shop: Shop) -> None:
     door = make()
-    door.late = True
+    door.upkeep.late = True
     got = ask(door, shop.key, "GET", "/v1/forecasts", params=GROCERY)
     assert (got.status_code, got.headers["retry-after"]) == (503, "1")
     assert ask(door, shop.key, "GET", "/livez").status_code == 200
@@ -234,7 +228,7 @@ def test_beyond_capacity_requests_are_turned_away_at_once(make: Make, shop: Shop
             held.set()
             return [got.status_code for got in await asyncio.gather(*calls)]
 
-    door.late = False
+    door.upkeep.late = False
     statuses = asyncio.run(crowd())
     assert (statuses.count(200), statuses.count(503)) == (64, 6)
 
@@ -290,7 +284,7 @@ def test_while_it_drains_it_sends_those_who_keep_a_connection_elsewhere(make: Ma
     door = make()
     headers = lambda: ask(door, shop.key, "GET", "/v1/forecasts", params=GROCERY).headers  # noqa: E731
     assert "connection" not in headers()
-    door.leaving = True
+    door.upkeep.leaving = True
     assert headers()["connection"] == "close"
 
 
@@ -329,11 +323,11 @@ HEADERS = st.dictionaries(
 
 
 @pytest.fixture(scope="module")
-def any_door(shop: Shop, table: ReleaseTable, meters: Meters, tmp_path_factory: Any) -> Door:
+def any_door(shop: Shop, table: ReleaseTable, tmp_path_factory: Any) -> Door:
     watcher = Watcher(shop.settings, ReleaseTable.open)
     watcher.value, watcher.release = table, table.id
     log = os.open(tmp_path_factory.mktemp("log") / "access.log", os.O_WRONLY | os.O_CREAT)
-    return Door(no_app, State(shop.settings, watcher, Echo()), meters, AccessLog(log))
+    return Door(no_app, State(shop.settings, watcher, Echo()), process_meters(), AccessLog(log))
 
 
 @settings(max_examples=300, deadline=None)

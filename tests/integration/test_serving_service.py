@@ -31,7 +31,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(scope="module")
 def service(shop: Shop) -> Iterator[Service]:
     with serving(shop.home) as running:
-        eventually(lambda: answers(running, "/readyz"), 30, "ready")
+        eventually(lambda: answers(running, "/readyz"), 60, "ready")
         yield running
 
 
@@ -134,6 +134,22 @@ def test_a_release_whose_model_forecasts_something_else_is_refused_and_the_last_
     assert f"release {wrong.id} is refused" in service.log.read_text()
     counted = re.compile(r"storecast_serving_refusals_total [1-9]")
     eventually(lambda: counted.search(client.get("/metrics").text), 5, "the metric")
+
+
+def test_a_service_that_starts_on_a_release_whose_model_is_refused_serves_the_one_before(
+    tmp_path: Path,
+) -> None:
+    shop = make_shop(tmp_path)
+    wrong = publish(shop.home, 3, lambda f: f.assign(**{c: 2 * f[c] for c in f if c[0] in "yq"}))
+    shop.store.activate(wrong.id, "not noticed yet")
+    with (
+        serving(shop.home, {"STORECAST_SERVING_WORKERS": "1"}) as service,
+        service.client(shop.key) as client,
+    ):
+        path = "/v1/forecasts"
+        first = lambda: (got := client.get(path, params=GROCERY)).status_code == 200 and got  # noqa: E731
+        assert eventually(first, 60, "an answer").json()["release"] == shop.first.id
+        assert "model" in client.get("/v1/releases/current").json()["refused"][wrong.id]
 
 
 def test_keys_are_rotated_without_a_restart(service: Service, shop: Shop, client: httpx.Client) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving_shop import Shop, make_shop
+from serving_shop import Shop, eventually, make_shop, publish
 
 from serving import watcher as watching
 from serving.champion import LoadedModel
@@ -25,6 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture
 def shop(made: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     monkeypatch.setattr(watching, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(watching, "FIRST_PROBE_SECONDS", 0.2)
     made.store.activate(made.first.id, "for the next test")
     yield made
     for verdict in made.home.glob("serving/shop/*/verdict.json"):
@@ -47,9 +48,62 @@ def test_a_bad_verdict_that_comes_late_brings_the_last_good_release_back(shop: S
     assert watcher.release == shop.first.id
     assert watcher.value is not None
     assert watcher.value.id == shop.first.id
-    assert watcher.seen.refused == {shop.second.id: "the model says otherwise"}
+    assert watcher.refused == {shop.second.id: "the model says otherwise"}
     watcher.look()
     assert watcher.release == shop.first.id
+
+
+def test_the_first_release_waits_for_the_verdict_and_is_not_served_if_that_is_bad(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.store.activate(shop.second.id, "not noticed yet")
+    monkeypatch.setattr(watching, "FIRST_PROBE_SECONDS", 20.0)
+    watcher = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    looking = threading.Thread(target=watcher.look)
+    looking.start()
+    copy = shop.home / "serving" / "shop" / shop.second.id
+    eventually((copy / "table.json").is_file, 10, "the local copy")
+    assert watcher.value is None
+    judge(shop, shop.second.id, good=False)
+    looking.join(10)
+    assert (watcher.value, watcher.release) == (None, "")
+    judge(shop, shop.first.id, good=True)
+    watcher.look()
+    assert watcher.release == shop.first.id, "the last good one before it"
+    assert watcher.refused == {shop.second.id: "the model says otherwise"}
+    watcher.look()
+    assert watcher.release == shop.first.id
+
+
+def test_a_bad_verdict_after_the_first_start_takes_the_release_away(shop: Shop) -> None:
+    watcher = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    shop.store.activate(shop.second.id, "swap")
+    watcher.look()
+    assert watcher.release == shop.second.id, "it was not judged in time"
+    judge(shop, shop.second.id, good=False)
+    watcher.look()
+    assert watcher.release == shop.first.id
+
+
+def test_a_local_copy_whose_model_was_refused_is_not_started_from(shop: Shop) -> None:
+    Watcher(shop.settings, ReleaseTable.open, waits=True).look()
+    again = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    again.resume()
+    assert again.release == shop.first.id
+    judge(shop, shop.first.id, good=False)
+    refusing = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    refusing.resume()
+    assert refusing.value is None
+
+
+def test_what_is_bad_is_refused_as_a_place_to_go_back_to(shop: Shop) -> None:
+    watcher = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    watcher.look()
+    negative = publish(shop.home, 6, lambda f: f.assign(yhat=-f["yhat"] - 1))
+    assert watcher.refuses(shop.store, negative.id)
+    assert not watcher.refuses(shop.store, shop.second.id)
+    judge(shop, shop.second.id, good=False)
+    assert watcher.refuses(shop.store, shop.second.id)
 
 
 def test_the_swap_waits_for_the_verdict(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

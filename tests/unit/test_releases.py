@@ -90,3 +90,14 @@ def test_an_unknown_release_is_answered_with_those_that_exist(store: ReleaseStor
 def test_a_release_is_found_by_the_beginning_of_its_id(store: ReleaseStore) -> None:
     made = _publish(store, "one")
     assert store.get(made.id[:-3]).id == made.id
+
+
+def test_the_registry_is_behind_until_it_has_followed(store: ReleaseStore) -> None:
+    one, two = _publish(store, "one"), _publish(store, "two")
+    store.activate(one.id, "first")
+    store.activate(two.id, "over HTTP", registry_behind=True)
+    store.registry_followed(one.id)
+    assert [entry.registry_behind for entry in store.history()] == [False, True]
+    store.registry_followed(two.id)
+    assert [entry.registry_behind for entry in store.history()] == [False, False]
+    assert [entry.id for entry in store.history()] == [one.id, two.id]

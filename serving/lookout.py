@@ -1,0 +1,106 @@
+"""Looks at the store: which data set is served, which releases it has, which one the pointer names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from storecast.errors import ReleaseError
+from storecast.settings import Settings
+from storecast.store import uri as uris
+from storecast.store.datasets import DatasetStore
+from storecast.store.releases import POINTER, ReleaseStore, trail
+
+LIST_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was last seen in the store.
+
+    Attributes:
+        releases: all there are: `id`, `cutoff`.
+        current: the one that the pointer names; "" before the first look.
+        trail: those that going back leads through, oldest first; the last is the current one.
+        activated: when each was last activated.
+        trouble: why the store cannot be read; "" where it can.
+    """
+
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    current: str = ""
+    trail: list[str] = field(default_factory=list)
+    activated: dict[str, str] = field(default_factory=dict)
+    trouble: str = ""
+
+
+class Lookout:
+    """Keeps `seen`: the store as it was last seen.
+
+    Attributes:
+        seen: replaced whole, so that other threads read one state of it.
+        failures: how often the store could not be read.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.seen = Seen()
+        self.failures = 0
+        self._listed = 0.0
+        self._pointer = ""
+
+    def store(self) -> ReleaseStore:
+        """The releases of the data set that is served.
+
+        Raises:
+            ReleaseError: there are several, and the settings do not say which.
+        """
+        store = DatasetStore(self.settings.root)
+        return ReleaseStore(store, self.settings.serving_dataset or self._only_dataset(store))
+
+    def look(self) -> ReleaseStore:
+        """Read the pointer; list the releases where it has changed, and now and then.
+
+        Raises:
+            StoreError, OSError: the store cannot be read.
+        """
+        store = self.store()
+        pointer = uris.read_text(uris.join(store.root, POINTER))
+        if pointer != self._pointer or time.monotonic() - self._listed > LIST_SECONDS:
+            history = json.loads(pointer)["history"]
+            ids = [str(entry["id"]) for entry in history]
+            self.seen = Seen(
+                releases=[{"id": name, "cutoff": name.rpartition("-")[0]} for name in store.ids()],
+                current=ids[-1],
+                trail=trail(ids),
+                activated={entry["id"]: entry["at"] for entry in history},
+            )
+            self._pointer, self._listed = pointer, time.monotonic()
+        return store
+
+    def missed(self, trouble: str) -> bool:
+        """Note that the store could not be read, and whether that is news."""
+        news = trouble != self.seen.trouble
+        self.failures += 1
+        self.seen = replace(self.seen, trouble=trouble)
+        self._pointer = ""
+        return news
+
+    def nothing_released(self) -> bool:
+        """Whether the store is seen without a release of any data set: nothing that could still be loaded."""
+        with contextlib.suppress(Exception):  # the store cannot be read, which is reported already
+            return not uris.children(uris.join(DatasetStore(self.settings.root).root, "releases"))
+        return False
+
+    def _only_dataset(self, store: DatasetStore) -> str:
+        names = uris.children(uris.join(store.root, "releases"))
+        if len(names) != 1:
+            raise ReleaseError(
+                "several data sets have releases" if names else "there is no release yet",
+                where=store.root,
+                expected="one, or the name of one in serving_dataset",
+                found=", ".join(names),
+            )
+        return names[0]

@@ -1,0 +1,104 @@
+"""What a worker keeps up besides answering: its release, the keys, the clock, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from serving.access_log import FLUSH_SECONDS, AccessLog
+from serving.keys import KeyRing
+from serving.limiter import Limiter
+from serving.meters import Meters
+from serving.state import State
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LAG_SECONDS, LAG_EVERY, LAG_SHARE = 0.15, 0.02, 0.2
+"""A worker that is on average this late with its own timers has too much before it."""
+FIRST_LOOK_SECONDS = 15.0
+"""After which a worker starts without a release."""
+log = logging.getLogger("storecast.serving")
+
+
+class Upkeep:
+    """Follows what changes around a worker.
+
+    Args:
+        state: whose watcher is started and stopped.
+        meters: told what the watcher and the limits count.
+        access: the log, written out now and then.
+        ring: the keys, read again where their file changes.
+        limits: the rate limits.
+
+    Attributes:
+        late: whether the worker has more before it than it can do in time.
+        leaving: whether it is about to end, so that nobody should keep a connection.
+    """
+
+    def __init__(
+        self, state: State, meters: Meters, access: AccessLog, ring: KeyRing, limits: Sequence[Limiter]
+    ) -> None:
+        self._state, self._meters, self._access, self._ring, self._limits = (
+            state,
+            meters,
+            access,
+            ring,
+            limits,
+        )
+        self.late = self.leaving = False
+
+    async def live(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
+        """Follow the release, the keys and the clock for as long as BentoML's application lives."""
+        watcher = self._state.watcher
+
+        async def started(message: MutableMapping[str, Any]) -> None:
+            """Take no connection before the first look: another worker may have said that all is ready."""
+            if message["type"] == "lifespan.startup.complete":
+                await asyncio.to_thread(watcher.looked.wait, FIRST_LOOK_SECONDS)
+            await send(message)
+
+        watcher.start()
+        tasks = [asyncio.create_task(work) for work in (self._housekeeping(), self._watch_clock())]
+        try:
+            await app(scope, receive, started)
+        finally:
+            watcher.stop()
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            self._access.flush()
+
+    async def _housekeeping(self) -> None:
+        trouble, ring, watcher = "", self._ring, self._state.watcher
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._access.flush()
+            ring.refresh()
+            self.leaving = self._state.draining()
+            if ring.trouble != trouble:
+                trouble = ring.trouble
+                log.warning("the file of API keys: %s", trouble or "is good again")
+            self._meters.follow(
+                ready=watcher.value is not None,
+                swaps=watcher.swaps,
+                refusals=watcher.refusals,
+                failures=watcher.lookout.failures,
+                uncounted=sum(limit.failures for limit in self._limits),
+            )
+
+    async def _watch_clock(self) -> None:
+        lag = 0.0
+        while True:
+            due = time.perf_counter() + LAG_EVERY
+            await asyncio.sleep(LAG_EVERY)
+            lag += LAG_SHARE * (time.perf_counter() - due - lag)
+            self.late = lag > LAG_SECONDS
