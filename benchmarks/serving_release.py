@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from storecast.bundle import Bundle, write_bundle
 from storecast.conformal import Calibration
@@ -26,7 +27,7 @@ def publish(
     context = home / f"panel-{seed}"
     context.mkdir(parents=True)
     write_panel(panel, context, dataset=NAME, keys=KEYS)
-    model = Gbm(GbmConfig(boosters=(BoosterConfig(step_days=40, window_days=280, rounds=rounds),) * 3))
+    model = Gbm(GbmConfig(boosters=(_booster(rounds), _booster(rounds, learns="level", split=True))))
     model.fit(panel, FitContext(threads=2))
     plain = Calibration(QUANTILES, panel.horizon, 1, (1.0,) * len(QUANTILES), {}, {})
     cutoff = str(panel.cutoff.date())
@@ -48,3 +49,10 @@ def publish(
             folder, {**about, **counts, "rmsle_last_fold": {}, "promoted": True, "champion": ""}
         )
     return store.activate(release.id, "benchmark")
+
+
+def _booster(
+    rounds: int, learns: Literal["change", "level"] = "change", *, split: bool = False
+) -> BoosterConfig:
+    """As the boosting of configs/model_configs has them: one over all series, one for each family."""
+    return BoosterConfig(step_days=40, window_days=280, rounds=rounds, learns=learns, split=split)

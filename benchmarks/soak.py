@@ -2,8 +2,9 @@
 
     python -m benchmarks.soak --minutes 30 --swaps 20
 
-Two releases of a synthetic panel take turns. Exits with 1 where an answer failed, was not what its release
-stores, or the processes' memory grew by more than a tenth after the first third.
+Two releases of a synthetic panel take turns. Prints the memory of every process at the start and at the end.
+Exits with 1 where an answer failed, was not what its release stores, a process was replaced, a release was
+never served, or the processes' memory grew by more than a tenth after the first third.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from urllib.parse import quote, urlencode
 
 import psutil
 
+from benchmarks.bars import Bars
 from benchmarks.load import Load, drive, request
-from benchmarks.serving import Bars, served
+from benchmarks.running import served
 from benchmarks.serving_release import KEYS, NAME, publish
 from serving import keys
 from serving.prepare import prepare
@@ -44,6 +46,7 @@ class Watch:
     def __init__(self, tables: dict[str, ReleaseTable], kinds: list[str]) -> None:
         self.tables, self.kinds = tables, kinds
         self.counts: Counter[str] = Counter()
+        self.releases: Counter[str] = Counter()
         self.wrong: list[str] = []
 
     def look(self, number: int, answer: bytes) -> None:
@@ -57,6 +60,7 @@ class Watch:
     def _of_one_release(self, kind: str, body: bytes) -> bool:
         content = json.loads(body)
         table = self.tables[content["release"]]
+        self.releases[content["release"]] += 1
         if kind == "series":
             return len(content["series"]) > 0
         for item in content["series"]:
@@ -91,11 +95,14 @@ def _soak(home: Path, releases: list[Release], seconds: float, swaps: int, bars:
         while drive(port, question, connections=1, seconds=0.1).statuses.get(200, 0) == 0:
             time.sleep(0.2)
         resident: list[float] = []
+        start = _resident(process)
         swapping = threading.Thread(target=_swap, args=(home, releases, seconds, swaps, process, resident))
         swapping.start()
         load = drive(port, requests, connections=CONNECTIONS, seconds=seconds, look=watch.look)
         swapping.join()
+        end = _resident(process)
     _tell(bars, load, watch, resident)
+    _tell_memory(bars, start, end)
 
 
 def _requests(table: ReleaseTable, headers: dict[str, str]) -> tuple[list[str], list[bytes]]:
@@ -132,12 +139,31 @@ def _swap(
     for turn in range(swaps):
         time.sleep(seconds / (swaps + 1))
         store.activate(releases[turn % 2].id, f"swap {turn}")
-        workers = psutil.Process(process.pid).children(recursive=True)
-        resident.append(sum(p.memory_info().rss for p in workers) / MIB)
+        resident.append(sum(_resident(process).values()))
+
+
+def _resident(process: subprocess.Popen[bytes]) -> dict[str, float]:
+    """MiB of each process of the service, by what it is and its id."""
+    found: dict[str, float] = {}
+    for child in psutil.Process(process.pid).children(recursive=True):
+        command = child.cmdline()
+        if "--service-name" in command:
+            found[f"{'model' if 'champion' in command else 'worker'} {child.pid}"] = (
+                child.memory_info().rss / MIB
+            )
+    return found
+
+
+def _tell_memory(bars: Bars, start: dict[str, float], end: dict[str, float]) -> None:
+    for name in sorted(start.keys() | end.keys(), reverse=True):
+        before, after = start.get(name, 0.0), end.get(name, 0.0)
+        print(f"  {name:<16} {before:>8.1f} MiB at the start, {after:>8.1f} MiB at the end")
+    bars.most("processes that were replaced", len(start.keys() ^ end.keys()), 0)
 
 
 def _tell(bars: Bars, load: Load, watch: Watch, resident: list[float]) -> None:
     print(f"{len(load.seconds):,} answers ({dict(watch.counts)}), {len(resident)} swaps")
+    bars.least("answers of the release that was served less", min(watch.releases[r] for r in watch.tables), 1)
     bars.most("failed or mixed answers", len(watch.wrong), 0)
     bars.told("  answers per second", load.rate)
     bars.told("  p99", load.percentile(0.99), "ms")

@@ -1,0 +1,100 @@
+"""Servers for as long as they are measured."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchmarks.bars import Bars
+from storecast.settings import Settings
+
+UNLIMITED = "100000000/minute"
+
+
+@contextmanager
+def served(
+    settings: Settings, bars: Bars, how: str, model: float = 0.0
+) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """The service, ready; its start is measured without what imports take.
+
+    They happen twice in a row, and where the model must be judged first its libraries come after (`model`
+    seconds).
+    """
+    said = {
+        "STORECAST_HOME": str(settings.home),
+        "STORECAST_SERVING_FOLDER": str(settings.serving_home),
+        "STORECAST_SERVING_RATE_PER_KEY": UNLIMITED,
+        "STORECAST_SERVING_RATE_PER_ADDRESS": UNLIMITED,
+    }
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import bentoml, serving.service"], env=clean(said), check=True)
+    imports = time.monotonic() - began
+    port = free_port()
+    began = time.monotonic()
+    command = [sys.executable, "-m", "pipelines.cli", "serve", "--port", str(port)]
+    with running(command, said, settings.serving_home / "service.log") as process:
+        until(lambda: ready(port), 120)
+        took = time.monotonic() - began
+        bars.told(f"start to ready {how}", took, "s")
+        bars.told("  of that imports", 2 * imports + model, "s")
+        bars.most("  without imports", took - 2 * imports - model, 5, "s")
+        yield port, process
+
+
+@contextmanager
+def running(command: Sequence[str], said: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server by its command, with variables, until the block ends."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=clean(said), stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def clean(said: dict[str, str]) -> dict[str, str]:
+    """This process's variables without those of a service, and some more."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STORECAST_", "BENTOML_"))}
+    return {**kept, **said}
+
+
+def get(port: int, path: str, headers: dict[str, str]) -> bytes:
+    """The body of a GET."""
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers=headers)
+    with urllib.request.urlopen(asked, timeout=30) as answer:  # noqa: S310 (our own address)
+        content: bytes = answer.read()
+    return content
+
+
+def ready(port: int) -> bool:
+    """Whether a server says that it is."""
+    try:
+        return bool(get(port, "/readyz", {}) is not None)
+    except OSError:
+        return False
+
+
+def until(check: Callable[[], bool], seconds: float) -> None:
+    """Wait for something, or end the benchmark."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            sys.exit("a server did not answer in time")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
