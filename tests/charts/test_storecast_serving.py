@@ -93,7 +93,7 @@ def test_the_service_knows_every_setting_that_the_chart_gives_it(monkeypatch: py
             monkeypatch.setenv(name, value if isinstance(value, str) else "redis://somewhere")
     settings = Settings()
     assert (settings.serving_dataset, settings.serving_workers, settings.serving_what_if) == ("shop", 3, True)
-    assert (settings.root, settings.cores) == ("s3://storecast/storecast", 2)
+    assert settings.root == "s3://storecast/storecast"
     assert settings.serving_rate_store.get_secret_value() == "redis://somewhere"
     assert str(settings.serving_home) == "/cache"
     assert start.command(settings, "0.0.0.0", 3000)[-4:] == [  # noqa: S104 - as in the container
@@ -109,7 +109,6 @@ def test_its_values_become_its_settings() -> None:
         containers(
             pod(
                 "serving.whatIf.enabled=false",
-                "serving.whatIf.threads=4",
                 "serving.rateLimits.perKey=50/second",
                 "serving.rateLimits.perAddress=900/minute",
                 "serving.trustedProxies=10.0.0.0/8",
@@ -118,7 +117,6 @@ def test_its_values_become_its_settings() -> None:
         )[0]
     )
     assert given["STORECAST_SERVING_WHAT_IF"] == "false"
-    assert given["STORECAST_CORES"] == "4"
     assert given["STORECAST_SERVING_RATE_PER_KEY"] == "50/second"
     assert given["STORECAST_SERVING_RATE_PER_ADDRESS"] == "900/minute"
     assert given["FORWARDED_ALLOW_IPS"] == "10.0.0.0/8"
