@@ -11,23 +11,34 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bars import Bars
 from storecast.settings import Settings
 
 UNLIMITED = "100000000/minute"
 
 
-@contextmanager
-def served(
-    settings: Settings, bars: Bars, how: str, model: float = 0.0
-) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """The service, ready; its start is measured without what imports take.
+@dataclass(frozen=True)
+class Served:
+    """A running service.
 
-    They happen twice in a row, and where the model must be judged first its libraries come after (`model`
-    seconds).
+    Attributes:
+        port: where it answers.
+        process: its first process; workers are below it.
+        start: seconds from its start to ready.
+        imports: seconds of that for what its processes import, twice in a row.
     """
+
+    port: int
+    process: subprocess.Popen[bytes]
+    start: float
+    imports: float
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[Served]:
+    """The service, ready."""
     said = {
         "STORECAST_HOME": str(settings.home),
         "STORECAST_SERVING_FOLDER": str(settings.serving_home),
@@ -42,11 +53,7 @@ def served(
     command = [sys.executable, "-m", "pipelines.cli", "serve", "--port", str(port)]
     with running(command, said, settings.serving_home / "service.log") as process:
         until(lambda: ready(port), 120)
-        took = time.monotonic() - began
-        bars.told(f"start to ready {how}", took, "s")
-        bars.told("  of that imports", 2 * imports + model, "s")
-        bars.most("  without imports", took - 2 * imports - model, 5, "s")
-        yield port, process
+        yield Served(port, process, time.monotonic() - began, 2 * imports)
 
 
 @contextmanager

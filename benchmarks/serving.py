@@ -27,7 +27,7 @@ import psutil
 
 from benchmarks.bars import Bars
 from benchmarks.load import Load, drive, request
-from benchmarks.running import clean, free_port, get, ready, running, served, until
+from benchmarks.running import Served, clean, free_port, get, ready, running, served, until
 from benchmarks.serving_release import publish
 from serving import keys
 from serving.prepare import prepare
@@ -69,18 +69,28 @@ def _measure(home: Path, copies: Path, bars: Bars) -> None:
     token = keys.create(keys.keys_path(settings), "bench", keys.SCOPES, None)
     headers = {"authorization": f"Bearer {token}"}
     model = _model_imports(prepare(settings.root, name, current.id, copies / "other" / name))
-    with served(settings, bars, "without a local copy", model) as (port, _):
-        get(port, "/v1/series", headers)
+    with served(settings) as first:
+        get(first.port, "/v1/series", headers)
+    _start(bars, "without a local copy", first, model)
     table = ReleaseTable.open(prepare(settings.root, name, current.id, copies / "serving" / name))
     print(
         f"{current.id}: {len(table.names):,} series × {len(table.dates)} dates; {os.cpu_count()} cores, "
         f"load {os.getloadavg()[0]:.1f} before"
     )
-    with served(settings, bars, "from the local copy") as (port, process), _peers(copies, table) as peers:
+    with served(settings) as service, _peers(copies, table) as peers:
+        port, process = service.port, service.process
+        _start(bars, "from the local copy", service, 0.0)
         _single(port, peers, table, headers, bars)
         _many(port, table, headers, bars)
         _memory(process, bars)
         _what_if(port, process, table, headers, bars, copies / "serving" / name / current.id)
+
+
+def _start(bars: Bars, how: str, service: Served, model: float) -> None:
+    """Start to ready without imports; where the model is judged first, its libraries take `model` seconds."""
+    bars.told(f"start to ready {how}", service.start, "s")
+    bars.told("  of that imports", service.imports + model, "s")
+    bars.most("  without imports", service.start - service.imports - model, 5, "s")
 
 
 def _single(port: int, peers: int, table: ReleaseTable, headers: dict[str, str], bars: Bars) -> None:

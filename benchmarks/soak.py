@@ -90,7 +90,8 @@ def _soak(home: Path, releases: list[Release], seconds: float, swaps: int, bars:
     tables = {r.id: ReleaseTable.open(prepare(str(home), NAME, r.id, local)) for r in releases}
     kinds, requests = _requests(tables[releases[0].id], {"authorization": f"Bearer {token}"})
     watch = Watch(tables, kinds)
-    with served(settings, bars, "of the soak") as (port, process):
+    with served(settings) as service:
+        port, process = service.port, service.process
         question = [requests[kinds.index("what-if")]]
         while drive(port, question, connections=1, seconds=0.1).statuses.get(200, 0) == 0:
             time.sleep(0.2)
