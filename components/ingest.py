@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from components.stage import Workspace, main, open_store
+from storecast.actuals import list_arrivals
 from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.ingest import ingest
@@ -23,6 +24,7 @@ from storecast.store.datasets import Dataset
 def run(
     dataset: Annotated[str, typer.Option(help="Data set config: name or YAML file.")],
     data: Annotated[str, typer.Option(help="Folder or URI of the raw files.")],
+    actuals: Annotated[str, typer.Option(help="URI of what has arrived since: actuals/NAME.")] = "",
     workspace: Workspace = "",
 ) -> Dataset:
     """Read, validate and repair raw files into a panel.
@@ -30,6 +32,7 @@ def run(
     Args:
         dataset: data set config, by name or file.
         data: folder or URI of the raw files.
+        actuals: URI of the folder of files that have arrived since; "": none.
         workspace: where data sets lie.
 
     Returns:
@@ -39,15 +42,22 @@ def run(
         DataError: a file is missing, damaged or has too many wrong rows.
     """
     config = load_dataset_config(config_file(dataset, "datasets"))
+    arrivals = list_arrivals(actuals) if actuals else []
+    arrived = {f"arrival {n:05d} of {file.table}": file.hash for n, file in enumerate(arrivals)}
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
-        result = ingest(config, data, folder)
-        return {"series": result.panel.n_series, **result.quality.to_dict()}
+        result = ingest(config, data, folder, arrivals=arrivals)
+        return {
+            "series": result.panel.n_series,
+            "arrivals": len(arrivals),
+            "superseded": result.quality.rows_superseded,
+            **result.quality.to_dict(),
+        }
 
     return open_store(workspace).materialise(
         "ingest",
-        inputs=_raw_hashes(config, data),
+        inputs={**_raw_hashes(config, data), **arrived},
         config=config.model_dump(mode="json"),
         code=code_version("components.ingest"),
         build=build,

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from storecast.errors import DataError
-from storecast.ingest.audit import Audit
 from storecast.ingest.context import Context
+from storecast.ingest.ledger import Ledger
 from storecast.ingest.quality import Tally
 from storecast.panel import Floats
 
@@ -82,7 +82,7 @@ def _series_of_rows(
     return numbers, names, table
 
 
-def history_target(context: Context, axes: Axes, train: pd.DataFrame, audit: Audit) -> tuple[Floats, Mask]:
+def history_target(context: Context, axes: Axes, train: pd.DataFrame, audit: Ledger) -> tuple[Floats, Mask]:
     """(n, T) target with gaps and closed days filled by the rules, and which cells a row stands for."""
     rules, separator = context.config.rules, context.config.key_separator
     cells = axes.cells(train, separator)
@@ -135,7 +135,7 @@ def _note_added(context: Context, axes: Axes, where: Mask, name: str, rule: str)
 
 
 def split_future(
-    context: Context, axes: Axes, future: tuple[pd.DataFrame, Audit] | None
+    context: Context, axes: Axes, future: tuple[pd.DataFrame, Ledger] | None
 ) -> pd.DataFrame | None:
     """The future rows inside the horizon; closes the account of the future file."""
     if future is None:
@@ -146,7 +146,12 @@ def split_future(
         rows = frame.index[beyond].to_numpy(dtype=np.int64)
         audit.leave_out("beyond", rows, f"rows after {axes.dates[-1].date()}, beyond the horizon")
         frame = frame[~beyond]
-    context.close(audit, len(frame))
+    past = frame["ds"] <= axes.dates[axes.n_history - 1]
+    if past.any():
+        rows = frame.index[past].to_numpy(dtype=np.int64)
+        audit.leave_out("past", rows, "rows of dates that have become history: their sales have arrived")
+        frame = frame[~past]
+    context.close(audit, frame.index)
     first = axes.dates[axes.n_history]
     if len(frame) and frame["ds"].min() > first:
         context.report.notes.append(

@@ -101,6 +101,13 @@ class Audit:
             )
         return quality, self._quarantine_table(bad)
 
+    def refuse_too_many(self, max_share: float) -> None:
+        """Raise a DataError if by now more than `max_share` of the rows are quarantined, or all are."""
+        quality = FileQuality(self.raw.file, self.role, self.raw.n_read)
+        quality.rows_quarantined = len(self._bad_positions()) + len(self.raw.malformed)
+        self._count_reasons(quality)
+        self._refuse_too_many(quality, max_share)
+
     def _bad_positions(self) -> Positions:
         mask = np.zeros(self.raw.table.num_rows, dtype=bool)
         for finding in self._bad:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from storecast.dataset_config import DatasetConfig
+from storecast.errors import DataError
 from storecast.ingest.audit import Audit
 from storecast.ingest.checks import Field, check_table
-from storecast.ingest.quality import DataQualityReport, FileQuality
+from storecast.ingest.ledger import Arrival, Ledger, latest, one_frame
+from storecast.ingest.quality import DataQualityReport
 from storecast.ingest.raw_table import RawTable
 from storecast.ingest.source import Source
 
@@ -24,39 +26,99 @@ class Context:
     config: DatasetConfig
     source: Source
     today: pd.Timestamp
+    arrivals: Sequence[Arrival] = ()
     report: DataQualityReport = field(default_factory=DataQualityReport)
     quarantine: list[pa.Table] = field(default_factory=list)
 
-    def read(
-        self, files: Sequence[str], fields: Sequence[Field], *, optional: Sequence[str] = ()
+    def table(
+        self,
+        files: Sequence[str],
+        fields: Sequence[Field],
+        role: str,
+        *,
+        optional: Sequence[str] = (),
+        by: Sequence[str] = (),
+        arrived: Sequence[Field] | None = None,
+    ) -> tuple[pd.DataFrame, Ledger]:
+        """Read and validate a raw table: its base file and what has arrived of it. `close` must follow.
+
+        Args:
+            files: candidate names of the base file.
+            fields: its columns.
+            role: role of the table in the report; "": the base file's name.
+            optional: columns that a file need not have.
+            by: fields that name a row: of rows in several files the latest file's stand. None: all stay.
+            arrived: columns of the files that have arrived, where they are checked otherwise.
+
+        Raises:
+            DataError: the base file is missing or damaged. An arrival that is, or has too many wrong rows,
+                is left out with a note instead: it must not stop what else has arrived.
+        """
+        raw = self._read(self.source, files, fields, optional)
+        frame, audit = self._check(raw, fields, role or raw.file)
+        frames, audits = [frame], [audit]
+        for arrival in self.arrivals:
+            if arrival.table != files[0]:
+                continue
+            try:
+                frame, audit = self.arrived(arrival, arrived or fields, role or raw.file, optional)
+            except DataError as error:
+                self.report.notes.append(f"{arrival.label} is left out: {error.what}")
+                continue
+            frames.append(frame)
+            audits.append(audit)
+        whole, ledger = one_frame(frames, audits)
+        return (latest(whole, by, ledger) if by else whole), ledger
+
+    def arrived(
+        self, arrival: Arrival, fields: Sequence[Field], role: str, optional: Sequence[str] = ()
+    ) -> tuple[pd.DataFrame, Audit]:
+        """Read and validate one file that has arrived.
+
+        Raises:
+            DataError: it is damaged, lacks a column or has too many wrong rows.
+        """
+        folder, _, name = arrival.uri.rpartition("/")
+        raw = self._read(Source(folder, self.config.csv), [name], fields, optional)
+        frame, audit = self._check(replace(raw, file=arrival.label), fields, role)
+        audit.refuse_too_many(self.config.rules.max_quarantined_share)
+        return frame, audit
+
+    def close(self, ledger: Ledger, kept: pd.Index) -> None:
+        """Enter the account of a table's files into the report; fails when too many rows are wrong.
+
+        Args:
+            ledger: the files.
+            kept: positions of the rows that go on.
+        """
+        counts = ledger.kept(kept.to_numpy(dtype=np.int64))
+        for audit, count in zip(ledger.audits, counts, strict=True):
+            quality, quarantined = audit.close(count, self.config.rules.max_quarantined_share)
+            self.report.files.append(quality)
+            self.quarantine.append(quarantined)
+
+    def _read(
+        self, source: Source, files: Sequence[str], fields: Sequence[Field], optional: Sequence[str]
     ) -> RawTable:
-        """Read the columns of `fields`; those named in `optional` may be absent."""
         few = [f.column for f in fields if f.kind in ("date", "key", "flag")]
         must = [f.column for f in fields if f.column not in optional]
-        return self.source.read(files, must, optional=optional, dictionary=few)
+        return source.read(files, must, optional=optional, dictionary=few)
 
-    def check(self, raw: RawTable, fields: Sequence[Field], role: str) -> tuple[pd.DataFrame, Audit]:
-        """Parse and validate the rows of a file; `close` must follow."""
+    def _check(self, raw: RawTable, fields: Sequence[Field], role: str) -> tuple[pd.DataFrame, Audit]:
         audit = Audit(raw, role)
-        return check_table(raw, fields, self.config.csv, audit), audit
-
-    def close(self, audit: Audit, kept: int) -> FileQuality:
-        """Enter the file's account into the report; fails when too many of its rows are wrong."""
-        quality, quarantined = audit.close(kept, self.config.rules.max_quarantined_share)
-        self.report.files.append(quality)
-        self.quarantine.append(quarantined)
-        return quality
+        here = [field for field in fields if field.column in raw.table.column_names]
+        return check_table(raw, here, self.config.csv, audit), audit
 
 
 def settle_duplicates(
-    frame: pd.DataFrame, by: Sequence[str], audit: Audit, rule: str, total: str | None = None
+    frame: pd.DataFrame, by: Sequence[str], audit: Ledger, rule: str, total: str | None = None
 ) -> pd.DataFrame:
     """One row for each combination of `by`: identical rows are merged, conflicting ones handled by `rule`.
 
     Args:
         frame: rows, indexed by their position in the raw table.
         by: columns that must be unique together.
-        audit: account of the file.
+        audit: account of the table.
         rule: "sum" (add up `total`, otherwise keep the last), "last", "first" (quarantine the others) or
             "quarantine" (all of them).
         total: the column that "sum" adds up.
@@ -77,7 +139,7 @@ def settle_duplicates(
 
 
 def _settle_conflicts(
-    frame: pd.DataFrame, rows: pd.DataFrame, keys: list[str], audit: Audit, rule: str, total: str | None
+    frame: pd.DataFrame, rows: pd.DataFrame, keys: list[str], audit: Ledger, rule: str, total: str | None
 ) -> pd.DataFrame:
     if rule in ("first", "quarantine"):
         bad = rows[rows.duplicated(keys, keep="first")] if rule == "first" else rows

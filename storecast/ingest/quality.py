@@ -7,6 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+SUPERSEDED = "superseded"
+"""Name of the merge of rows that a file which arrived later has replaced."""
+
 
 @dataclass
 class Tally:
@@ -76,6 +79,11 @@ class DataQualityReport:
     def rows_added(self) -> int:
         """History rows that no file has: gaps and closed days filled with zero."""
         return sum(t.count for name, t in self.added.items() if name in ("gaps", "closed_days"))
+
+    @property
+    def rows_superseded(self) -> int:
+        """Rows that a file which arrived later has replaced."""
+        return sum(f.merged[SUPERSEDED].count for f in self.files if SUPERSEDED in f.merged)
 
     def file(self, role: str) -> FileQuality:
         """The entry of the file with that role (train, future, holidays, or the table's file name)."""

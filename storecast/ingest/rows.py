@@ -8,24 +8,17 @@ import numpy as np
 import pandas as pd
 
 from storecast.errors import DataError
-from storecast.ingest.audit import Audit
 from storecast.ingest.checks import Field, Rule, finite, known_values, not_negative
 from storecast.ingest.context import Context, settle_duplicates
+from storecast.ingest.ledger import Ledger
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 Allowed = Mapping[str, tuple[Sequence[str], str]]
 """Values that a key may have, and the file that lists them."""
 
 
-def read_train(
-    context: Context, allowed: Allowed, future_start: pd.Timestamp | None
-) -> tuple[pd.DataFrame, Audit]:
-    """The history: `ds`, one column per key, `y` and the known-future covariates of the train file.
-
-    Returns:
-        The rows, unique by series and date, and the account of the file (its `lost_rows` are the
-        quarantined rows, whose sales are unknown rather than zero).
-    """
+def train_fields(context: Context, allowed: Allowed, future_start: pd.Timestamp | None) -> list[Field]:
+    """The columns of the history; rows from `future_start` on are wrong, where it is given."""
     config, rules = context.config, context.config.rules
     target = Field(
         "y",
@@ -37,17 +30,42 @@ def read_train(
         + ("set to 0" if rules.missing_target == "zero" else "kept as not observed"),
     )
     date = _date_field(context, _not_future(context.today, future_start))
-    fields = [date, *_key_fields(context, allowed), target, *_known_fields(context)]
-    raw = context.read(config.train, fields)
-    frame, audit = context.check(raw, fields, "train")
-    frame = settle_duplicates(frame, ["ds", *config.keys], audit, rules.conflicting_duplicates, "y")
-    context.close(audit, len(frame))
-    _refuse_separator_in_keys(frame, config.keys, config.key_separator, raw.file)
+    return [date, *_key_fields(context, allowed), target, *_known_fields(context)]
+
+
+def read_train(
+    context: Context, allowed: Allowed, future_start: pd.Timestamp | None
+) -> tuple[pd.DataFrame, Ledger]:
+    """The history: `ds`, one column per key, `y` and the known-future covariates of the train file.
+
+    What has arrived may lie in the future file's dates: they have become history.
+
+    Returns:
+        The rows, unique by series and date, and the account of the table (its `lost_rows` are the
+        quarantined rows, whose sales are unknown rather than zero).
+    """
+    config, rules = context.config, context.config.rules
+    fields = train_fields(context, allowed, future_start)
+    by = ["ds", *config.keys]
+    arrived = train_fields(context, allowed, None)
+    frame, audit = context.table(config.train, fields, "train", by=by, arrived=arrived)
+    frame = settle_duplicates(frame, by, audit, rules.conflicting_duplicates, "y")
+    context.close(audit, frame.index)
+    _refuse_separator_in_keys(frame, config.keys, config.key_separator, audit)
     _refuse_long_silence(frame, audit, rules.max_closed_days)
     return frame, audit
 
 
-def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Audit] | None:
+def future_fields(context: Context, allowed: Allowed) -> list[Field]:
+    """The columns of the future rows, of which the known covariates may be absent."""
+    config = context.config
+    fields = [_date_field(context, ()), *_key_fields(context, allowed), *_known_fields(context)]
+    if config.id is not None:
+        fields.append(Field("id", config.id, "key", fill="", fill_rule=f"empty {config.id} kept empty"))
+    return fields
+
+
+def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Ledger] | None:
     """The future rows: `ds`, keys, the known covariates the file has, `id`; None without a future file.
 
     The account is not closed: the caller does that when it knows the panel's dates.
@@ -55,25 +73,28 @@ def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Audit
     config = context.config
     if not config.future:
         return None
-    known = _known_fields(context)
-    fields = [_date_field(context, ()), *_key_fields(context, allowed), *known]
-    if config.id is not None:
-        fields.append(Field("id", config.id, "key", fill="", fill_rule=f"empty {config.id} kept empty"))
-    raw = context.read(config.future, fields, optional=[f.column for f in known])
-    here = [f for f in fields if f.column in raw.table.column_names]
-    frame, audit = context.check(raw, here, "future")
-    _refuse_separator_in_keys(frame, config.keys, config.key_separator, raw.file)
+    by = ["ds", *config.keys]
+    known = list(config.known.values())
+    fields = future_fields(context, allowed)
+    frame, audit = context.table(config.future, fields, "future", optional=known, by=by)
+    _refuse_separator_in_keys(frame, config.keys, config.key_separator, audit)
     rule = "last" if config.rules.conflicting_duplicates == "sum" else config.rules.conflicting_duplicates
-    frame = settle_duplicates(frame, ["ds", *config.keys], audit, rule)
-    start = future_start(frame)
-    if start is not None:
-        stray = frame.index[frame["ds"] < start].to_numpy(dtype=np.int64)
-        if len(stray):
-            audit.quarantine(
-                stray, config.date, "is before the future starts", f"a date from {start.date()} on"
-            )
-            frame = frame.drop(index=pd.Index(stray))
+    frame = settle_duplicates(frame, by, audit, rule)
+    for number in range(len(audit.audits)):
+        frame = _without_stray(frame, audit, number, config.date)
     return frame, audit
+
+
+def _without_stray(frame: pd.DataFrame, audit: Ledger, number: int, column: str) -> pd.DataFrame:
+    """The frame without the rows of one file that lie before the bulk of that file."""
+    mine = frame[audit.file_of(frame.index.to_numpy(dtype=np.int64)) == number]
+    start = future_start(mine)
+    stray = mine.index[:0] if start is None else mine.index[mine["ds"] < start]
+    if not len(stray) or start is None:
+        return frame
+    rows = stray.to_numpy(dtype=np.int64)
+    audit.quarantine(rows, column, "is before the future starts", f"a date from {start.date()} on")
+    return frame.drop(index=stray)
 
 
 def future_start(frame: pd.DataFrame) -> pd.Timestamp | None:
@@ -136,24 +157,26 @@ def _known_fields(context: Context) -> list[Field]:
     return fields
 
 
-def _refuse_separator_in_keys(frame: pd.DataFrame, keys: Sequence[str], separator: str, file: str) -> None:
+def _refuse_separator_in_keys(
+    frame: pd.DataFrame, keys: Sequence[str], separator: str, audit: Ledger
+) -> None:
     if len(keys) == 1:
         return
     for key in keys:
         values = frame[key].cat.remove_unused_categories().cat.categories
         wrong = [value for value in values if separator in value]
         if wrong:
-            row = int(frame.index[(frame[key] == wrong[0]).to_numpy()][0]) + 1
+            row = int(frame.index[(frame[key] == wrong[0]).to_numpy()][0])
             raise DataError(
                 f"a key holds the separator {separator!r}, so series could be confused",
-                where=f"{file}, row {row}, column {key}",
+                where=f"{audit.where(row)}, column {key}",
                 expected=f"keys without {separator!r}",
                 found=repr(wrong[0]),
                 cure="set `key_separator` in the dataset config to a text that no key holds",
             )
 
 
-def _refuse_long_silence(frame: pd.DataFrame, audit: Audit, longest: int) -> None:
+def _refuse_long_silence(frame: pd.DataFrame, audit: Ledger, longest: int) -> None:
     """A single wrong year would stretch the axis over centuries: ask instead."""
     days = np.sort(frame["ds"].unique())
     gaps = np.diff(days).astype("timedelta64[D]").astype(np.int64)
@@ -162,10 +185,9 @@ def _refuse_long_silence(frame: pd.DataFrame, audit: Audit, longest: int) -> Non
     edge = days[int(gaps.argmax())]
     before = frame["ds"] <= edge
     lonely = frame[before] if before.sum() <= len(frame) / 2 else frame[~before]
-    row = int(audit.raw.rows[int(lonely.index[0])])
     raise DataError(
         f"there is no row at all for {int(gaps.max()):,} days after {pd.Timestamp(edge).date()}",
-        where=f"{audit.raw.file}, row {row}, column {lonely.columns[0]}",
+        where=f"{audit.where(int(lonely.index[0]))}, column {lonely.columns[0]}",
         expected=f"at most {longest} days without any row (rules.max_closed_days)",
         found=f"date {lonely['ds'].iloc[0].date()}",
         cure="correct that date, or raise rules.max_closed_days",

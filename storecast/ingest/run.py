@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from storecast.errors import DataError
 from storecast.ingest.assemble import Axes, history_target, known_covariates, make_axes, split_future
 from storecast.ingest.audit import QUARANTINE
 from storecast.ingest.context import Context
+from storecast.ingest.ledger import Arrival, Ledger
 from storecast.ingest.quality import DataQualityReport
 from storecast.ingest.rows import future_start, read_future, read_train
 from storecast.ingest.source import Source
@@ -43,25 +45,34 @@ class IngestResult:
 
 
 def ingest(
-    config: DatasetConfig, source: str | Path, folder: Path, *, today: dt.date | None = None
+    config: DatasetConfig,
+    source: str | Path,
+    folder: Path,
+    *,
+    today: dt.date | None = None,
+    arrivals: Sequence[Arrival] = (),
 ) -> IngestResult:
     """Read, validate, repair and quarantine the raw files, and write the panel into an existing folder.
+
+    A table's base file and what has arrived of it are one table; of rows for the same key in several files
+    the one of the latest file stands, and the others are counted as superseded.
 
     Args:
         config: what the files mean.
         source: folder of the raw files: a path or an fsspec URI.
         folder: where the panel goes; must exist.
         today: history rows after it are wrong; default: the day of the call (UTC).
+        arrivals: files that have arrived after the base files, the latest last.
 
     Raises:
         DataError: a file is missing, damaged or has too many wrong rows; names file, row, column and cure.
     """
     now = today if today is not None else dt.datetime.now(dt.UTC).date()
-    context = Context(config, Source(str(source), config.csv), pd.Timestamp(now))
+    context = Context(config, Source(str(source), config.csv), pd.Timestamp(now), arrivals)
     tables = read_static(context)
     allowed = allowed_keys(tables, config.keys)
     future = read_future(context, allowed)
-    train, audit = read_train(context, allowed, None if future is None else future_start(future[0]))
+    train, audit = read_train(context, allowed, None if future is None else future_start(_base(*future)))
     axes = make_axes(context, [train] if future is None else [train, future[0]])
     upcoming = split_future(context, axes, future)
     y, has_row = history_target(context, axes, train, audit)
@@ -87,6 +98,11 @@ def ingest(
     _check_panel(panel)
     _describe(context, panel, has_row)
     return _write(context, panel, axes, upcoming, folder)
+
+
+def _base(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+    """The rows of the base file."""
+    return frame[ledger.file_of(frame.index.to_numpy(dtype=np.int64)) == 0]
 
 
 def _check_panel(panel: Panel) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from storecast.calendar import EVENT_KINDS
-from storecast.dataset_config import Holidays, Table
+from storecast.dataset_config import DatasetConfig, Holidays, Table
 from storecast.ingest.checks import Field, Rule, finite, known_values
 from storecast.ingest.context import Context, settle_duplicates
 from storecast.ingest.rows import Allowed, on_grid
@@ -16,23 +16,32 @@ from storecast.panel import Floats, no_events
 UNKNOWN = "unknown"
 
 
+def table_fields(config: DatasetConfig, table: Table) -> list[Field]:
+    """The columns of a further table."""
+    keys = [Field(name, column, "key") for name, column in table.join.items() if name != "date"]
+    if table.kind == "static":
+        return keys + [
+            Field(name, column, "key", fill=UNKNOWN, fill_rule=f"empty {column} set to {UNKNOWN!r}")
+            for name, column in table.columns.items()
+        ]
+    numbers = [
+        Field(name, column, "number", (finite(),), np.nan, f"empty {column} read as missing")
+        for name, column in table.columns.items()
+    ]
+    return [Field("ds", table.join["date"], "date", on_grid(config.frequency)), *keys, *numbers]
+
+
 def read_static(context: Context) -> list[tuple[Table, pd.DataFrame]]:
     """Each static table of the config, with its rows: the join columns and the static columns, as text."""
     out = []
     for table in context.config.tables:
         if table.kind != "static":
             continue
-        fields = [
-            *(Field(name, column, "key") for name, column in table.join.items()),
-            *(
-                Field(name, column, "key", fill=UNKNOWN, fill_rule=f"empty {column} set to {UNKNOWN!r}")
-                for name, column in table.columns.items()
-            ),
-        ]
-        raw = context.read(table.files, fields)
-        frame, audit = context.check(raw, fields, raw.file)
+        frame, audit = context.table(
+            table.files, table_fields(context.config, table), "", by=list(table.join)
+        )
         frame = settle_duplicates(frame, list(table.join), audit, "first")
-        context.close(audit, len(frame))
+        context.close(audit, frame.index)
         out.append((table, frame.astype(str)))
     return out
 
@@ -74,17 +83,9 @@ def read_dated(
 ) -> dict[str, Floats]:
     """The covariates of a known-future or past-only table, each (n_series, n_dates)."""
     past = table.kind == "past"
-    fields = [
-        Field("ds", table.join["date"], "date", on_grid(context.config.frequency)),
-        *(Field(name, column, "key") for name, column in table.join.items() if name != "date"),
-        *(
-            Field(name, column, "number", (finite(),), np.nan, f"empty {column} read as missing")
-            for name, column in table.columns.items()
-        ),
-    ]
-    raw = context.read(table.files, fields)
-    frame, audit = context.check(raw, fields, raw.file)
+    fields = table_fields(context.config, table)
     keys = [name for name in table.join if name != "date"]
+    frame, audit = context.table(table.files, fields, "", by=["ds", *keys])
     rule = context.config.rules.conflicting_duplicates
     frame = settle_duplicates(frame, ["ds", *keys], audit, "last" if rule == "sum" else rule)
     last = dates[n_history - 1] if past else dates[-1]
@@ -101,7 +102,7 @@ def read_dated(
         if mask.any():
             audit.leave_out(name, place[mask], why)
     good = ~outside & (rows >= 0)
-    context.close(audit, int(good.sum()))
+    context.close(audit, frame.index[good])
     out = {}
     for name in table.columns:
         block = np.full((len(groups), len(dates)), np.nan)
@@ -144,9 +145,8 @@ def read_holidays(context: Context, static: pd.DataFrame) -> pd.DataFrame:
     spec = context.config.holidays
     if spec is None:
         return no_events()
-    fields = _holiday_fields(spec)
-    raw = context.read(spec.files, fields)
-    frame, audit = context.check(raw, fields, "holidays")
+    fields = holiday_fields(spec)
+    frame, audit = context.table(spec.files, fields, "holidays")
     frame = settle_duplicates(frame, list(frame.columns), audit, "first")
     if spec.transferred is not None:
         moved = frame.index[frame["transferred"] == 1.0].to_numpy(dtype=np.int64)
@@ -155,7 +155,7 @@ def read_holidays(context: Context, static: pd.DataFrame) -> pd.DataFrame:
                 "transferred", moved, "holidays moved to another day: this day counts as ordinary"
             )
             frame = frame.drop(index=pd.Index(moved))
-    context.close(audit, len(frame))
+    context.close(audit, frame.index)
     kinds = spec.kinds or {kind: kind for kind in EVENT_KINDS}
     column = (
         frame["locale"].astype(str).map(spec.locales) if spec.locale else pd.Series("", index=frame.index)
@@ -174,7 +174,8 @@ def read_holidays(context: Context, static: pd.DataFrame) -> pd.DataFrame:
     return events.sort_values("ds", kind="stable").reset_index(drop=True)
 
 
-def _holiday_fields(spec: Holidays) -> list[Field]:
+def holiday_fields(spec: Holidays) -> list[Field]:
+    """The columns of the holiday table."""
     whole = Rule("whole_day", lambda ds: ds == ds.dt.normalize(), "has a time of day", "a date without time")
     fields = [
         Field("ds", spec.date, "date", (whole,)),

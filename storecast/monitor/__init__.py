@@ -1,1 +1,1 @@
-"""Is the forecast that is served still good? What was served joined with what happened, and checks over it."""
+"""Is the forecast that is served still good? What was served beside what happened, and checks over both."""

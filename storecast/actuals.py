@@ -1,0 +1,212 @@
+"""What arrives after the first ingest: actual sales, and the known future of the days to come.
+
+    actuals/<data set>/<hash>/           the file as it came, arrival.json, quality.json, quarantine.parquet
+    actuals/<data set>/refused/<hash>/   the same for files that were not taken, with the reason
+
+A file is known by the hash of its bytes: the same file again changes nothing. What is kept is never changed;
+of rows for the same series and day, those of the file that arrived later stand.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storecast.dataset_config import DatasetConfig
+from storecast.errors import DataError, StoreError
+from storecast.ingest.arrived import check_arrival, raw_tables, table_of
+from storecast.ingest.audit import QUARANTINE
+from storecast.ingest.ledger import Arrival
+from storecast.panel_io import write_json, write_parquet
+from storecast.store import uri as uris
+
+ABOUT = "arrival.json"
+REFUSED = "refused"
+UNFINISHED = (".part", ".tmp", ".crdownload")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a file.
+
+    Attributes:
+        arrival: the file as it is kept.
+        status: "taken", "known" (it had arrived before) or "refused".
+        rows: rows that were good, of those read.
+        read: rows read.
+        reason: why it was refused; "" otherwise.
+    """
+
+    arrival: Arrival
+    status: str
+    rows: int = 0
+    read: int = 0
+    reason: str = ""
+
+
+class Actuals:
+    """The files that have arrived for one data set.
+
+    Args:
+        root: URI of the workspace.
+        config: the data set.
+    """
+
+    def __init__(self, root: str, config: DatasetConfig) -> None:
+        self.config = config
+        self.uri = uris.join(root, "actuals", config.name)
+
+    def arrivals(self) -> list[Arrival]:
+        """The files that were taken, in the order of their arrival."""
+        return list_arrivals(self.uri)
+
+    def add(self, source: str, table: str = "") -> Receipt:
+        """Take a file or URI: check it and keep it, or keep why it was refused.
+
+        Args:
+            source: path or URI of a CSV, Parquet or JSON file (a list of rows).
+            table: the raw table it belongs to, by a file name of the data set's YAML; "": by its name.
+
+        Raises:
+            DataError: the YAML has no such table.
+            StoreError: there is no such file.
+        """
+        if not uris.exists(source):
+            raise StoreError("there is no such file", where=source, cure="check the path")
+        name, digest = uris.name_of(source), uris.content_hash(source)
+        if known := self._find(digest):
+            return known
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        with tempfile.TemporaryDirectory(prefix="storecast-arrival-") as temporary:
+            folder = Path(temporary) / digest
+            folder.mkdir()
+            _copy(source, folder / name)
+            arrival = Arrival(digest, name, self._table(name, table), str(folder / name), at)
+            return self._keep(arrival, folder)
+
+    def take(self, inbox: str) -> list[Receipt]:
+        """Take every file of a drop folder; what was kept, taken or refused, is removed from it.
+
+        Files whose names begin with a dot or end with .part or .tmp are still being written.
+
+        Args:
+            inbox: folder or URI; it need not exist.
+        """
+        receipts = []
+        for name in uris.children(inbox):
+            if name.startswith(".") or name.endswith(UNFINISHED):
+                continue
+            source = uris.join(inbox, name)
+            receipts.append(self.add(source))
+            uris.remove(source)
+        return receipts
+
+    def _table(self, name: str, table: str) -> str:
+        if not table:
+            return table_of(self.config, name)
+        for first, files in raw_tables(self.config).items():
+            if table in files:
+                return first
+        raise DataError(
+            f"the data set has no raw table {table!r}",
+            where=self.config.name,
+            expected=", ".join(raw_tables(self.config)),
+        )
+
+    def _find(self, digest: str) -> Receipt | None:
+        for status, folder in (("known", self.uri), (REFUSED, uris.join(self.uri, REFUSED))):
+            about = uris.join(folder, digest, ABOUT)
+            if uris.exists(about):
+                content = json.loads(uris.read_text(about))
+                return Receipt(
+                    _arrival(uris.join(folder, digest), content),
+                    status,
+                    content["rows"],
+                    content["read"],
+                    content["reason"],
+                )
+        return None
+
+    def _keep(self, arrival: Arrival, folder: Path) -> Receipt:
+        """Check a file that lies in a folder of its own, and move that folder to where it stays."""
+        status, reason, target = "taken", "", self.uri
+        quarantine, rows, read = QUARANTINE.empty_table(), 0, 0
+        try:
+            arrival = _readable(arrival, folder)
+            context = check_arrival(self.config, arrival)
+            file = context.report.files[0]
+            rows, read = file.rows_kept, file.rows_read
+            quarantine = pa.concat_tables(context.quarantine)
+            write_json(context.report.to_dict(), folder / "quality.json")
+        except DataError as error:
+            status, reason, target = REFUSED, str(error), uris.join(self.uri, REFUSED)
+        write_parquet(quarantine, folder / "quarantine.parquet")
+        about = {**asdict(arrival), "rows": rows, "read": read, "reason": reason}
+        del about["uri"]
+        write_json(about, folder / ABOUT)
+        kept = uris.join(target, arrival.hash)
+        staged = _beside(folder, kept)
+        uris.publish(staged, kept, last=ABOUT)
+        return Receipt(_arrival(kept, about), status, rows, read, reason)
+
+
+def list_arrivals(uri: str) -> list[Arrival]:
+    """The files that were taken into a folder of `Actuals`, in the order of their arrival."""
+    found = []
+    for name in uris.children(uri):
+        about = uris.join(uri, name, ABOUT)
+        if name != REFUSED and not name.startswith(".") and uris.exists(about):
+            found.append(_arrival(uris.join(uri, name), json.loads(uris.read_text(about))))
+    return sorted(found, key=lambda arrival: (arrival.at, arrival.hash))
+
+
+def _arrival(folder: str, about: Mapping[str, Any]) -> Arrival:
+    name = str(about["name"])
+    return Arrival(str(about["hash"]), name, str(about["table"]), uris.join(folder, name), str(about["at"]))
+
+
+def _copy(source: str, target: Path) -> None:
+    filesystem, path = uris.filesystem(source)
+    with filesystem.open(path, "rb") as file, target.open("wb") as copy:
+        shutil.copyfileobj(file, copy)
+
+
+def _beside(folder: Path, target: str) -> Path:
+    """The folder where it can be renamed to its target: on the same disk."""
+    if not uris.is_local(target):
+        return folder
+    parent = uris.local_path(target).parent
+    parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(prefix=".", dir=parent))
+    shutil.copytree(folder, staged, dirs_exist_ok=True)
+    staged.chmod(0o755)
+    return staged
+
+
+def _readable(arrival: Arrival, folder: Path) -> Arrival:
+    """The arrival, its rows as Parquet beside the original where it is JSON."""
+    if not arrival.name.endswith(".json"):
+        return arrival
+    try:
+        rows = json.loads((folder / arrival.name).read_text(encoding="utf-8"))
+        table = pa.Table.from_pylist(rows)
+    except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
+        raise DataError(
+            "cannot be read as a list of rows",
+            where=arrival.name,
+            expected='[{"column": value, ...}, ...], each column of one kind',
+            found=str(error).splitlines()[0],
+            cure="send the rows as CSV, or correct the row",
+        ) from error
+    name = arrival.name.removesuffix(".json") + ".parquet"
+    pq.write_table(table, folder / name)
+    return Arrival(arrival.hash, name, arrival.table, str(folder / name), arrival.at)

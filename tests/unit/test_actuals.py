@@ -1,0 +1,203 @@
+"""What arrives after the first ingest: checked, kept once, and one table with what was there before."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from raw_files import DAYS, HORIZON, START, TODAY, Raw
+
+from components import ingest as ingest_stage
+from storecast.actuals import Actuals
+from storecast.dataset_config import DatasetConfig
+from storecast.errors import DataError, StoreError
+from storecast.ingest import IngestResult, ingest
+from storecast.ingest.arrived import table_of
+
+LAST = pd.Timestamp(START) + pd.Timedelta(days=DAYS - 1)
+
+
+@pytest.fixture
+def raw() -> Raw:
+    return Raw()
+
+
+def _actuals(raw: Raw, folder: Path) -> Actuals:
+    return Actuals(str(folder / "workspace"), DatasetConfig.model_validate(raw.config))
+
+
+def _sales(raw: Raw, days: int = 1, sales: str = "50") -> pd.DataFrame:
+    """Sales of the first days of the future file."""
+    future = raw.tables["test"]
+    return future[future["date"].isin(sorted(future["date"].unique())[:days])].assign(sales=sales)
+
+
+def _write(frame: pd.DataFrame, path: Path) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(path, index=False)
+    return str(path)
+
+
+def _ingest(raw: Raw, folder: Path, actuals: Actuals) -> IngestResult:
+    raw.rules(future_known="zero")
+    out = folder / "panel"
+    out.mkdir()
+    config = DatasetConfig.model_validate(raw.config)
+    return ingest(config, raw.write(folder / "raw"), out, today=TODAY, arrivals=actuals.arrivals())
+
+
+def test_sales_that_arrive_extend_the_history_and_move_the_cutoff(raw: Raw, tmp_path: Path) -> None:
+    actuals = _actuals(raw, tmp_path)
+    receipt = actuals.add(_write(_sales(raw, days=2), tmp_path / "day.csv"))
+    assert (receipt.status, receipt.rows, receipt.read) == ("taken", 8, 8)
+    result = _ingest(raw, tmp_path, actuals)
+    panel = result.panel
+    assert panel.cutoff == LAST + pd.Timedelta(days=2)
+    assert panel.horizon == HORIZON
+    np.testing.assert_array_equal(panel.history[:, -2:], np.full((4, 2), 50.0))
+    assert result.quality.file("future").unused["past"].count == 8
+
+
+def test_the_same_file_again_changes_nothing_whatever_its_name(raw: Raw, tmp_path: Path) -> None:
+    actuals = _actuals(raw, tmp_path)
+    first = actuals.add(_write(_sales(raw), tmp_path / "a.csv"))
+    again = actuals.add(_write(_sales(raw), tmp_path / "b.csv"))
+    assert again.status == "known"
+    assert again.arrival == first.arrival
+    assert len(actuals.arrivals()) == 1
+
+
+def test_of_rows_for_one_series_and_day_the_later_arrival_stands_and_the_others_are_counted(
+    raw: Raw, tmp_path: Path
+) -> None:
+    actuals = _actuals(raw, tmp_path)
+    actuals.add(_write(_sales(raw, sales="50"), tmp_path / "first.csv"))
+    actuals.add(_write(_sales(raw, sales="60").head(3), tmp_path / "corrected.csv"))
+    base = raw.tables["train"].tail(1).assign(sales="999")
+    actuals.add(_write(base, tmp_path / "an older day.csv"))
+    result = _ingest(raw, tmp_path, actuals)
+    assert result.panel.history[:, -1].tolist() == [60.0, 60.0, 60.0, 50.0]
+    assert result.panel.history[-1, -2] == 999.0
+    assert result.quality.rows_superseded == 4
+    assert all(file.adds_up for file in result.quality.files)
+
+
+def test_a_wrong_row_is_quarantined_with_its_reason_and_a_wrong_file_is_refused(
+    raw: Raw, tmp_path: Path
+) -> None:
+    raw.rules(max_quarantined_share=0.3)
+    actuals = _actuals(raw, tmp_path)
+    some = _sales(raw)
+    some.iloc[0, some.columns.get_loc("sales")] = "many"
+    taken = actuals.add(_write(some, tmp_path / "some.csv"))
+    assert (taken.status, taken.rows) == ("taken", 3)
+    refused = actuals.add(_write(_sales(raw, sales="many"), tmp_path / "all.csv"))
+    assert refused.status == "refused"
+    assert "is not a number" in refused.reason
+    assert actuals.add(str(tmp_path / "all.csv")).status == "refused"
+    assert [arrival.name for arrival in actuals.arrivals()] == ["some.csv"]
+    folder = Path(taken.arrival.uri).parent
+    assert pd.read_parquet(folder / "quarantine.parquet")["reason"].tolist() == ["sales is not a number"]
+    result = _ingest(raw, tmp_path, actuals)
+    assert int(np.isnan(result.panel.history[:, -1]).sum()) == 1
+    assert result.quality.rows_quarantined == 1
+
+
+def test_rows_of_a_store_that_nobody_knows_do_not_stop_what_else_has_arrived(
+    raw: Raw, tmp_path: Path
+) -> None:
+    actuals = _actuals(raw, tmp_path)
+    actuals.add(_write(_sales(raw).assign(store="99"), tmp_path / "strange.csv"))
+    actuals.add(_write(_sales(raw, days=2), tmp_path / "good.csv"))
+    result = _ingest(raw, tmp_path, actuals)
+    assert result.panel.n_series == 4
+    assert result.panel.cutoff == LAST + pd.Timedelta(days=2)
+    assert any("strange.csv is left out" in note for note in result.quality.notes)
+
+
+def test_holidays_promotions_of_the_days_to_come_and_further_tables_arrive_too(
+    raw: Raw, tmp_path: Path
+) -> None:
+    actuals = _actuals(raw, tmp_path)
+    ahead = (LAST + pd.Timedelta(days=HORIZON + 1)).strftime("%Y-%m-%d")
+    promotions = raw.tables["test"].head(4).assign(date=ahead, promo="9")
+    holiday = raw.tables["holidays"].tail(1).assign(date=ahead, place="Cuenca", name="Fair")
+    actuals.add(_write(_sales(raw), tmp_path / "train_2024-03-16.csv"))
+    actuals.add(_write(promotions, tmp_path / "test-next.csv"))
+    actuals.add(_write(holiday, tmp_path / "events.csv"), table="holidays.csv")
+    panel = _ingest(raw, tmp_path, actuals).panel
+    assert panel.known["promo"][:, -1].tolist() == [9.0] * 4
+    assert panel.events["event"].tolist()[-1] == "Fair"
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("train.csv", "train.csv"),
+        ("test_2024.parquet", "test.csv"),
+        ("visits-3.csv.gz", "visits.csv"),
+        ("tested.csv", "train.csv"),
+        ("what ever.csv", "train.csv"),
+    ],
+)
+def test_a_file_s_name_says_which_table_it_belongs_to(raw: Raw, name: str, table: str) -> None:
+    assert table_of(DatasetConfig.model_validate(raw.config), name) == table
+
+
+def test_a_drop_folder_is_emptied_but_for_what_is_still_being_written(raw: Raw, tmp_path: Path) -> None:
+    actuals = _actuals(raw, tmp_path)
+    inbox = tmp_path / "inbox"
+    _write(_sales(raw), inbox / "day.csv")
+    (inbox / "notes.txt").write_text("hello")
+    (inbox / "half.csv.part").write_text("date,sto")
+    statuses = {receipt.arrival.name: receipt.status for receipt in actuals.take(str(inbox))}
+    assert statuses == {"day.csv": "taken", "notes.txt": "refused"}
+    assert [path.name for path in inbox.iterdir()] == ["half.csv.part"]
+    assert actuals.take(str(tmp_path / "nowhere")) == []
+
+
+def test_rows_may_come_as_json(raw: Raw, tmp_path: Path) -> None:
+    actuals = _actuals(raw, tmp_path)
+    rows = _sales(raw).assign(sales=7.5).to_dict("records")
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    assert actuals.add(str(tmp_path / "rows.json")).status == "taken"
+    (tmp_path / "odd.json").write_text('{"date": 3}')
+    odd = actuals.add(str(tmp_path / "odd.json"))
+    assert odd.status == "refused"
+    assert "list of rows" in odd.reason
+    assert _ingest(raw, tmp_path, actuals).panel.history[:, -1].tolist() == [7.5] * 4
+
+
+def test_a_missing_file_and_an_unknown_table_are_named(raw: Raw, tmp_path: Path) -> None:
+    actuals = _actuals(raw, tmp_path)
+    with pytest.raises(StoreError, match="no such file"):
+        actuals.add(str(tmp_path / "nothing.csv"))
+    with pytest.raises(DataError, match=r"stores\.csv"):
+        actuals.add(_write(_sales(raw), tmp_path / "day.csv"), table="prices.csv")
+
+
+def test_the_ingest_stage_is_run_again_when_something_has_arrived_and_only_then(
+    raw: Raw, tmp_path: Path
+) -> None:
+    raw.rules(future_known="zero")
+    actuals = _actuals(raw, tmp_path)
+    data = str(raw.write(tmp_path / "raw"))
+    yaml = tmp_path / "shop.yaml"
+    yaml.write_text(json.dumps(raw.config))
+    root = str(tmp_path / "workspace")
+
+    def run() -> ingest_stage.Dataset:
+        return ingest_stage.run(str(yaml), data, actuals=actuals.uri, workspace=root)
+
+    before = run()
+    actuals.add(_write(_sales(raw), tmp_path / "a.csv"))
+    actuals.add(_write(_sales(raw, sales="60").head(1), tmp_path / "b.csv"))
+    after = run()
+    assert before.key != after.key
+    assert (after.counts["arrivals"], after.counts["superseded"]) == (2, 1)
+    actuals.add(_write(_sales(raw), tmp_path / "c.csv"))
+    assert run().key == after.key
+    assert ingest_stage.run(str(yaml), data, workspace=root).key == before.key
