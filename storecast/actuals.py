@@ -197,9 +197,8 @@ def _readable(arrival: Arrival, folder: Path) -> Arrival:
     if not arrival.name.endswith(".json"):
         return arrival
     try:
-        rows = json.loads((folder / arrival.name).read_text(encoding="utf-8"))
-        table = pa.Table.from_pylist(rows)
-    except (ValueError, TypeError, AttributeError, pa.ArrowException) as error:
+        table = pa.Table.from_pylist(_rows((folder / arrival.name).read_text(encoding="utf-8")))
+    except (ValueError, pa.ArrowException) as error:
         raise DataError(
             "cannot be read as a list of rows",
             where=arrival.name,
@@ -210,3 +209,10 @@ def _readable(arrival: Arrival, folder: Path) -> Arrival:
     name = arrival.name.removesuffix(".json") + ".parquet"
     pq.write_table(table, folder / name)
     return Arrival(arrival.hash, name, arrival.table, str(folder / name), arrival.at)
+
+
+def _rows(text: str) -> list[dict[str, Any]]:
+    rows = json.loads(text)
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("it is not a list of objects")
+    return rows

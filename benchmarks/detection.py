@@ -1,0 +1,176 @@
+"""How soon monitoring sees what is wrong, and how often it cries for nothing: python -m benchmarks.detection
+
+With --data DIR on the Store Sales panel, else on a synthetic one. What is served are the forecasts of a robust
+seasonal naive (benchmarks/detection_faults.py) with a new release every 7 days, made from what arrived, faults
+included. The defaults of monitoring were chosen on the first period; the figures are of the second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.detection_faults import EVERY, INJECTIONS, Injection, chosen, serve
+from storecast.configs import config_file
+from storecast.dataset_config import load_dataset_config
+from storecast.ingest import ingest
+from storecast.monitor.config import MonitorConfig, load_monitor_config
+from storecast.monitor.moved import ERROR, drift_table
+from storecast.monitor.scores import daily
+from storecast.monitor.watch import feed_table, score_checks
+from storecast.panel import Panel
+from storecast.segments import segment_table
+from storecast.synthetic import make_panel
+
+BAR = 1.0
+LOOK_DAYS = 14
+QUIET = {
+    "tuned on": ("2015-11-01", "2016-04-10"),  # up to the earthquake of 16 April
+    "reported": ("2016-07-01", "2017-07-31"),
+}
+STARTS = ("2016-09-14", "2016-12-12", "2017-02-24", "2017-05-20", "2017-07-04")
+
+
+def main() -> None:
+    """Print false alarms and days to detection."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
+    parser.add_argument("--data", default="", help="folder of the Store Sales files; default: synthetic")
+    parser.add_argument("--monitoring", default="default", help="monitoring config")
+    options = parser.parse_args()
+    config = load_monitor_config(options.monitoring)
+    began = time.monotonic()
+    if options.data:
+        with tempfile.TemporaryDirectory() as folder:
+            dataset = load_dataset_config(config_file("store_sales", "datasets"))
+            panel = ingest(dataset, options.data, Path(folder)).panel
+        periods, starts = QUIET, [pd.Timestamp(day) for day in STARTS]
+    else:
+        panel = make_panel(n_stores=12, n_families=6, n_days=1100)
+        periods = {"reported": (str(panel.dates[560].date()), str(panel.cutoff.date()))}
+        starts = [panel.dates[at] for at in (700, 830, 950)]
+    bench = Bench(panel, config)
+    for name, (first, last) in periods.items():
+        bench.quiet(name, pd.Timestamp(first), pd.Timestamp(last))
+    bench.faults(starts)
+    print(f"\n{time.monotonic() - began:.0f} s")
+
+
+class Bench:
+    """A panel with what was served for its last two and a half years."""
+
+    def __init__(self, panel: Panel, config: MonitorConfig) -> None:
+        self.panel, self.config = panel, config
+        self.families = pd.factorize(panel.static[panel.static.columns[1]])[0]
+        first = max(7 * EVERY, panel.n_history - 890)
+        self.cutoffs = panel.dates[first : panel.n_history - 1 : EVERY]
+        self.served = serve(panel, self.cutoffs, self.families)
+
+    def quiet(self, name: str, first: pd.Timestamp, last: pd.Timestamp) -> None:
+        """Alarms over days on which nothing was injected."""
+        panel = self.panel.at(last, EVERY)
+        days = (last - first).days + 1
+        alarms = breaches(panel, self.served, self.config, days)
+        onsets = _onsets(alarms)
+        rate = 100 * len(onsets) / days
+        alarmed = alarms["ds"].nunique() if len(alarms) else 0
+        verdict = "reached" if rate <= BAR else "NOT REACHED"
+        print(f"\n{name}: {first.date()} to {last.date()}, {days} quiet days, {panel.n_series} series")
+        print(f"false alarms (days on which one begins) {len(onsets)}, per 100 days {rate:.2f}   {verdict}: at "
+              f"most {BAR:g}; days in alarm {alarmed}")  # fmt: skip
+        for ds, what in onsets.items():
+            print(f"  {ds.date()}  {what}")
+
+    def faults(self, starts: Sequence[pd.Timestamp]) -> None:
+        """Days until each fault raises an alarm that was not there without it."""
+        print(f"\ndays to detection (1: the day it begins; -: not within {LOOK_DAYS}), {len(starts)} starts")
+        for injection in INJECTIONS:
+            for share in injection.shares:
+                found = [self.detect(injection, share, start, seed) for seed, start in enumerate(starts)]
+                days = [days for days, _ in found]
+                how = pd.Series([how for _, how in found if how]).value_counts()
+                seen = [d for d in days if d is not None]
+                told = " ".join("-" if d is None else str(d) for d in days)
+                median = f"{np.median(seen):g}" if seen else "-"
+                by = ", ".join(how.index[:3])
+                print(
+                    f"{injection.name:<36} {share:>5.0%}  {len(seen)}/{len(days)}  median {median:>4}  [{told}]  {by}"
+                )
+
+    def detect(
+        self, injection: Injection, share: float, start: pd.Timestamp, seed: int
+    ) -> tuple[int | None, str]:
+        """Days until the first new alarm, and which check gave it."""
+        end = start + pd.Timedelta(days=LOOK_DAYS - 1)
+        panel = self.panel.at(end, EVERY)
+        sick = injection.fault(panel, panel.dates.get_loc(start), chosen(panel, injection, share, seed))
+        usual = self.served[self.served["ds"] <= end]
+        later = self.cutoffs[(self.cutoffs >= start - pd.Timedelta(days=4 * EVERY)) & (self.cutoffs < end)]
+        anew = serve(sick, later, self.families)
+        anew = anew[anew["cutoff"] >= start - pd.Timedelta(days=EVERY)]
+        served = pd.concat([usual[usual["cutoff"] < anew["cutoff"].min()], anew], ignore_index=True)
+        before = _names(breaches(panel, usual, self.config, LOOK_DAYS))
+        for ds, name in _names(breaches(sick, served, self.config, LOOK_DAYS)):
+            if (ds, name) not in before:
+                return (ds - start).days + 1, name
+        return None, ""
+
+
+def breaches(panel: Panel, served: pd.DataFrame, config: MonitorConfig, days: int) -> pd.DataFrame:
+    """Every breach of the last days of a panel, `ds, name, segment`: what `watch` gives on each of them."""
+    served = served[served["ds"] <= panel.cutoff]
+    segments = segment_table(panel, panel.dates[panel.n_history - days])
+    columns = config.columns({str(name): int(segments[name].nunique()) for name in segments})
+    drift = drift_table(panel, served, segments, columns, config, days)
+    drift = drift[drift["breached"]].assign(
+        name=lambda t: np.where(t["figure"].str.startswith(ERROR), "error_drift", "input_drift"),
+        segment=lambda t: t["figure"] + " " + t["segment"],
+    )
+    feed = feed_table(panel, served, config.feed.model_copy(update={"days": days}))
+    feed = feed[feed["breached"]].assign(segment=lambda t: t["kind"] + " " + t["segment"])
+    decided = drift_table(panel, served, segments, columns, config)
+    decisive = set(decided.loc[decided["decisive"], ["column", "segment"]].itertuples(index=False, name=None))
+    recent = served[served["ds"] > panel.cutoff - pd.Timedelta(days=days + max(config.scores.windows_days))]
+    sums = daily(recent, segments, columns)
+    scored = pd.DataFrame(
+        [(day, c.name, c.segment) for day, c in _scores(sums, panel, config, days, decisive) if c.breached],
+        columns=["ds", "name", "segment"],
+    )
+    found = pd.concat([part[["ds", "name", "segment"]] for part in (drift, feed, scored)], ignore_index=True)
+    return found.sort_values(["ds", "name"], kind="stable")
+
+
+def _scores(
+    sums: pd.DataFrame, panel: Panel, config: MonitorConfig, days: int, decisive: set[tuple[str, str]]
+) -> Iterator[tuple[pd.Timestamp, object]]:
+    for day in panel.dates[panel.n_history - days : panel.n_history]:
+        for check in score_checks(sums[sums["ds"] <= day], day, config.scores, decisive):
+            yield day, check
+
+
+def _names(found: pd.DataFrame) -> list[tuple[pd.Timestamp, str]]:
+    return list(dict.fromkeys((ds, f"{n}: {s.split(' ')[0] if n != 'error' else s}") for ds, n, s in
+                              found.itertuples(index=False, name=None)))  # fmt: skip
+
+
+def _onsets(found: pd.DataFrame) -> dict[pd.Timestamp, str]:
+    """The days on which a check is breached that was not on the day before."""
+    on: dict[pd.Timestamp, set[str]] = {}
+    for ds, name, segment in found.itertuples(index=False, name=None):
+        on.setdefault(ds, set()).add(f"{name} {segment}")
+    out = {}
+    for ds, names in on.items():
+        kinds = {name.split(" ")[0] for name in on.get(ds - pd.Timedelta(days=1), set())}
+        new = sorted(name for name in names if name.split(" ")[0] not in kinds)
+        if new:
+            out[ds] = "; ".join(new[:4]) + (f" and {len(new) - 4} more" if len(new) > 4 else "")
+    return out
+
+
+if __name__ == "__main__":
+    main()

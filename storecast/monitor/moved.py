@@ -1,0 +1,134 @@
+"""The table of drift: every figure's moves by day, segment and window, with their p-values and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from storecast.monitor.config import DriftLimits, MonitorConfig
+from storecast.monitor.drift import YEAR_DAYS, Reference, corrected, moves, outlying, p_values
+from storecast.monitor.health import ALL
+from storecast.monitor.inputs import Groups, kinds_of, panel_figures, served_errors
+from storecast.panel import Floats, Panel
+
+DRIFT_COLUMNS = (
+    *("ds", "figure", "column", "segment", "window_days"),
+    *("move", "spread", "p", "adjusted", "limit", "decisive", "breached"),
+)
+ERROR = "error"
+APPEARS = 0.7
+"""Move of a series' share of days with a covariate from which it counts as appeared or ended."""
+
+ERROR_FLOOR, FIGURE_FLOOR = 0.1, 0.02
+"""Smallest standard deviations of one series' mean error, and of the moves of a segment's figure."""
+
+
+def drift_table(
+    panel: Panel,
+    served: pd.DataFrame,
+    segments: pd.DataFrame,
+    columns: list[str],
+    config: MonitorConfig,
+    days: int = 1,
+) -> pd.DataFrame:
+    """The drift of the last days of a panel's history.
+
+    Each day is judged by what was known on it: later days change nothing.
+
+    Args:
+        panel: the panel with the actuals.
+        served: see `served_rows`.
+        segments: segments of each series by unique_id.
+        columns: the segment columns to look at.
+        config: limits.
+        days: dates to judge, ending at the panel's cutoff.
+
+    Returns:
+        `DRIFT_COLUMNS`: one row per day, figure, segment and window. `move` is in the figure's unit (log
+        scale for errors and levels, a share else), `spread` the standard deviation of such moves in the year
+        before, `adjusted` the p-value corrected for the number of decisive tests of the day. Figures ending
+        in "series" are the share of series that have moved each by itself; they have no p-value.
+    """
+    step = 1 if panel.freq == "D" else 7
+    limits = config.drift
+    need = (2 * YEAR_DAYS + 4 * limits.before_days + 4 * max(limits.windows_days)) // step + days
+    since = max(0, panel.n_history - need)
+    groups = Groups.of(segments.loc[list(panel.ids)], columns)
+    decisive = groups.share >= config.decisive_share
+    figures = {ERROR: served_errors(served, panel, since), **panel_figures(panel, since)}
+    dates = panel.dates[panel.n_history - days : panel.n_history]
+    parts = []
+    for window_days in limits.windows_days:
+        reference = Reference(
+            max(1, window_days // step), limits.before_days // step, YEAR_DAYS // step, FIGURE_FLOOR
+        )
+        for (name, values), limit in zip(figures.items(), _limits(limits, figures), strict=True):
+            moved, spread = (part[-days:] for part in moves(groups.mean(values), reference))
+            p = np.where(decisive, p_values(moved, spread, reference), np.nan)
+            parts.append(_long(dates, name, groups, window_days, moved, spread, p, limit, decisive))
+    table = pd.concat(parts, ignore_index=True)
+    table["adjusted"] = table.groupby("ds")["p"].transform(lambda p: corrected(p.to_numpy()))
+    enough = table["move"].abs() >= table["limit"]
+    table["breached"] = table["decisive"] & enough & (table["adjusted"] < limits.alpha)
+    series = pd.DataFrame(list(_series_rows(figures, limits, step, dates)), columns=list(DRIFT_COLUMNS))
+    return pd.concat([table, series], ignore_index=True)[list(DRIFT_COLUMNS)]
+
+
+def _limits(limits: DriftLimits, figures: dict[str, Floats]) -> list[float]:
+    by_kind = {"share": limits.share_move, "level": limits.level_move}
+    kinds = kinds_of(figures)
+    return [limits.error_move if name == ERROR else by_kind[kinds[name]] for name in figures]
+
+
+def _long(
+    dates: pd.DatetimeIndex,
+    name: str,
+    groups: Groups,
+    window_days: int,
+    moved: Floats,
+    spread: Floats,
+    p: Floats,
+    limit: float,
+    decisive: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
+) -> pd.DataFrame:
+    days, count = moved.shape
+    return pd.DataFrame(
+        {
+            "ds": np.repeat(dates.to_numpy(), count),
+            "figure": name,
+            "column": [column for column, _ in groups.names] * days,
+            "segment": [segment for _, segment in groups.names] * days,
+            "window_days": window_days,
+            "move": moved.ravel(),
+            "spread": spread.ravel(),
+            "p": p.ravel(),
+            "limit": limit,
+            "decisive": np.tile(decisive, days),
+        }
+    )
+
+
+def _series_rows(
+    figures: dict[str, Floats], limits: DriftLimits, step: int, dates: pd.DatetimeIndex
+) -> Iterator[tuple[object, ...]]:
+    """Shares of series that have moved each by itself, over the longest window."""
+    window_days = max(limits.windows_days)
+    window, before = max(1, window_days // step), limits.before_days // step
+    for name, values in figures.items():
+        if name == ERROR:
+            share = outlying(values.T, window, before, limits.sds, ERROR_FLOOR)
+            limit = limits.error_series
+        elif name.endswith(" present"):
+            mean = pd.DataFrame(values.T).rolling(window).mean()
+            base = pd.DataFrame(values.T).shift(window).rolling(before, min_periods=before // 2).mean()
+            share = ((mean - base).abs() > APPEARS).mean(axis=1).to_numpy()
+            limit = limits.known_series
+        else:
+            continue
+        for ds, value in zip(dates, share[-len(dates) :], strict=True):
+            yield (
+                *(ds, f"{name} series", "", ALL, window_days),
+                *(value, np.nan, np.nan, np.nan, limit, True, bool(value > limit)),
+            )
