@@ -1,8 +1,8 @@
 """How soon monitoring sees what is wrong, and how often it cries for nothing: python -m benchmarks.detection
 
-With --data DIR on the Store Sales panel, else on a synthetic one. What is served are the forecasts of a robust
-seasonal naive (benchmarks/detection_faults.py) with a new release every 7 days, made from what arrived, faults
-included. The defaults of monitoring were chosen on the first period; the figures are of the second.
+With --data DIR on the Store Sales panel, else on a synthetic one. What is served are the forecasts of a
+robust seasonal naive (benchmarks/detection_faults.py) with a new release every 7 days, made from what arrived,
+faults included. The defaults of monitoring were chosen on the first period; the figures are of the second.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class Bench:
         alarmed = alarms["ds"].nunique() if len(alarms) else 0
         verdict = "reached" if rate <= BAR else "NOT REACHED"
         print(f"\n{name}: {first.date()} to {last.date()}, {days} quiet days, {panel.n_series} series")
-        print(f"false alarms (days on which one begins) {len(onsets)}, per 100 days {rate:.2f}   {verdict}: at "
-              f"most {BAR:g}; days in alarm {alarmed}")  # fmt: skip
+        print(f"days on which a false alarm begins {len(onsets)}, per 100 days {rate:.2f}   ", end="")
+        print(f"{verdict}: at most {BAR:g}; days in alarm {alarmed}")
         for ds, what in onsets.items():
             print(f"  {ds.date()}  {what}")
 
@@ -97,10 +97,8 @@ class Bench:
                 seen = [d for d in days if d is not None]
                 told = " ".join("-" if d is None else str(d) for d in days)
                 median = f"{np.median(seen):g}" if seen else "-"
-                by = ", ".join(how.index[:3])
-                print(
-                    f"{injection.name:<36} {share:>5.0%}  {len(seen)}/{len(days)}  median {median:>4}  [{told}]  {by}"
-                )
+                what = f"{injection.name:<36} {share:>5.0%}  {len(seen)}/{len(days)}"
+                print(f"{what}  median {median:>4}  [{told}]  {', '.join(how.index[:3])}", flush=True)
 
     def detect(
         self, injection: Injection, share: float, start: pd.Timestamp, seed: int
@@ -154,8 +152,9 @@ def _scores(
 
 
 def _names(found: pd.DataFrame) -> list[tuple[pd.Timestamp, str]]:
-    return list(dict.fromkeys((ds, f"{n}: {s.split(' ')[0] if n != 'error' else s}") for ds, n, s in
-                              found.itertuples(index=False, name=None)))  # fmt: skip
+    """The breaches by day and what they are, each once: `volume: zeros`, `error_drift: error`, `bias: all`."""
+    rows = found.itertuples(index=False, name=None)
+    return list(dict.fromkeys((ds, f"{name}: {segment.split(' ')[0]}") for ds, name, segment in rows))
 
 
 def _onsets(found: pd.DataFrame) -> dict[pd.Timestamp, str]:

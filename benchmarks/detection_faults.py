@@ -1,4 +1,4 @@
-"""Faults to put into a panel from a day on, and a cheap real forecaster whose forecasts are served meanwhile."""
+"""Faults to put into a panel from a day on, and a cheap real forecaster that is served meanwhile."""
 
 from __future__ import annotations
 

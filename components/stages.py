@@ -20,6 +20,7 @@ STAGES: Mapping[str, str] = MappingProxyType(
             "release",
             "register",
             "activate",
+            "monitor",
         )
     }
 )

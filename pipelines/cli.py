@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import environment, stack
+from pipelines.actuals_cli import actuals
 from pipelines.kfp_cli import kfp
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
@@ -38,6 +39,7 @@ app.add_typer(releases, name="releases")
 app.add_typer(runs, name="runs")
 app.add_typer(kfp, name="kfp")
 app.add_typer(keys, name="keys")
+app.add_typer(actuals, name="actuals")
 app.command()(export)
 app.command()(serve)
 console = Console()

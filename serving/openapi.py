@@ -60,6 +60,15 @@ def _paths(table: ReleaseTable, settings: Settings) -> Json:
         "/v1/series": {
             "get": _operation("The series there are", "Series", [], parameters=_filters(table)),
         },
+        "/v1/actuals": {
+            "post": _operation(
+                "Rows of raw files, for the next ingest",
+                "Kept",
+                ["400", "413", "415"],
+                body="ActualsOf",
+                status="202",
+            )
+        },
         "/v1/releases": {"get": _operation("All releases", "Releases", [])},
         "/v1/releases/current": {"get": _operation("The release that is served", "Current", [])},
         "/v1/releases/rollback": {

@@ -5,7 +5,7 @@
 | GET, POST /v1/forecasts | read |
 | POST /v1/what-if | what-if |
 | GET /v1/series, /v1/releases, /v1/releases/current, /openapi.json | read |
-| POST /v1/releases/{id}/activate, /v1/releases/rollback | admin |
+| POST /v1/releases/{id}/activate, /v1/releases/rollback, /v1/actuals | admin |
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from serving import answers, asking, openapi, pointing, questions
+from serving import actuals, answers, asking, openapi, pointing, questions
 from serving.answers import ARROW, NO_STORE, Answer
 from serving.problems import NOT_FOUND, Problem, invalid, wrong_method
 from serving.state import Request, State
@@ -121,6 +121,12 @@ async def current(state: State, request: Request) -> Answer:
     return answers.json(content)
 
 
+async def add_actuals(state: State, request: Request) -> Answer:
+    """POST /v1/actuals: rows of raw files, for the next ingest."""
+    dataset = str(state.table().about["dataset"])
+    return await actuals.keep(state.settings, dataset, request.body)
+
+
 async def document(state: State, request: Request) -> Answer:
     """GET /openapi.json: written for the release at hand: its keys, dates, levels and covariates."""
     del request
@@ -147,6 +153,7 @@ ROUTES: dict[str, dict[str, tuple[str, Endpoint]]] = {
     "/v1/releases/current": {"GET": ("read", current)},
     "/v1/releases/rollback": {"POST": ("admin", pointing.rollback)},
     "/v1/releases/{id}/activate": {"POST": ("admin", pointing.activate)},
+    "/v1/actuals": {"POST": ("admin", add_actuals)},
     "/openapi.json": {"GET": ("read", document)},
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from serving.actuals import MOST_ROWS, TABLE
 from serving.asking import MOST_LETTERS
 from serving.questions import EVENT_KINDS, LARGEST, MOST_EVENTS
 from serving.table import ReleaseTable
@@ -115,7 +116,14 @@ def _asking(table: ReleaseTable, settings: Settings, key: Json) -> Json:
     }
     series = {"key": key, "known": _object(known, [])}
     changed = dict.fromkeys(known, 10)
+    value = {"type": ["string", "number", "boolean", "null"]}
+    row = {"type": "object", "minProperties": 1, "additionalProperties": value}
+    actuals = {
+        "rows": {"type": "array", "items": row, "minItems": 1, "maxItems": MOST_ROWS},
+        "table": {"type": "string", "pattern": f"^{TABLE.pattern}$"},
+    }
     return {
+        "ActualsOf": _object(actuals, ["rows"]),
         "ForecastsOf": _object(asked, ["keys"]) | {"examples": [{"keys": [example]}]},
         "WhatIfOf": _object(
             {
@@ -178,6 +186,7 @@ def _others(titles: Json) -> Json:
             }
         ),
         "Pointed": _object({"current": _STRING, "serving": _STRING}),
+        "Kept": _object({"file": _STRING, "rows": count}),
         "Problem": _object(
             {
                 "type": _STRING,

@@ -18,7 +18,7 @@ _INSTALLED = Path(__file__).parent / "_configs"
 
 
 def config_folder(kind: str) -> Path:
-    """The folder of the configs that ship: "datasets", "model_configs" or "training_configs"."""
+    """The folder of a kind of configs: "datasets", "model_configs", "training_configs" or "monitoring"."""
     return (_INSTALLED if _INSTALLED.exists() else _CHECKOUT) / kind
 
 

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         description="Cores a run may use: processes for local models, threads for global ones.",
     )
 
+    actuals_inbox: str = Field(
+        default="",
+        description="Folder or URI into which new raw files are put, in one folder for each data set; "
+        "empty: `inbox` in the workspace.",
+    )
+
     serving_dataset: str = Field(
         default="", description="Data set whose releases are served; empty: the only one there is."
     )
@@ -101,6 +107,10 @@ class Settings(BaseSettings):
     def root(self) -> str:
         """URI under which data sets and releases lie."""
         return self.workspace or str(self.home.absolute())
+
+    def inbox(self, dataset: str) -> str:
+        """URI of the folder into which the raw files of a data set are put."""
+        return "/".join([(self.actuals_inbox or f"{self.root.rstrip('/')}/inbox").rstrip("/"), dataset])
 
     @classmethod
     def settings_customise_sources(

@@ -40,7 +40,9 @@ class Activation:
     backtest: pd.DataFrame | None = None
 
 
-def activations_of(releases: ReleaseStore, since: pd.Timestamp | None = None) -> list[Activation]:
+def activations_of(
+    releases: ReleaseStore, since: pd.Timestamp, promised_since: pd.Timestamp
+) -> list[Activation]:
     """What the pointer's history says was served, the earliest first.
 
     A release counts from the day it was activated. On a past period, where the clock is beyond all that it
@@ -48,7 +50,8 @@ def activations_of(releases: ReleaseStore, since: pd.Timestamp | None = None) ->
 
     Args:
         releases: the data set's releases.
-        since: releases that forecast nothing from this date on are left out; None: all are read.
+        since: releases that forecast nothing from this date on are left out.
+        promised_since: the backtests of those that do not reach this date are not read.
     """
     found: list[Activation] = []
     for entry in releases.history():
@@ -57,12 +60,14 @@ def activations_of(releases: ReleaseStore, since: pd.Timestamp | None = None) ->
         folder = releases.path(release)
         forecasts = pd.read_parquet(folder / "forecasts.parquet")
         last = pd.Timestamp(forecasts["ds"].max())
+        if last < since:
+            continue
         clock = pd.Timestamp(entry.at).tz_localize(None).normalize()
         at = clock if cutoff < clock <= last else cutoff + pd.Timedelta(days=1)
         at = max(at, found[-1].at) if found else at
-        backtest = pd.read_parquet(folder / "backtest.parquet") if last >= (since or last) else None
+        backtest = pd.read_parquet(folder / "backtest.parquet") if last >= promised_since else None
         found.append(Activation(entry.id, at, forecasts, backtest))
-    return [a for a in found if since is None or a.forecasts["ds"].max() >= since]
+    return found
 
 
 def served_rows(activations: Sequence[Activation], panel: Panel) -> pd.DataFrame:

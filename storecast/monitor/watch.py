@@ -43,6 +43,7 @@ def watch(
     *,
     dataset: str = "",
     release: str = "",
+    drift_days: int = 1,
 ) -> Watch:
     """Check a data set as of a day.
 
@@ -53,15 +54,15 @@ def watch(
         config: limits; None: the defaults.
         dataset: name, for the record.
         release: id of the release that is served, for the record; "": the last one of `served`.
+        drift_days: days that the table of drift holds; only the last one counts for the checks.
     """
     config = config or MonitorConfig()
     segments = segment_table(panel, panel.cutoff)
     columns = config.columns({str(name): int(segments[name].nunique()) for name in segments})
     served = served[served["ds"] <= panel.cutoff]
     sums = daily(served, segments, columns)
-    drift = drift_table(panel, served, segments, columns, config)
+    drift = drift_table(panel, served, segments, columns, config, min(drift_days, panel.n_history))
     groups = Groups.of(segments.loc[list(panel.ids)], columns)
-    decisive = {name for name, share in zip(groups.names, groups.share, strict=True)}
     decisive = {n for n, s in zip(groups.names, groups.share, strict=True) if s >= config.decisive_share}
     found = [
         *score_checks(sums, panel.cutoff, config.scores, decisive),
@@ -79,7 +80,7 @@ def watch(
         "breached": sum(check.breached for check in found),
     }
     health = Health(dataset, release or last, str(as_of.date()), tuple(ordered), counts)
-    windows = [rolling(sums, window) for window in config.scores.windows_days]
+    windows = [rolling(sums, window) for window in dict.fromkeys((1, *config.scores.windows_days))]
     return Watch(health, sums, pd.concat(windows, ignore_index=True), drift)
 
 

@@ -58,6 +58,7 @@ class ReleaseStore:
 
     def __init__(self, store: DatasetStore, name: str) -> None:
         self.store = store
+        self.name = name
         self.root = uris.join(store.root, "releases", name)
 
     def publish(self, folder: Path, about: Mapping[str, Any]) -> Release:
