@@ -1,8 +1,8 @@
 """How soon monitoring sees what is wrong, and how often it cries for nothing: python -m benchmarks.detection
 
-With --data DIR on the Store Sales panel, else on a synthetic one. What is served are the forecasts of a
-robust seasonal naive (benchmarks/detection_faults.py) with a new release every 7 days, made from what arrived,
-faults included. The defaults of monitoring were chosen on the first period; the figures are of the second.
+With --data DIR on the Store Sales panel, else on a synthetic one. What is served are forecasts of a robust
+seasonal naive (benchmarks/detection_faults.py), a new release every 7 days, made from what arrived, faults
+included. The defaults of monitoring were chosen on the first period; the figures are of the second.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _scores(
 
 
 def _names(found: pd.DataFrame) -> list[tuple[pd.Timestamp, str]]:
-    """The breaches by day and what they are, each once: `volume: zeros`, `error_drift: error`, `bias: all`."""
+    """The breaches by day and what they are: `volume: zeros`, `error_drift: error`, `bias: all`."""
     rows = found.itertuples(index=False, name=None)
     return list(dict.fromkeys((ds, f"{name}: {segment.split(' ')[0]}") for ds, name, segment in rows))
 

@@ -16,7 +16,7 @@ from storecast.segments import attach
 
 SUMS = (
     *("n", "sle", "naive_sle", "promise", "naive_promise"),
-    *("absolute", "error", "volume", "log_error", "inside_80", "inside_95"),
+    *("absolute", "error", "actual", "log_error", "inside_80", "inside_95"),
 )
 KEYS = ("ds", "column", "segment")
 SCORES = (
@@ -39,9 +39,10 @@ def daily(served: pd.DataFrame, segments: pd.DataFrame, columns: Sequence[str]) 
         inside the intervals.
     """
     known = served[served["y"].notna() & served["naive"].notna()]
-    rows = attach(_row_sums(known), segments, columns)
-    parts = [_summed(rows, "")]
-    parts += [_summed(rows, column) for column in columns]
+    rows = _row_sums(known)
+    parts = [_summed(rows, "", pd.Series(ALL, index=rows.index))]
+    ids = rows[["unique_id"]]
+    parts += [_summed(rows, column, attach(ids, segments, [column])[column]) for column in columns]
     return pd.concat(parts, ignore_index=True)[[*KEYS, *SUMS]]
 
 
@@ -57,7 +58,7 @@ def _row_sums(known: pd.DataFrame) -> pd.DataFrame:
         "naive_promise": known["naive_promise"].to_numpy(np.float64),
         "absolute": np.abs(yhat - y),
         "error": yhat - y,
-        "volume": np.abs(y),
+        "actual": np.abs(y),
         "log_error": np.log1p(y) - np.log1p(np.maximum(yhat, 0.0)),
     }
     for percent, low, high in INTERVALS:
@@ -66,11 +67,10 @@ def _row_sums(known: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out)
 
 
-def _summed(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    by = ["ds", column] if column else ["ds"]
-    sums = rows.groupby(by, observed=True, sort=True)[list(SUMS)].sum(min_count=1).reset_index()
-    segment = sums[column].astype(str) if column else ALL
-    return sums.assign(column=column, segment=segment)
+def _summed(rows: pd.DataFrame, column: str, segment: pd.Series) -> pd.DataFrame:
+    by = [rows["ds"], segment.astype(str).rename("segment")]
+    sums = rows.groupby(by, sort=True)[list(SUMS)].sum(min_count=1).reset_index()
+    return sums.assign(column=column)
 
 
 def rolling(sums: pd.DataFrame, window: int, as_of: pd.Timestamp | None = None) -> pd.DataFrame:
@@ -101,7 +101,7 @@ def rolling(sums: pd.DataFrame, window: int, as_of: pd.Timestamp | None = None) 
 
 
 def _scores(totals: pd.DataFrame, window: int) -> pd.DataFrame:
-    n, volume = totals["n"], totals["volume"].replace(0.0, np.nan)
+    n, volume = totals["n"], totals["actual"].replace(0.0, np.nan)
     out = totals[list(KEYS)].assign(window_days=window, n=n.astype(np.int64))
     for name, column in zip(SCORES[:4], ("sle", "naive_sle", "promise", "naive_promise"), strict=True):
         out[name] = np.sqrt(totals[column] / n)

@@ -1,0 +1,167 @@
+"""Monitoring says nothing about a quiet panel, and names what is wrong with a spoiled one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import monitored
+import numpy as np
+import pandas as pd
+import pytest
+
+from storecast.errors import ConfigError
+from storecast.monitor.config import MonitorConfig, load_monitor_config
+from storecast.monitor.drift import Reference, corrected, moves
+from storecast.monitor.health import Health
+from storecast.monitor.moved import drift_table
+from storecast.monitor.scores import daily, rolling
+from storecast.monitor.served import served_rows
+from storecast.monitor.watch import Watch, watch
+from storecast.panel import Panel
+from storecast.segments import segment_table
+
+
+def _watch(panel: Panel, late: int = 0, config: MonitorConfig | None = None) -> Watch:
+    as_of = panel.cutoff + pd.Timedelta(days=late)
+    return watch(panel, monitored.served(panel), as_of, config, dataset="shop")
+
+
+def _breached(health: Health) -> set[tuple[str, str]]:
+    return {(check.name, check.segment) for check in health.breaches}
+
+
+def test_a_quiet_panel_raises_no_alarm_not_even_in_december() -> None:
+    whole = monitored.panel()
+    assert _breached(_watch(whole).health) == set()
+    assert _breached(_watch(whole.at("2022-12-08", 7)).health) == set()
+
+
+def test_a_level_shift_is_an_error_drift_within_days() -> None:
+    health = _watch(monitored.spoiled(1.6, days=4)).health
+    assert ("error_drift", "all") in _breached(health)
+
+
+def test_a_shift_of_few_series_is_seen_by_how_many_series_are_off() -> None:
+    checks = _watch(monitored.spoiled(1.8, days=7, rows=slice(0, 8))).health.breaches
+    assert [check.note for check in checks if "each by itself" in check.note]
+
+
+def test_a_store_that_sends_zeros_is_named() -> None:
+    rows = slice(0, monitored.FAMILIES)
+    assert ("volume", "store=1") in _breached(_watch(monitored.spoiled(0.0, 1, rows)).health)
+
+
+def test_a_day_that_is_sent_twice_is_seen() -> None:
+    whole = monitored.panel()
+    y = whole.y.copy()
+    y[:, whole.n_history - 1] = y[:, whole.n_history - 2]
+    assert ("volume", "all") in _breached(_watch(replace(whole, y=y)).health)
+
+
+def test_a_store_that_sends_nothing_is_seen() -> None:
+    rows = slice(0, monitored.FAMILIES)
+    assert ("volume", "store=1") in _breached(_watch(monitored.spoiled(np.nan, 1, rows)).health)
+
+
+def test_a_doubled_scale_is_seen_on_its_first_day() -> None:
+    health = _watch(monitored.spoiled(2.0, days=1)).health
+    found = next(check for check in health.breaches if check.name == "scale" and check.segment == "all")
+    assert found.value == pytest.approx(np.log(2), abs=0.1)
+
+
+def test_a_new_promotion_pattern_is_a_drift_of_inputs() -> None:
+    whole = monitored.panel()
+    promo = whole.known["promo"].copy()
+    promo[:, whole.n_history - 7 : whole.n_history] = 5.0
+    health = _watch(whole.with_known("promo", promo)).health
+    assert {name for name, _ in _breached(health)} == {"input_drift"}
+
+
+def test_days_without_actuals_are_counted() -> None:
+    whole = monitored.panel()
+    assert _breached(_watch(whole, late=2).health) == set()
+    assert _breached(_watch(whole, late=3).health) == {("freshness", "all")}
+
+
+def test_without_a_release_the_feed_is_checked_all_the_same() -> None:
+    whole = monitored.spoiled(0.0, days=1)
+    found = watch(whole, served_rows([], whole), whole.cutoff).health
+    assert ("volume", "all") in _breached(found)
+    assert next(check for check in found.checks if check.name == "error").value is None
+    assert found.release == ""
+
+
+def test_a_date_is_served_by_the_release_that_was_activated_last_before_it() -> None:
+    whole = monitored.panel()
+    first, second = monitored.activations(whole)[:2]
+    early = replace(second, at=second.at - pd.Timedelta(days=3))
+    rows = served_rows([first, early, replace(first, at=second.at + pd.Timedelta(days=2))], whole)
+    by_day = rows.groupby("ds")["release"].first()
+    assert by_day.tolist() == ["release-60"] * 4 + ["release-67"] * 2
+    assert (rows["ds"] - rows["cutoff"]).dt.days.equals(rows["h"].astype("int64"))
+
+
+def test_a_window_s_rmsle_is_pooled_over_its_rows() -> None:
+    whole = monitored.panel()
+    rows = monitored.served(whole)
+    sums = daily(rows, segment_table(whole, whole.cutoff), ["store"])
+    last = rows[rows["ds"] > whole.cutoff - pd.Timedelta(days=28)]
+    errors = (np.log1p(last["y"]) - np.log1p(last["yhat"])) ** 2
+    scores = rolling(sums, 28, whole.cutoff).set_index(["column", "segment"])
+    assert scores.loc[("", "all"), "rmsle"] == pytest.approx(np.sqrt(errors.mean()))
+    store = errors[last["unique_id"].str.startswith("2|")]
+    assert scores.loc[("store", "2"), "rmsle"] == pytest.approx(np.sqrt(store.mean()))
+    every = rolling(sums, 28)
+    assert every[every["ds"] == whole.cutoff].set_index(["column", "segment"])["rmsle"].to_dict() == (
+        pytest.approx(scores["rmsle"].to_dict())
+    )
+
+
+def test_the_promise_is_what_the_backtest_erred_by_series_and_day_ahead() -> None:
+    whole = monitored.panel()
+    first = monitored.activations(whole)[0].forecasts
+    rows = served_rows(monitored.activations(whole)[:1], whole)
+    columns = {"blend": "yhat", "naive": "naive"}
+    scored = [first.assign(model=name, y=rows["y"], yhat=rows[column]) for name, column in columns.items()]
+    told = served_rows(monitored.activations(whole, pd.concat(scored))[:1], whole)
+    assert told["promise"].mean() == pytest.approx(
+        float(((np.log1p(rows["y"]) - np.log1p(rows["yhat"])) ** 2).mean()), rel=0.05
+    )
+    assert told["naive_promise"].mean() > told["promise"].mean()
+
+
+def test_later_days_change_nothing_about_an_earlier_one() -> None:
+    whole = monitored.spoiled(1.6, days=10)
+    day = whole.cutoff - pd.Timedelta(days=5)
+    segments, columns = segment_table(whole, day), ["store"]
+    rows = monitored.served(whole)
+    later = drift_table(whole, rows, segments, columns, MonitorConfig(), days=10)
+    earlier = whole.at(day, 0)
+    then = drift_table(earlier, rows[rows["ds"] <= day], segments, columns, MonitorConfig(), days=1)
+    key = ["figure", "column", "segment", "window_days"]
+    mine = later[later["ds"] == day].set_index(key).sort_index()
+    pd.testing.assert_frame_equal(mine, then.set_index(key).sort_index())
+
+
+def test_what_the_season_did_a_year_ago_is_no_move() -> None:
+    values = np.zeros((900, 1))
+    values[360:390], values[724:754] = 1.0, 1.0
+    moved, _ = moves(values, Reference(7, 56, 364, 0.02))
+    assert np.nanmax(np.abs(moved[360:390])) == pytest.approx(1.0)
+    assert np.nanmax(np.abs(moved[724:754])) == pytest.approx(0.0)
+
+
+def test_p_values_are_corrected_for_their_number() -> None:
+    alone, among = corrected(np.array([0.01])), corrected(np.array([0.01, *[0.9] * 99, np.nan]))
+    assert alone[0] == pytest.approx(0.01)
+    assert among[0] > 0.5
+    assert np.isnan(among[-1])
+
+
+def test_the_shipped_limits_are_the_defaults_and_a_wrong_key_is_named_with_its_line(tmp_path: Path) -> None:
+    assert load_monitor_config("default") == MonitorConfig()
+    wrong = tmp_path / "mine.yaml"
+    wrong.write_text("scores:\n  biass: 0.2\n")
+    with pytest.raises(ConfigError, match=r"line 2: scores\.biass: unknown key; did you mean 'bias'"):
+        load_monitor_config(str(wrong))
