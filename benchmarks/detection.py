@@ -21,6 +21,7 @@ from storecast.configs import config_file
 from storecast.dataset_config import load_dataset_config
 from storecast.ingest import ingest
 from storecast.monitor.config import MonitorConfig, load_monitor_config
+from storecast.monitor.inputs import Groups
 from storecast.monitor.moved import ERROR, drift_table
 from storecast.monitor.scores import daily
 from storecast.monitor.watch import feed_table, score_checks
@@ -131,12 +132,15 @@ def breaches(panel: Panel, served: pd.DataFrame, config: MonitorConfig, days: in
     )
     feed = feed_table(panel, served, config.feed.model_copy(update={"days": days}))
     feed = feed[feed["breached"]].assign(segment=lambda t: t["kind"] + " " + t["segment"])
-    decided = drift_table(panel, served, segments, columns, config)
-    decisive = set(decided.loc[decided["decisive"], ["column", "segment"]].itertuples(index=False, name=None))
+    groups = Groups.of(segments.loc[list(panel.ids)], columns).decisive(config.decisive_share)
     recent = served[served["ds"] > panel.cutoff - pd.Timedelta(days=days + max(config.scores.windows_days))]
     sums = daily(recent, segments, columns)
     scored = pd.DataFrame(
-        [(day, c.name, c.segment) for day, c in _scores(sums, panel, config, days, decisive) if c.breached],
+        [
+            (day, c.name, c.segment)
+            for day, c in _scores(sums, panel, config, days, set(groups.names))
+            if c.breached
+        ],
         columns=["ds", "name", "segment"],
     )
     found = pd.concat([part[["ds", "name", "segment"]] for part in (drift, feed, scored)], ignore_index=True)

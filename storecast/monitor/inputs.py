@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,12 @@ class Groups:
         """(S,) share of all series that each holds."""
         return np.asarray(self.members.mean(axis=1))
 
+    def decisive(self, least: float) -> Groups:
+        """Those that hold at least that share of the series."""
+        chosen = self.share >= least
+        names = tuple(name for name, keep in zip(self.names, chosen, strict=True) if keep)
+        return Groups(names, self.members[chosen])
+
     def mean(self, values: Floats) -> Floats:
         """(T, S) mean over each segment's series, of (n, T) values; NaN ones do not count."""
         seen = np.isfinite(values)
@@ -78,6 +84,6 @@ def served_errors(served: pd.DataFrame, panel: Panel, since: int) -> Floats:
     return out
 
 
-def kinds_of(figures: Mapping[str, Floats]) -> dict[str, str]:
-    """Whether each figure is a "share" or a "level": which limit holds for it."""
-    return {name: "share" if name == "zeros" or name.endswith(" present") else "level" for name in figures}
+def is_share(figure: str) -> bool:
+    """Whether a figure of the panel is a share; the others are levels on the log scale."""
+    return figure == "zeros" or figure.endswith(" present")

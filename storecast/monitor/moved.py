@@ -10,12 +10,12 @@ import pandas as pd
 from storecast.monitor.config import DriftLimits, MonitorConfig
 from storecast.monitor.drift import YEAR_DAYS, Reference, corrected, moves, outlying, p_values
 from storecast.monitor.health import ALL
-from storecast.monitor.inputs import Groups, kinds_of, panel_figures, served_errors
+from storecast.monitor.inputs import Groups, is_share, panel_figures, served_errors
 from storecast.panel import Floats, Panel
 
 DRIFT_COLUMNS = (
     *("ds", "figure", "column", "segment", "window_days"),
-    *("move", "spread", "p", "adjusted", "limit", "decisive", "breached"),
+    *("move", "spread", "p", "adjusted", "limit", "breached"),
 )
 ERROR = "error"
 APPEARS = 0.7
@@ -46,40 +46,40 @@ def drift_table(
         days: dates to judge, ending at the panel's cutoff.
 
     Returns:
-        `DRIFT_COLUMNS`: one row per day, figure, segment and window. `move` is in the figure's unit (log
-        scale for errors and levels, a share else), `spread` the standard deviation of such moves in the year
-        before, `adjusted` the p-value corrected for the number of decisive tests of the day. Figures ending
-        in "series" are the share of series that have moved each by itself; they have no p-value.
+        `DRIFT_COLUMNS`: one row per day, figure, decisive segment and window. `move` is in the figure's unit
+        (log scale for errors and levels, a share else), `spread` the standard deviation of such moves in the
+        year before, `adjusted` the p-value corrected for the number of tests of the day. Figures ending in
+        "series" are the share of series that have moved each by itself; they have no p-value.
     """
     step = 1 if panel.freq == "D" else 7
     limits = config.drift
     need = (2 * YEAR_DAYS + 4 * limits.before_days + 4 * max(limits.windows_days)) // step + days
     since = max(0, panel.n_history - need)
-    groups = Groups.of(segments.loc[list(panel.ids)], columns)
-    decisive = groups.share >= config.decisive_share
+    groups = Groups.of(segments.loc[list(panel.ids)], columns).decisive(config.decisive_share)
     figures = {ERROR: served_errors(served, panel, since), **panel_figures(panel, since)}
+    means = {name: groups.mean(values) for name, values in figures.items()}
     dates = panel.dates[panel.n_history - days : panel.n_history]
     parts = []
     for window_days in limits.windows_days:
         reference = Reference(
             max(1, window_days // step), limits.before_days // step, YEAR_DAYS // step, FIGURE_FLOOR
         )
-        for (name, values), limit in zip(figures.items(), _limits(limits, figures), strict=True):
-            moved, spread = (part[-days:] for part in moves(groups.mean(values), reference))
-            p = np.where(decisive, p_values(moved, spread, reference), np.nan)
-            parts.append(_long(dates, name, groups, window_days, moved, spread, p, limit, decisive))
+        for name, mean in means.items():
+            moved, spread = (part[-days:] for part in moves(mean, reference))
+            p = p_values(moved, spread, reference)
+            found = {"move": moved, "spread": spread, "p": p}
+            parts.append(_long(dates, name, groups, window_days, found, _limit(limits, name)))
     table = pd.concat(parts, ignore_index=True)
     table["adjusted"] = table.groupby("ds")["p"].transform(lambda p: corrected(p.to_numpy()))
-    enough = table["move"].abs() >= table["limit"]
-    table["breached"] = table["decisive"] & enough & (table["adjusted"] < limits.alpha)
+    table["breached"] = (table["move"].abs() >= table["limit"]) & (table["adjusted"] < limits.alpha)
     series = pd.DataFrame(list(_series_rows(figures, limits, step, dates)), columns=list(DRIFT_COLUMNS))
     return pd.concat([table, series], ignore_index=True)[list(DRIFT_COLUMNS)]
 
 
-def _limits(limits: DriftLimits, figures: dict[str, Floats]) -> list[float]:
-    by_kind = {"share": limits.share_move, "level": limits.level_move}
-    kinds = kinds_of(figures)
-    return [limits.error_move if name == ERROR else by_kind[kinds[name]] for name in figures]
+def _limit(limits: DriftLimits, name: str) -> float:
+    if name == ERROR:
+        return limits.error_move
+    return limits.share_move if is_share(name) else limits.level_move
 
 
 def _long(
@@ -87,25 +87,19 @@ def _long(
     name: str,
     groups: Groups,
     window_days: int,
-    moved: Floats,
-    spread: Floats,
-    p: Floats,
+    found: dict[str, Floats],
     limit: float,
-    decisive: np.ndarray[tuple[int, ...], np.dtype[np.bool_]],
 ) -> pd.DataFrame:
-    days, count = moved.shape
+    count = len(groups.names)
     return pd.DataFrame(
         {
             "ds": np.repeat(dates.to_numpy(), count),
             "figure": name,
-            "column": [column for column, _ in groups.names] * days,
-            "segment": [segment for _, segment in groups.names] * days,
+            "column": [column for column, _ in groups.names] * len(dates),
+            "segment": [segment for _, segment in groups.names] * len(dates),
             "window_days": window_days,
-            "move": moved.ravel(),
-            "spread": spread.ravel(),
-            "p": p.ravel(),
+            **{title: values.ravel() for title, values in found.items()},
             "limit": limit,
-            "decisive": np.tile(decisive, days),
         }
     )
 
@@ -130,5 +124,5 @@ def _series_rows(
         for ds, value in zip(dates, share[-len(dates) :], strict=True):
             yield (
                 *(ds, f"{name} series", "", ALL, window_days),
-                *(value, np.nan, np.nan, np.nan, limit, True, bool(value > limit)),
+                *(value, np.nan, np.nan, np.nan, limit, bool(value > limit)),
             )

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from storecast.metrics import INTERVALS, squared_log_error
 from storecast.monitor.health import ALL
+from storecast.panel import Floats
 from storecast.segments import attach
 
 SUMS = (
-    *("n", "sle", "naive_sle", "promise", "naive_promise"),
+    *("n", "sle", "naive_sle", "promised", "promise", "naive_promise"),
     *("absolute", "error", "actual", "log_error", "inside_80", "inside_95"),
 )
 KEYS = ("ds", "column", "segment")
@@ -34,28 +36,30 @@ def daily(served: pd.DataFrame, segments: pd.DataFrame, columns: Sequence[str]) 
         columns: segment columns, besides all series together (column "", segment `ALL`).
 
     Returns:
-        `ds, column, segment`, then `SUMS`: rows, squared log errors of forecast and naive and their promised
-        values, |error|, error, |actual| (units of sales), log error (log(1+y) − log(1+yhat)), and rows
+        `ds, column, segment`, then `SUMS`: rows, squared log errors of forecast and naive, rows of which a
+        backtest promised something and both promised values, |error|, error, |actual| (units of sales), log error (log(1+y) − log(1+yhat)), and rows
         inside the intervals.
     """
     known = served[served["y"].notna() & served["naive"].notna()]
-    rows = _row_sums(known)
-    parts = [_summed(rows, "", pd.Series(ALL, index=rows.index))]
-    ids = rows[["unique_id"]]
-    parts += [_summed(rows, column, attach(ids, segments, [column])[column]) for column in columns]
+    sums = _row_sums(known)
+    days, dates = pd.factorize(known["ds"], sort=True)
+    parts = [_summed(sums, days, dates, "", np.zeros(len(known), dtype=np.int64), [ALL])]
+    for column in columns:
+        values = attach(known[["unique_id"]], segments, [column])[column].cat
+        names = [str(name) for name in values.categories]
+        parts.append(_summed(sums, days, dates, column, values.codes.to_numpy(np.int64), names))
     return pd.concat(parts, ignore_index=True)[[*KEYS, *SUMS]]
 
 
-def _row_sums(known: pd.DataFrame) -> pd.DataFrame:
+def _row_sums(known: pd.DataFrame) -> dict[str, Floats]:
     y, yhat, naive = (known[name].to_numpy(np.float64) for name in ("y", "yhat", "naive"))
     out = {
-        "unique_id": known["unique_id"].to_numpy(),
-        "ds": known["ds"].to_numpy(),
         "n": np.ones(len(known)),
         "sle": squared_log_error(y, yhat),
         "naive_sle": squared_log_error(y, naive),
-        "promise": known["promise"].to_numpy(np.float64),
-        "naive_promise": known["naive_promise"].to_numpy(np.float64),
+        "promised": known["promise"].notna().to_numpy(np.float64),
+        "promise": known["promise"].fillna(0.0).to_numpy(np.float64),
+        "naive_promise": known["naive_promise"].fillna(0.0).to_numpy(np.float64),
         "absolute": np.abs(yhat - y),
         "error": yhat - y,
         "actual": np.abs(y),
@@ -64,13 +68,25 @@ def _row_sums(known: pd.DataFrame) -> pd.DataFrame:
     for percent, low, high in INTERVALS:
         inside = (known[low].to_numpy(np.float64) <= y) & (y <= known[high].to_numpy(np.float64))
         out[f"inside_{percent}"] = inside.astype(np.float64)
-    return pd.DataFrame(out)
+    return out
 
 
-def _summed(rows: pd.DataFrame, column: str, segment: pd.Series) -> pd.DataFrame:
-    by = [rows["ds"], segment.astype(str).rename("segment")]
-    sums = rows.groupby(by, sort=True)[list(SUMS)].sum(min_count=1).reset_index()
-    return sums.assign(column=column)
+def _summed(
+    sums: dict[str, Floats],
+    days: NDArray[np.int64],
+    dates: pd.Index,
+    column: str,
+    codes: NDArray[np.int64],
+    names: list[str],
+) -> pd.DataFrame:
+    """One row per day and segment that has rows."""
+    size = len(dates) * len(names)
+    cells = days * len(names) + codes
+    total = {name: np.bincount(cells, weights=sums[name], minlength=size) for name in SUMS}
+    there = np.flatnonzero(total["n"])
+    at, segment = np.divmod(there, max(len(names), 1))
+    keys = {"ds": dates[at], "column": column, "segment": np.array(names, dtype=object)[segment]}
+    return pd.DataFrame({**keys, **{name: values[there] for name, values in total.items()}})
 
 
 def rolling(sums: pd.DataFrame, window: int, as_of: pd.Timestamp | None = None) -> pd.DataFrame:
@@ -90,7 +106,7 @@ def rolling(sums: pd.DataFrame, window: int, as_of: pd.Timestamp | None = None) 
         recent = sums[sums["ds"] <= as_of]
         last = recent["ds"].max()
         recent = recent[recent["ds"] > last - pd.Timedelta(days=window)]
-        totals = recent.groupby(["column", "segment"], sort=False)[list(SUMS)].sum(min_count=1).reset_index()
+        totals = recent.groupby(["column", "segment"], sort=False)[list(SUMS)].sum().reset_index()
         return _scores(totals.assign(ds=last), window)
     parts = []
     for (column, segment), rows in sums.groupby(["column", "segment"], sort=False):
@@ -103,8 +119,10 @@ def rolling(sums: pd.DataFrame, window: int, as_of: pd.Timestamp | None = None) 
 def _scores(totals: pd.DataFrame, window: int) -> pd.DataFrame:
     n, volume = totals["n"], totals["actual"].replace(0.0, np.nan)
     out = totals[list(KEYS)].assign(window_days=window, n=n.astype(np.int64))
-    for name, column in zip(SCORES[:4], ("sle", "naive_sle", "promise", "naive_promise"), strict=True):
-        out[name] = np.sqrt(totals[column] / n)
+    promised = totals["promised"].where(totals["promised"] > 0)
+    of = {"sle": n, "naive_sle": n, "promise": promised, "naive_promise": promised}
+    for name, (column, count) in zip(SCORES[:4], of.items(), strict=True):
+        out[name] = np.sqrt(totals[column] / count)
     out["wape"] = totals["absolute"] / volume
     out["bias"] = totals["error"] / volume
     for percent, _, _ in INTERVALS:

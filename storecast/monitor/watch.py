@@ -18,6 +18,10 @@ from storecast.panel import Panel
 from storecast.segments import segment_table
 
 
+SCORED = pd.Timedelta(days=56 * 7)
+"""How far back scores are rolled."""
+
+
 @dataclass(frozen=True, eq=False)
 class Watch:
     """What monitoring found.
@@ -60,12 +64,11 @@ def watch(
     segments = segment_table(panel, panel.cutoff)
     columns = config.columns({str(name): int(segments[name].nunique()) for name in segments})
     served = served[served["ds"] <= panel.cutoff]
-    sums = daily(served, segments, columns)
+    sums = daily(served[served["ds"] > panel.cutoff - SCORED], segments, columns)
     drift = drift_table(panel, served, segments, columns, config, min(drift_days, panel.n_history))
-    groups = Groups.of(segments.loc[list(panel.ids)], columns)
-    decisive = {n for n, s in zip(groups.names, groups.share, strict=True) if s >= config.decisive_share}
+    groups = Groups.of(segments.loc[list(panel.ids)], columns).decisive(config.decisive_share)
     found = [
-        *score_checks(sums, panel.cutoff, config.scores, decisive),
+        *score_checks(sums, panel.cutoff, config.scores, set(groups.names)),
         *drift_checks(drift[drift["ds"] == panel.cutoff]),
         *feed_checks(panel, served, as_of, config.feed),
     ]

@@ -172,6 +172,16 @@ def test_an_admin_rolls_back_and_activates(client: httpx.Client, service: Servic
     assert client.post("/v1/releases/2001-01-01-none/activate").status_code == 404
 
 
+def test_an_admin_hands_in_what_was_sold(client: httpx.Client, service: Service, shop: Shop) -> None:
+    body = {"rows": [{"date": "2023-08-01", **GROCERY, "sales": 12, "onpromotion": 0}]}
+    got = client.post("/v1/actuals", json=body)
+    assert (got.status_code, got.json()["rows"]) == (202, 1)
+    kept = shop.home / "inbox" / "shop" / got.json()["file"]
+    assert json.loads(kept.read_text()) == body["rows"]
+    with service.client(shop.make_key("reader", "read")) as reader:
+        eventually(lambda: reader.post("/v1/actuals", json=body).status_code == 403, 5, "the refusal")
+
+
 def test_metrics_count_requests_and_the_log_names_key_route_and_release(
     client: httpx.Client, service: Service, shop: Shop
 ) -> None:
