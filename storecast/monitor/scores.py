@@ -37,8 +37,8 @@ def daily(served: pd.DataFrame, segments: pd.DataFrame, columns: Sequence[str]) 
 
     Returns:
         `ds, column, segment`, then `SUMS`: rows, squared log errors of forecast and naive, rows of which a
-        backtest promised something and both promised values, |error|, error, |actual| (units of sales), log error (log(1+y) − log(1+yhat)), and rows
-        inside the intervals.
+        backtest promised something and both promised values, |error|, error, |actual| (units of sales), log
+        error (log(1+y) − log(1+yhat)), and rows inside the intervals.
     """
     known = served[served["y"].notna() & served["naive"].notna()]
     sums = _row_sums(known)

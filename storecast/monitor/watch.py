@@ -17,7 +17,6 @@ from storecast.monitor.scores import daily, rolling
 from storecast.panel import Panel
 from storecast.segments import segment_table
 
-
 SCORED = pd.Timedelta(days=56 * 7)
 """How far back scores are rolled."""
 
