@@ -50,11 +50,15 @@ def activations_of(
 
     Args:
         releases: the data set's releases.
-        since: releases that forecast nothing from this date on are left out.
+        since: releases that forecast nothing from this date on are left out, as are those that are no longer
+            kept.
         promised_since: the backtests of those that do not reach this date are not read.
     """
     found: list[Activation] = []
+    there = set(releases.ids())
     for entry in releases.history():
+        if entry.id not in there:
+            continue
         release = releases.get(entry.id)
         cutoff = pd.Timestamp(str(release.about["cutoff"]))
         folder = releases.path(release)
@@ -91,6 +95,7 @@ def served_rows(activations: Sequence[Activation], panel: Panel) -> pd.DataFrame
         end = ordered[place + 1][1].at if place + 1 < len(ordered) else None
         rows = activation.forecasts
         rows = rows[(rows["ds"] >= activation.at) & ((rows["ds"] < end) if end is not None else True)]
+        rows = rows[rows["unique_id"].isin(panel.ids)]
         if len(rows):
             parts.append(_beside(rows, activation, panel))
     if not parts:
@@ -101,7 +106,6 @@ def served_rows(activations: Sequence[Activation], panel: Panel) -> pd.DataFrame
 def _beside(rows: pd.DataFrame, activation: Activation, panel: Panel) -> pd.DataFrame:
     check_columns(rows, ["unique_id", "ds", "h", "yhat", *QUANTILE_COLUMNS], where=activation.release)
     series = pd.Index(panel.ids).get_indexer(pd.Index(rows["unique_id"]))
-    rows, series = rows[series >= 0], series[series >= 0]
     ds = pd.DatetimeIndex(rows["ds"])
     days = panel.dates.get_indexer(ds)
     ahead = rows["h"].to_numpy(dtype=np.int64)
