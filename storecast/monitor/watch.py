@@ -90,14 +90,17 @@ def score_checks(
     sums: pd.DataFrame, day: pd.Timestamp, limits: ScoreLimits, decisive: set[tuple[str, str]]
 ) -> Iterator[Check]:
     """Checks of error, bias and coverage over the longest window, by decisive segment."""
-    window = max(limits.windows_days)
-    if sums.empty:
-        for name in ("error", "bias", "coverage"):
-            yield Check(name, ALL, None, 0.0, False, window, "no served date has actuals yet")
-        return
-    for row in rolling(sums, window, day).itertuples(index=False):
+    window, told = max(limits.windows_days), False
+    rows = [] if sums.empty else list(rolling(sums, window, day).itertuples(index=False))
+    for row in rows:
         if (row.column, row.segment) in decisive and row.n >= limits.min_rows:
+            told = True
             yield from _scored(row, limits, window)
+    if not told:
+        count = max((int(row.n) for row in rows), default=0)
+        note = f"{count} rows of what was served have actuals, {limits.min_rows} are needed"
+        for name in ("error", "bias", "coverage"):
+            yield Check(name, ALL, None, 0.0, False, window, note)
 
 
 def _scored(row: object, limits: ScoreLimits, window: int) -> Iterator[Check]:

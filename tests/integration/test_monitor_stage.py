@@ -56,7 +56,7 @@ class Shop:
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
     raw = tmp_path / "raw"
-    write_raw(raw, n_stores=3, n_families=4, n_days=150, horizon=16 + DAYS)
+    write_raw(raw, n_stores=3, n_families=6, n_days=150, horizon=16 + DAYS)
     train = pd.read_csv(raw / "train.csv")
     days = sorted(train["date"].unique())
     week = train[train["date"].isin(days[-DAYS:])]
@@ -105,10 +105,10 @@ def test_a_week_that_arrives_is_scored_against_naive_and_promise(shop: Shop, tmp
     )
     assert f"taken    week.csv as train.csv: {len(shop.week)} of {len(shop.week)} rows" in result.output
     health, folder, made = shop.monitor("2023-08-01")
-    assert health.counts["rows_with_actuals"] == 12 * DAYS
+    assert health.counts["rows_with_actuals"] == 18 * DAYS
     errors = pd.read_parquet(folder / "errors.parquet")
     week = errors[(errors["ds"] == "2023-07-31") & (errors["segment"] == "all")].set_index("window_days")
-    assert week.loc[7, "n"] == 12 * DAYS
+    assert week.loc[7, "n"] == 18 * DAYS
     assert week.loc[7, "rmsle"] == pytest.approx(week.loc[7, "naive_rmsle"])
     assert week.loc[7, "promised_rmsle"] > 0
     by_day = pd.read_parquet(folder / "served.parquet")

@@ -12,8 +12,8 @@ from storecast.models.base import QUANTILES, quantile_column
 from storecast.monitor.served import Activation, served_rows
 from storecast.panel import Panel, no_events
 
-DAYS, STORES, FAMILIES, EVERY = 420, 4, 12, 7
-START = pd.Timestamp("2022-01-03")
+DAYS, STORES, FAMILIES, EVERY = 800, 4, 12, 28
+START = pd.Timestamp("2021-10-04")
 Z = (-1.96, -1.2816, 0.0, 1.2816, 1.96)
 SD = 0.12
 
@@ -31,7 +31,7 @@ def truth() -> np.ndarray:
 
 @cache
 def panel() -> Panel:
-    """48 series of 420 days with promotions one day in ten."""
+    """48 series of 800 days with promotions one day in ten."""
     rng = np.random.default_rng(2)
     dates = pd.date_range(START, periods=DAYS + EVERY, unit="ns")
     logs = truth() + SD * rng.standard_normal((STORES * FAMILIES, DAYS + EVERY))
@@ -54,7 +54,7 @@ def panel() -> Panel:
 
 
 def activations(of: Panel, backtest: pd.DataFrame | None = None) -> list[Activation]:
-    """A release every week, which forecasts the truth."""
+    """A release every four weeks, which forecasts the truth."""
     return [_release(of, first, backtest) for first in range(60, of.n_history, EVERY)]
 
 

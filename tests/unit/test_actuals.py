@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from raw_files import DAYS, HORIZON, START, TODAY, Raw
 
 from components import ingest as ingest_stage
@@ -201,3 +203,37 @@ def test_the_ingest_stage_is_run_again_when_something_has_arrived_and_only_then(
     actuals.add(_write(_sales(raw), tmp_path / "c.csv"))
     assert run().key == after.key
     assert ingest_stage.run(str(yaml), data, workspace=root).key == before.key
+
+
+FILES = st.lists(
+    st.tuples(st.lists(st.integers(0, 4 * (DAYS + HORIZON) - 1), min_size=1, max_size=40, unique=True),
+              st.integers(0, 500)),
+    max_size=4,
+)  # fmt: skip
+
+
+@given(files=FILES)
+@settings(max_examples=5, deadline=None)
+def test_however_rows_are_split_over_files_the_latest_stand_and_the_account_adds_up(
+    files: list[tuple[list[int], int]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder, raw = tmp_path_factory.mktemp("split"), Raw()
+    actuals = _actuals(raw, folder)
+    rows = pd.concat([raw.tables["train"], raw.tables["test"].assign(sales="0")], ignore_index=True)
+    latest = rows["sales"].head(4 * DAYS).astype(float)
+    for number, (places, sales) in enumerate(files):
+        value = sales + number / 8  # no two files alike
+        actuals.add(_write(rows.iloc[places].assign(sales=str(value)), folder / f"{number}.csv"))
+        latest = latest.reindex(latest.index.union(places))
+        latest[places] = value
+    result = _ingest(raw, folder, actuals)
+    wanted = rows.loc[latest.index].assign(sales=latest)
+    cells = zip(wanted["store"] + "|" + wanted["family"], pd.to_datetime(wanted["date"]), strict=True)
+    panel = result.panel
+    series, days = zip(*cells, strict=True)
+    found = panel.y[pd.Index(panel.ids).get_indexer(list(series)), panel.dates.get_indexer(list(days))]
+    np.testing.assert_array_equal(found, wanted["sales"])
+    assert all(file.adds_up for file in result.quality.files)
+    assert result.quality.rows_superseded == len(rows.head(4 * DAYS)) + sum(len(p) for p, _ in files) - len(
+        latest
+    )
