@@ -71,6 +71,7 @@ class Bench:
         first = max(7 * EVERY, panel.n_history - 890)
         self.cutoffs = panel.dates[first : panel.n_history - 1 : EVERY]
         self.served = serve(panel, self.cutoffs, self.families)
+        self._without: dict[pd.Timestamp, set[tuple[pd.Timestamp, str]]] = {}
 
     def quiet(self, name: str, first: pd.Timestamp, last: pd.Timestamp) -> None:
         """Alarms over days on which nothing was injected."""
@@ -113,9 +114,10 @@ class Bench:
         anew = serve(sick, later, self.families)
         anew = anew[anew["cutoff"] >= start - pd.Timedelta(days=EVERY)]
         served = pd.concat([usual[usual["cutoff"] < anew["cutoff"].min()], anew], ignore_index=True)
-        before = _names(breaches(panel, usual, self.config, LOOK_DAYS))
+        if start not in self._without:
+            self._without[start] = set(_names(breaches(panel, usual, self.config, LOOK_DAYS)))
         for ds, name in _names(breaches(sick, served, self.config, LOOK_DAYS)):
-            if (ds, name) not in before:
+            if (ds, name) not in self._without[start]:
                 return (ds - start).days + 1, name
         return None, ""
 

@@ -21,17 +21,17 @@ class ScoreLimits(_Strict):
     )
     min_rows: int = Field(default=200, ge=1, description="Rows with actuals that a judged segment needs.")
     error_over_naive: float = Field(
-        default=1.1, gt=0, description="RMSLE over that of the seasonal naive of the same cutoff."
+        default=1.25, gt=0, description="RMSLE over that of the seasonal naive of the same cutoff."
     )
     error_over_promise: float = Field(
-        default=1.5,
+        default=2.0,
         gt=0,
         description="RMSLE over what the release's backtest promised; where the naive errs more than in the "
         "backtest, the time is harder and the promise counts that much higher.",
     )
-    bias: float = Field(default=0.4, gt=0, description="|Σ forecast − Σ actual| / Σ actual.")
+    bias: float = Field(default=0.6, gt=0, description="|Σ forecast − Σ actual| / Σ actual.")
     coverage_80: tuple[float, float] = Field(
-        default=(0.5, 0.99), description="Least and largest share of actuals inside the 80 % interval."
+        default=(0.4, 0.995), description="Least and largest share of actuals inside the 80 % interval."
     )
 
 
@@ -44,13 +44,13 @@ class DriftLimits(_Strict):
         default=0.05, gt=0, lt=1, description="False discovery rate over all moves that are tested on a day."
     )
     error_move: float = Field(
-        default=0.3, ge=0, description="Smallest move of a mean error that counts, on the log scale."
+        default=0.35, ge=0, description="Smallest move of a mean error that counts, on the log scale."
     )
     level_move: float = Field(
         default=0.35, ge=0, description="Smallest move of a mean of log(1 + value) that counts."
     )
     share_move: float = Field(
-        default=0.15, ge=0, description="Smallest move of a share (zeros, promoted rows) that counts."
+        default=0.2, ge=0, description="Smallest move of a share (zeros, promoted rows) that counts."
     )
     error_series: float = Field(
         default=0.08, ge=0, le=1, description="Share of series whose errors are far from their own past."
@@ -94,6 +94,9 @@ class FeedLimits(_Strict):
         "the first key.",
     )
     days: int = Field(default=7, ge=1, description="Last days of actuals that are looked at.")
+    sender_days: int = Field(
+        default=3, ge=1, description="Days that the factor of one sender must last; one day for all together."
+    )
 
 
 class MonitorConfig(_Strict):

@@ -66,10 +66,11 @@ def moves(figures: Floats, reference: Reference) -> tuple[Floats, Floats]:
 
 
 def _a_year_ago(recent: Floats, reference: Reference) -> list[Floats]:
-    """The moves of the same weeks a year ago, and of the weeks beside them: feasts move."""
+    """The moves of the same weekdays and the same dates a year ago, and of the weeks beside: feasts move."""
     step = max(1, reference.year // 52)
+    same_dates = (1, 2) if step > 1 else ()
     frame = pd.DataFrame(recent)
-    return [frame.shift(reference.year + offset).to_numpy() for offset in (-step, 0, step)]
+    return [frame.shift(reference.year + offset).to_numpy() for offset in (-step, 0, *same_dates, step)]
 
 
 def _smaller(recent: Floats, years_ago: list[Floats]) -> Floats:

@@ -25,7 +25,7 @@ class Day:
         always: (n,) whether the series sold on each of these days.
         expected: (n,) what was served for the day; NaN where nothing was.
         before: (k, n) sales of the day before and of the week before.
-        festive: (n,) whether the day is a holiday for the series.
+        festive: (n,) whether the day is a holiday for the series, or nobody sold on that date a year ago.
         recent: (n,) whether the series was observed on any of these days.
     """
 
@@ -62,9 +62,18 @@ def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> 
         always=np.asarray((seen & (history > 0)).all(axis=1)) & bool(back),
         expected=served,
         before=panel.y[:, [at - lag for lag in lags]].T,
-        festive=event_days(one)[:, 0] > 0,
+        festive=(event_days(one)[:, 0] > 0) | _closed_a_year_ago(panel, day),
         recent=np.asarray(seen.any(axis=1)),
     )
+
+
+def _closed_a_year_ago(panel: Panel, day: pd.Timestamp) -> bool:
+    same = panel.dates.get_indexer(pd.DatetimeIndex([day - pd.DateOffset(years=1)]))[0]
+    return bool(same >= 0 and (np.nan_to_num(panel.y[:, same]) == 0).mean() > CLOSED)
+
+
+CLOSED = 0.9
+"""Share of series without sales from which a day was closed."""
 
 
 def figures(day: Day, groups: NDArray[np.int64], count: int) -> pd.DataFrame:
@@ -83,12 +92,12 @@ def figures(day: Day, groups: NDArray[np.int64], count: int) -> pd.DataFrame:
         of series behind each: `n_missing`, `n_zeros`, ....
     """
     seen = np.isfinite(day.y)
-    big = seen & (day.usual >= LEAST)
+    big = seen & (day.usual >= LEAST) & (day.y > 0)
     usual_days = big & ~day.festive
     out = pd.DataFrame(index=pd.RangeIndex(count))
     _share(out, "missing", ~seen, day.recent, groups)
     _share(out, "zeros", day.y == 0, day.always & ~day.festive & seen, groups)
-    _share(out, "repeated", (day.y == day.before).any(axis=0), big & (day.y > 0), groups)
+    _share(out, "repeated", (day.y == day.before).any(axis=0), big, groups)
     _factor(out, "over_usual", day.y, day.usual, usual_days, groups)
     _factor(out, "over_forecast", day.y, day.expected, usual_days & (day.expected > 0), groups)
     return out

@@ -58,12 +58,16 @@ class Groups:
 
 def panel_figures(panel: Panel, since: int) -> dict[str, Floats]:
     """(n, T) what may drift in the history from position `since` on: `zeros` (1 where nothing was sold),
-    `level` (log(1+y)), and of each known-future covariate its presence and its level."""
+    `level` (log(1+y) less its mean on the same weekday of the four weeks before), and of each known-future
+    covariate its presence and its level."""
     y = panel.history[:, since:]
     seen = np.isfinite(y)
+    logs = np.where(seen, np.log1p(np.maximum(np.where(seen, y, 0.0), 0.0)), np.nan)
+    step = 7 if panel.freq == "D" else 1
+    usual = np.mean([_later(logs, step * week) for week in (1, 2, 3, 4)], axis=0)
     out = {
         "zeros": np.where(seen, (y == 0).astype(np.float64), np.nan),
-        "level": np.where(seen, np.log1p(np.maximum(np.where(seen, y, 0.0), 0.0)), np.nan),
+        "level": np.clip(logs - usual, -MOST, MOST),
     }
     for name, values in panel.known.items():
         part = values[:, since : panel.n_history]
@@ -73,14 +77,26 @@ def panel_figures(panel: Panel, since: int) -> dict[str, Floats]:
 
 
 def served_errors(served: pd.DataFrame, panel: Panel, since: int) -> Floats:
-    """(n, T) log(1+y) − log(1+yhat) of what was served, NaN where nothing was or nothing is known."""
+    """(n, T) log(1+y) − log(1+yhat) of what was served, within ± `MOST`; NaN where one is not known."""
     out = np.full((panel.n_series, panel.n_history - since), np.nan)
     rows = pd.Index(panel.ids).get_indexer(pd.Index(served["unique_id"]))
     columns = panel.dates.get_indexer(pd.DatetimeIndex(served["ds"])) - since
     inside = (rows >= 0) & (columns >= 0) & (columns < out.shape[1])
     y = served["y"].to_numpy(np.float64)[inside]
     yhat = np.maximum(served["yhat"].to_numpy(np.float64)[inside], 0.0)
-    out[rows[inside], columns[inside]] = np.log1p(y) - np.log1p(yhat)
+    out[rows[inside], columns[inside]] = np.clip(np.log1p(y) - np.log1p(yhat), -MOST, MOST)
+    return out
+
+
+MOST = 1.0
+"""Largest error or change of level of one series that counts, on the log scale: a shop that opens or closes
+is not to move the mean of all."""
+
+
+def _later(values: Floats, dates: int) -> Floats:
+    """(n, T) the values some dates later, NaN before."""
+    out = np.full(values.shape, np.nan)
+    out[:, dates:] = values[:, : values.shape[1] - dates] if dates < values.shape[1] else out[:, dates:]
     return out
 
 

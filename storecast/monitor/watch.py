@@ -189,7 +189,9 @@ def feed_table(panel: Panel, served: pd.DataFrame, limits: FeedLimits) -> pd.Dat
     together = np.zeros(panel.n_series, dtype=np.int64)
     rows: list[pd.DataFrame] = []
     step = 1 if panel.freq == "D" else 7
-    for day in panel.dates[max(0, panel.n_history - max(1, limits.days // step)) : panel.n_history]:
+    wanted = panel.dates[max(0, panel.n_history - max(1, limits.days // step)) : panel.n_history]
+    earlier = limits.sender_days // step - 1
+    for day in panel.dates[max(0, panel.n_history - len(wanted) - max(0, earlier)) : panel.n_history]:
         mine = served[served["ds"] == day]
         expected = pd.Series(mine["yhat"].to_numpy(np.float64), index=pd.Index(mine["unique_id"]))
         today = look(panel, day, expected[~expected.index.duplicated()] if len(mine) else None)
@@ -198,7 +200,20 @@ def feed_table(panel: Panel, served: pd.DataFrame, limits: FeedLimits) -> pd.Dat
             table["scale"] = scale_factors(panel, day, table, groups, float(np.log(limits.scale)))
             table["n_scale"] = table["n_over_usual"]
             rows += [_kind(table, kind, day, labels, limits) for kind in KINDS]
-    return pd.concat(rows, ignore_index=True)
+    found = _lasting(pd.concat(rows, ignore_index=True), max(1, limits.sender_days // step))
+    return found[found["ds"].isin(wanted)].reset_index(drop=True)
+
+
+def _lasting(found: pd.DataFrame, days: int) -> pd.DataFrame:
+    """One sender's factor counts when it lasts: the least of the last days, 0 where signs differ."""
+    mine = found[(found["kind"] == "scale") & (found["segment"] != ALL)]
+    by = mine.groupby("segment", sort=False)["value"]
+    low = by.transform(lambda v: v.rolling(days, min_periods=days).min()).fillna(0.0)
+    high = by.transform(lambda v: v.rolling(days, min_periods=days).max()).fillna(0.0)
+    value = low.where(low > 0, high.where(high < 0, 0.0))
+    found.loc[mine.index, "value"] = value
+    found.loc[mine.index, "breached"] = mine["breached"] & (value.abs() > mine["limit"])
+    return found
 
 
 def _kind(
