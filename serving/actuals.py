@@ -33,9 +33,11 @@ async def keep(settings: Settings, dataset: str, body: bytes) -> Answer:
     """
     content = asking.json_object(body, ("rows", "table"), ("rows",))
     rows = asking.items(content["rows"], "body.rows", MOST_ROWS)
-    wrong = [i for i, row in enumerate(rows) if not isinstance(row, dict) or not row]
-    if wrong:
-        raise invalid(f"body.rows[{wrong[0]}]", "an object with the columns of the raw file")
+    wrong = next((i for i, row in enumerate(rows) if not _is_row(row)), None)
+    if wrong is not None:
+        raise invalid(
+            f"body.rows[{wrong}]", "an object of texts and numbers, with the columns of the raw file"
+        )
     table = content.get("table", "sales")
     if not isinstance(table, str) or not TABLE.fullmatch(table):
         raise invalid("body.table", "the name of a raw file, such as train.csv")
@@ -48,3 +50,10 @@ async def keep(settings: Settings, dataset: str, body: bytes) -> Answer:
             503, "store", "the store cannot be read or written", cure="try again later", headers=retry(5)
         ) from error
     return answers.json({"file": name, "rows": len(rows)}, status=202)
+
+
+def _is_row(row: object) -> bool:
+    return isinstance(row, dict) and bool(row) and all(isinstance(value, VALUES) for value in row.values())
+
+
+VALUES = (str, int, float, bool, type(None))

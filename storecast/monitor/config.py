@@ -19,6 +19,9 @@ class ScoreLimits(_Strict):
     windows_days: tuple[int, ...] = Field(
         default=(7, 28), min_length=1, description="Rolling windows; the longest one is judged."
     )
+    decisive_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of all series that a segment needs to raise an alarm."
+    )
     min_rows: int = Field(default=200, ge=1, description="Rows with actuals that a judged segment needs.")
     error_over_naive: float = Field(
         default=1.25, gt=0, description="RMSLE over that of the seasonal naive of the same cutoff."
@@ -109,7 +112,10 @@ class MonitorConfig(_Strict):
     )
     most_values: int = Field(default=100, ge=1, description="Values that a segment column may have.")
     decisive_share: float = Field(
-        default=0.15, ge=0, le=1, description="Share of all series that a segment needs to raise an alarm."
+        default=0.3,
+        ge=0,
+        le=1,
+        description="Share of all series that a segment needs for its drift to be tested.",
     )
     scores: ScoreLimits = Field(default_factory=ScoreLimits)
     drift: DriftLimits = Field(default_factory=DriftLimits)

@@ -93,7 +93,7 @@ def figures(day: Day, groups: NDArray[np.int64], count: int) -> pd.DataFrame:
     """
     seen = np.isfinite(day.y)
     big = seen & (day.usual >= LEAST) & (day.y > 0)
-    usual_days = big & ~day.festive
+    usual_days = big & day.always & ~day.festive
     out = pd.DataFrame(index=pd.RangeIndex(count))
     _share(out, "missing", ~seen, day.recent, groups)
     _share(out, "zeros", day.y == 0, day.always & ~day.festive & seen, groups)
@@ -156,7 +156,7 @@ def scale_factors(
     return left
 
 
-AROUND = 3
+AROUND = 10
 """Dates around the same date a year ago whose sales are compared: feasts move."""
 
 

@@ -65,7 +65,7 @@ def watch(
     served = served[served["ds"] <= panel.cutoff]
     sums = daily(served[served["ds"] > panel.cutoff - SCORED], segments, columns)
     drift = drift_table(panel, served, segments, columns, config, min(drift_days, panel.n_history))
-    groups = Groups.of(segments.loc[list(panel.ids)], columns).decisive(config.decisive_share)
+    groups = Groups.of(segments.loc[list(panel.ids)], columns).decisive(config.scores.decisive_share)
     found = [
         *score_checks(sums, panel.cutoff, config.scores, set(groups.names)),
         *drift_checks(drift[drift["ds"] == panel.cutoff]),

@@ -140,7 +140,14 @@ def test_rows_over_http_go_to_the_drop_folder_and_from_there_into_the_panel(shop
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"rows": []}', b'{"rows": [3]}', b'{"rows": [{"a": 1}], "table": "../x"}', b'{"table": "x"}']
+    "body",
+    [
+        b'{"rows": []}',
+        b'{"rows": [3]}',
+        b'{"rows": [{"a": []}]}',
+        b'{"rows": [{"a": 1}], "table": "../x"}',
+        b'{"table": "x"}',
+    ],
 )
 def test_a_body_without_rows_is_a_problem_that_says_so(body: bytes, tmp_path: Path) -> None:
     with pytest.raises(Problem) as caught:
