@@ -75,7 +75,7 @@ class Ledger:
 
     def kept(self, rows: Positions) -> list[int]:
         """How many of the rows stand in each file."""
-        return np.bincount(self.file_of(rows), minlength=len(self.audits)).tolist()
+        return [int(count) for count in np.bincount(self.file_of(rows), minlength=len(self.audits))]
 
     def _each(self) -> Iterator[tuple[Audit, int]]:
         return zip(self.audits, self._starts[:-1].tolist(), strict=True)

@@ -46,7 +46,7 @@ def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> 
         day: a date of its history.
         expected: forecast by unique_id; None: nothing was served for it.
     """
-    at = int(panel.dates.get_loc(day))
+    at = int(panel.dates.searchsorted(day))
     step = 7 if panel.freq == "D" else 1
     back = [at - step * (k + 1) for k in range(SEASONS) if at - step * (k + 1) >= 0]
     history = panel.y[:, back] if back else np.full((panel.n_series, 1), np.nan)

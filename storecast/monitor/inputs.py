@@ -53,7 +53,7 @@ class Groups:
         seen = np.isfinite(values)
         total = self.members.astype(np.float64) @ np.where(seen, values, 0.0)
         count = self.members.astype(np.float64) @ seen.astype(np.float64)
-        return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0).T
+        return np.asarray(np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)).T
 
 
 def panel_figures(panel: Panel, since: int) -> dict[str, Floats]:

@@ -47,7 +47,7 @@ def daily(served: pd.DataFrame, segments: pd.DataFrame, columns: Sequence[str]) 
     for column in columns:
         values = attach(known[["unique_id"]], segments, [column])[column].cat
         names = [str(name) for name in values.categories]
-        parts.append(_summed(sums, days, dates, column, values.codes.to_numpy(np.int64), names))
+        parts.append(_summed(sums, days, dates, column, np.asarray(values.codes, dtype=np.int64), names))
     return pd.concat(parts, ignore_index=True)[[*KEYS, *SUMS]]
 
 
@@ -112,7 +112,7 @@ def rolling(sums: pd.DataFrame, window: int, as_of: pd.Timestamp | None = None) 
     for (column, segment), rows in sums.groupby(["column", "segment"], sort=False):
         dated = rows.set_index("ds")[list(SUMS)].sort_index()
         totals = dated.rolling(f"{window}D").sum().reset_index()
-        parts.append(totals.assign(column=column, segment=segment))
+        parts.append(totals.assign(column=str(column), segment=str(segment)))
     return _scores(pd.concat(parts, ignore_index=True), window) if parts else _scores(sums, window)
 
 
