@@ -94,7 +94,8 @@ def _without_stray(frame: pd.DataFrame, audit: Ledger, number: int, column: str)
         return frame
     rows = stray.to_numpy(dtype=np.int64)
     audit.quarantine(rows, column, "is before the future starts", f"a date from {start.date()} on")
-    return frame.drop(index=stray)
+    kept: pd.DataFrame = frame.drop(index=stray)
+    return kept
 
 
 def future_start(frame: pd.DataFrame) -> pd.Timestamp | None:

@@ -102,7 +102,8 @@ def ingest(
 
 def _base(frame: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
     """The rows of the base file."""
-    return frame[ledger.file_of(frame.index.to_numpy(dtype=np.int64)) == 0]
+    rows: pd.DataFrame = frame[ledger.file_of(frame.index.to_numpy(dtype=np.int64)) == 0]
+    return rows
 
 
 def _check_panel(panel: Panel) -> None:

@@ -50,7 +50,10 @@ class DriftLimits(_Strict):
         default=0.35, ge=0, description="Smallest move of a mean error that counts, on the log scale."
     )
     level_move: float = Field(
-        default=0.35, ge=0, description="Smallest move of a mean of log(1 + value) that counts."
+        default=0.35, ge=0, description="Smallest move of the mean level of sales, on the log scale."
+    )
+    known_move: float = Field(
+        default=0.5, ge=0, description="Smallest move of a covariate's mean of log(1 + value): people set it."
     )
     share_move: float = Field(
         default=0.2, ge=0, description="Smallest move of a share (zeros, promoted rows) that counts."

@@ -79,7 +79,9 @@ def drift_table(
 def _limit(limits: DriftLimits, name: str) -> float:
     if name == ERROR:
         return limits.error_move
-    return limits.share_move if is_share(name) else limits.level_move
+    if is_share(name):
+        return limits.share_move
+    return limits.known_move if name.endswith(" level") else limits.level_move
 
 
 def _long(

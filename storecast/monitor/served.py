@@ -127,7 +127,7 @@ def _naive(panel: Panel, cutoff: pd.Timestamp, horizon: int, series: Rows, ahead
     """(rows,) the seasonal naive as of the cutoff; NaN where the panel does not hold the cutoff."""
     if cutoff not in panel.dates or cutoff > panel.cutoff:
         return np.full(len(series), np.nan)
-    since = panel.n_history - panel.dates.get_loc(cutoff) - 1
+    since = panel.n_history - int(panel.dates.searchsorted(cutoff)) - 1
     known = panel.last(since + 2 * panel.season_length).at(cutoff, horizon)
     point = SeasonalNaive(NaiveConfig()).forecast(known).point
     there = ahead <= point.shape[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +62,7 @@ def watch(
     """
     config = config or MonitorConfig()
     segments = segment_table(panel, panel.cutoff)
-    columns = config.columns({str(name): int(segments[name].nunique()) for name in segments})
+    columns = config.columns({str(name): int(column.nunique()) for name, column in segments.items()})
     served = served[served["ds"] <= panel.cutoff]
     sums = daily(served[served["ds"] > panel.cutoff - SCORED], segments, columns)
     drift = drift_table(panel, served, segments, columns, config, min(drift_days, panel.n_history))
@@ -91,22 +92,22 @@ def score_checks(
 ) -> Iterator[Check]:
     """Checks of error, bias and coverage over the longest window, by decisive segment."""
     window, told = max(limits.windows_days), False
-    rows = [] if sums.empty else list(rolling(sums, window, day).itertuples(index=False))
+    rows = [] if sums.empty else _records(rolling(sums, window, day))
     for row in rows:
-        if (row.column, row.segment) in decisive and row.n >= limits.min_rows:
+        if (row["column"], row["segment"]) in decisive and row["n"] >= limits.min_rows:
             told = True
             yield from _scored(row, limits, window)
     if not told:
-        count = max((int(row.n) for row in rows), default=0)
+        count = max((int(row["n"]) for row in rows), default=0)
         note = f"{count} rows of what was served have actuals, {limits.min_rows} are needed"
         for name in ("error", "bias", "coverage"):
             yield Check(name, ALL, None, 0.0, False, window, note)
 
 
-def _scored(row: object, limits: ScoreLimits, window: int) -> Iterator[Check]:
-    at = _segment(row.column, row.segment)  # type: ignore[attr-defined]
+def _scored(row: dict[str, Any], limits: ScoreLimits, window: int) -> Iterator[Check]:
+    at = _segment(row)
     rmsle, naive, promised, naive_then, bias, coverage = (
-        float(getattr(row, name))
+        float(row[name])
         for name in (
             *("rmsle", "naive_rmsle", "promised_rmsle", "promised_naive_rmsle"),
             *("bias", "coverage_80"),
@@ -138,15 +139,14 @@ def drift_checks(drift: pd.DataFrame) -> Iterator[Check]:
     size = drift["move"].abs() / drift["limit"]
     shown = drift[drift["breached"] | (drift["column"].eq("") & size.notna())]
     shown = shown.assign(size=size).sort_values(["breached", "size"], ascending=False)
-    for row in shown.drop_duplicates(["figure", "column", "segment"]).itertuples(index=False):
-        name = "error_drift" if str(row.figure).startswith(ERROR) else "input_drift"
-        at, move = _segment(row.column, row.segment), float(row.move)
-        note = f"{row.figure} moved by {move:+.3f}"
-        if np.isfinite(row.spread):
-            note += f"; moves of {row.spread:.3f} are usual"
-        else:
-            note = f"{row.figure}: {move:.1%} have moved, each by itself"
-        yield Check(name, at, move, float(row.limit), bool(row.breached), int(row.window_days), note)
+    for row in _records(shown.drop_duplicates(["figure", "column", "segment"])):
+        name = "error_drift" if str(row["figure"]).startswith(ERROR) else "input_drift"
+        move, spread = float(row["move"]), float(row["spread"])
+        note = f"{row['figure']} moved by {move:+.3f}; moves of {spread:.3f} are usual"
+        if not np.isfinite(spread):
+            note = f"{row['figure']}: {move:.1%} have moved, each by itself"
+        window, breached = int(row["window_days"]), bool(row["breached"])
+        yield Check(name, _segment(row), move, float(row["limit"]), breached, window, note)
 
 
 def feed_checks(
@@ -160,12 +160,10 @@ def feed_checks(
     found = feed_table(panel, served, limits)
     for (name, kind), rows in found.groupby(["name", "kind"], sort=False):
         worst = rows.loc[[(rows["value"].abs() / rows["limit"]).idxmax()]]
-        for row in pd.concat([rows[rows["breached"]], worst]).drop_duplicates().itertuples(index=False):
-            note = f"{KINDS[str(kind)]} on {row.ds.date()}: {row.value:.2f} ({row.series} series tell)"
-            breached = bool(row.breached)
-            yield Check(
-                str(name), str(row.segment), float(row.value), float(row.limit), breached, limits.days, note
-            )
+        for row in _records(pd.concat([rows[rows["breached"]], worst]).drop_duplicates()):
+            value, at = float(row["value"]), str(row["segment"])
+            note = f"{KINDS[str(kind)]} on {row['ds'].date()}: {value:.2f} ({row['series']} series tell)"
+            yield Check(str(name), at, value, float(row["limit"]), bool(row["breached"]), limits.days, note)
 
 
 KINDS = {
@@ -240,5 +238,9 @@ def _kind(
     return rows.assign(breached=(rows["value"].abs() > limit) & (rows["series"] >= limits.min_series))
 
 
-def _segment(column: object, segment: object) -> str:
-    return f"{column}={segment}" if column else str(segment)
+def _segment(row: dict[str, Any]) -> str:
+    return f"{row['column']}={row['segment']}" if row["column"] else str(row["segment"])
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
