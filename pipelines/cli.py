@@ -16,6 +16,7 @@ from rich.table import Table
 from pipelines import environment, stack
 from pipelines.actuals_cli import actuals
 from pipelines.kfp_cli import kfp
+from pipelines.loop_cli import replay
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
 from pipelines.serving_cli import keys, serve
@@ -42,6 +43,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(actuals, name="actuals")
 app.command()(export)
 app.command()(serve)
+app.command()(replay)
 console = Console()
 
 NOT_RELEASED = 3

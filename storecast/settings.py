@@ -98,6 +98,18 @@ class Settings(BaseSettings):
     )
     serving_certificate_key: Path | None = Field(default=None, description="The certificate's key (PEM).")
 
+    serving_url: str = Field(
+        default="",
+        description="Address of the service, to ask whether it serves a release; empty: the local stack's.",
+    )
+    serving_key: SecretStr = Field(
+        default=SecretStr(""), description="API key (scope read) to ask the service with."
+    )
+    notify_urls: tuple[SecretStr, ...] = Field(
+        default=(),
+        description="Apprise URLs (mailto://..., slack://...) that are told of breaches and releases.",
+    )
+
     @property
     def serving_home(self) -> Path:
         """Folder of the local copies of releases and of the API keys."""

@@ -96,6 +96,32 @@ def write_text(uri: str, text: str) -> None:
     fs.pipe_file(target, text.encode())
 
 
+def create_text(uri: str, text: str) -> bool:
+    """Write a whole file that is not there yet; False, and nothing is written, where it is.
+
+    Of several writers at once one is told True.
+    """
+    if is_local(uri):
+        path = local_path(uri)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".") as file:
+            file.write(text)
+            file.flush()
+            try:
+                path.hardlink_to(file.name)
+            except FileExistsError:
+                return False
+        return True
+    fs, target = filesystem(uri)
+    try:
+        fs.pipe_file(target, text.encode(), mode="create")
+    except OSError:  # s3fs has no error of its own for a file that is there
+        if not fs.exists(target):
+            raise
+        return False
+    return True
+
+
 def children(uri: str) -> list[str]:
     """Names directly below a folder, sorted; none where it does not exist."""
     fs, path = filesystem(uri)

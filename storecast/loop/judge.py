@@ -1,0 +1,76 @@
+"""Two models beside each other on what has happened since: a challenger before it is promoted, and a
+release before it may stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from storecast.loop.policy import Policy
+from storecast.metrics import squared_log_error
+from storecast.panel import Floats
+
+
+@dataclass(frozen=True)
+class Duel:
+    """How two models forecast the same days from the same cutoff.
+
+    Attributes:
+        days: days of actuals since the cutoff.
+        rows: series and days that were compared.
+        newer: pooled RMSLE of the newer model: the challenger, or the release on trial.
+        older: that of the model before it.
+    """
+
+    days: int
+    rows: int
+    newer: float
+    older: float
+
+    @classmethod
+    def of(cls, actual: Floats, newer: Floats, older: Floats) -> Duel:
+        """Compare forecasts.
+
+        Args:
+            actual: (n, days) what happened; NaN where it is not known.
+            newer: (n, days) the newer model's forecast.
+            older: (n, days) the older model's.
+        """
+        known = np.isfinite(actual) & np.isfinite(newer) & np.isfinite(older)
+        days = int(np.isfinite(actual).any(axis=0).sum())
+        rows = int(known.sum())
+        if not rows:
+            return cls(days, 0, float("nan"), float("nan"))
+        errors = [squared_log_error(actual[known], x[known]) for x in (newer, older)]
+        return cls(days, rows, *(float(np.sqrt(each.mean())) for each in errors))
+
+    @property
+    def change(self) -> float:
+        """The newer model's RMSLE relative to the older one's: 0.05 is 5 % worse."""
+        if self.older > 0:
+            return self.newer / self.older - 1
+        return 0.0 if self.newer == self.older else float("inf")
+
+    def says(self, newer: str, older: str) -> str:
+        """One sentence with the numbers."""
+        change = f", {self.change:+.1%}" if self.rows and np.isfinite(self.change) else ""
+        return (
+            f"On {self.days} days since, RMSLE {self.newer:.4f} of {newer} "
+            f"against {self.older:.4f} of {older}{change} ({self.rows:,} rows)."
+        )
+
+
+def judge_shadow(policy: Policy, duel: Duel) -> str:
+    """What becomes of a challenger in shadow: "shadow" (goes on), "promote" or "reject"."""
+    if duel.days < policy.shadow_days or not duel.rows:
+        return "shadow"
+    return "promote" if duel.newer <= duel.older else "reject"
+
+
+def judge_release(policy: Policy, duel: Duel) -> str:
+    """What becomes of a release on trial: "" (too early), "keep" or "rollback"."""
+    rule = policy.rollback
+    if rule is None or duel.days < rule.days or not duel.rows:
+        return ""
+    return "rollback" if duel.change > rule.margin else "keep"

@@ -1,0 +1,108 @@
+"""What the loop's records say about now: the state that the policy decides on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from storecast.loop.decisions import Decision, pending
+
+PASSES = ("nothing", "wait", "ask", "train")
+"""Actions of a pass over new data; the others follow on one, or are about releases."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that the loop has started.
+
+    Attributes:
+        started: when; with a time zone.
+        as_of: date of the data that it learnt from.
+        minutes: that it took; 0 while it is not known.
+    """
+
+    started: datetime
+    as_of: str
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """What has been, as far as it bears on the next decision (`state_of`).
+
+    Attributes:
+        trained_to: cutoff (YYYY-MM-DD) of the data that the model which serves was fitted to; "" before the
+            first release.
+        trainings: those that the loop has started, the newest last.
+        streak: days one after the other, up to the pass before this one, with a breach that counts, since
+            the last training.
+        seen_to: date of the last pass that is in `streak`.
+        asked: id of the question to a person that is open; "" where there is none.
+        approved: id of the question that has been answered with yes and not been acted on; "": none.
+        in_shadow: id of the challenger that forecasts beside the champion; "": none.
+    """
+
+    trained_to: str = ""
+    trainings: tuple[Training, ...] = ()
+    streak: int = 0
+    seen_to: str = ""
+    asked: str = ""
+    approved: str = ""
+    in_shadow: str = ""
+
+
+def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
+    """The state that records lead to.
+
+    Args:
+        decisions: all of a data set's, the oldest first.
+        trained_to: cutoff of the data that the model which serves was fitted to; "" where none serves.
+    """
+    passes = [decision for decision in decisions if decision.action in PASSES]
+    last = passes[-1] if passes else None
+    asked = pending(decisions)
+    return LoopState(
+        trained_to=trained_to,
+        trainings=tuple(_training(d, decisions) for d in passes if d.action == "train"),
+        streak=last.streak if last and last.action != "train" else 0,
+        seen_to=last.as_of if last else "",
+        asked=asked[-1].id if asked else "",
+        approved=_approved(decisions),
+        in_shadow=_in_shadow(decisions),
+    )
+
+
+def unfinished(decisions: Sequence[Decision]) -> Decision | None:
+    """The last training that was started and of which no end is recorded; None where there is none."""
+    ended = {d.follows for d in decisions if d.action in {"trained", "failed"}}
+    started = [d for d in decisions if d.action == "train"]
+    return started[-1] if started and started[-1].id not in ended else None
+
+
+def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
+    ends = [d for d in decisions if d.follows == decision.id and d.action in {"trained", "failed"}]
+    minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
+    return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes)
+
+
+def _approved(decisions: Sequence[Decision]) -> str:
+    """The question that was answered with yes since the last training."""
+    found = ""
+    for decision in decisions:
+        if decision.action == "approve":
+            found = decision.follows
+        elif decision.action in {"train", "decline"}:
+            found = ""
+    return found
+
+
+def _in_shadow(decisions: Sequence[Decision]) -> str:
+    """The challenger that has neither been promoted nor rejected."""
+    found = ""
+    for decision in decisions:
+        if decision.action == "trained":
+            found = str(decision.outcome.get("shadow", ""))
+        elif decision.action in {"promote", "reject", "rollback"}:
+            found = ""
+    return found
