@@ -93,7 +93,7 @@ def replay(
         ConfigError: the period does not lie in the panel's history.
     """
     store = open_store(workspace)
-    source = ingest.run(dataset, data, workspace)
+    source = ingest.run(dataset, data, workspace=workspace)
     rules, config = load_policy(policy), load_training_config(training)
     panel = open_panel(store, source.uri)
     days = period(panel, first, last)
