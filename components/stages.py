@@ -21,6 +21,8 @@ STAGES: Mapping[str, str] = MappingProxyType(
             "register",
             "activate",
             "monitor",
+            "shadow",
+            "refresh",
         )
     }
 )

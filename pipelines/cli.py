@@ -16,7 +16,7 @@ from rich.table import Table
 from pipelines import environment, stack
 from pipelines.actuals_cli import actuals
 from pipelines.kfp_cli import kfp
-from pipelines.loop_cli import replay
+from pipelines.loop_cli import loop, replay
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
 from pipelines.serving_cli import keys, serve
@@ -39,6 +39,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(releases, name="releases")
 app.add_typer(runs, name="runs")
 app.add_typer(kfp, name="kfp")
+app.add_typer(loop, name="loop")
 app.add_typer(keys, name="keys")
 app.add_typer(actuals, name="actuals")
 app.command()(export)

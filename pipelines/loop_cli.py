@@ -1,13 +1,27 @@
-"""`storecast replay`."""
+"""`storecast loop ...` and `storecast replay`."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
+from components.stage import open_store
+from pipelines import environment
+from storecast.errors import ConfigError, StoreError
+from storecast.loop.decisions import Decision, DecisionLog, pending
+from storecast.settings import Settings, load_settings
+from storecast.store import uri as uris
+
+loop = typer.Typer(no_args_is_help=True, help="Watch what was served, and train when the policy says so.")
 console = Console()
 
 DatasetConfigOption = Annotated[
@@ -15,6 +29,54 @@ DatasetConfigOption = Annotated[
 ]
 DataOption = Annotated[str, typer.Option("--data", help="Folder or URI of the raw files.")]
 PolicyOption = Annotated[str, typer.Option("--policy", help="Retraining policy: a YAML file, or a name.")]
+DatasetOption = Annotated[str, typer.Option("--dataset", help="Data set; needed where there are several.")]
+DecisionId = Annotated[str, typer.Argument(help="Id of the question, or its beginning.")]
+
+
+@loop.command("run")
+def run(
+    dataset: DatasetConfigOption,
+    data: DataOption,
+    policy: PolicyOption = "default",
+    inbox: Annotated[str, typer.Option(help="Folder or URI whose files are taken as new actuals.")] = "",
+) -> None:
+    """One pass: take what has arrived, look at what was served, decide, and do what was decided."""
+    settings = load_settings()
+    environment.prepare(settings)
+    with console.status("Starting Prefect"):
+        from pipelines.loop import watch_flow
+        from pipelines.terminal import StageDisplay
+    with _alone(settings), StageDisplay(console).showing():
+        made = watch_flow(dataset, data, policy, inbox, settings.root)
+    for decision in made:
+        _print(decision)
+
+
+@loop.command("decisions")
+def decisions(
+    dataset: DatasetOption = "",
+    since: Annotated[str, typer.Option(help="First day of data, YYYY-MM-DD.")] = "",
+) -> None:
+    """What the loop has decided, the oldest first, and what waits for a yes."""
+    found = _log(dataset).all(since)
+    table = Table("decision", "at", "action", "rule", "because", box=None)
+    for decision in found:
+        table.add_row(decision.id, decision.at[:16], decision.action, decision.rule, decision.because)
+    console.print(table)
+    for question in pending(found):
+        console.print(f"waits for a yes:  storecast loop approve {question.id}", highlight=False)
+
+
+@loop.command("approve")
+def approve(question: DecisionId, dataset: DatasetOption = "") -> None:
+    """Say yes to a training; the next pass starts it."""
+    _answer(question, dataset, "approve", "said yes")
+
+
+@loop.command("decline")
+def decline(question: DecisionId, dataset: DatasetOption = "") -> None:
+    """Say no to a training."""
+    _answer(question, dataset, "decline", "said no")
 
 
 def replay(
@@ -30,7 +92,7 @@ def replay(
     What has been fitted is kept: a replay that was killed goes on where it stopped.
     """
     from pipelines.replay import lines
-    from pipelines.replay import replay as run
+    from pipelines.replay import replay as run_replay
 
     def report(what: str, done: int, total: int) -> None:
         if what:
@@ -39,7 +101,60 @@ def replay(
             print(f"{done} of {total} days", file=sys.stderr, flush=True)
 
     with console.status("Replaying"):
-        uri, summary = run(dataset, data, first, last, report, policy=policy, training=profile)
+        uri, summary = run_replay(dataset, data, first, last, report, policy=policy, training=profile)
     for line in lines(summary):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(f"table and picture  {uri}", highlight=False, soft_wrap=True)
+
+
+def _print(decision: Decision) -> None:
+    console.print(
+        f"{decision.id}  [bold]{decision.action:<8}[/] {decision.rule}: {decision.because}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _answer(question: str, dataset: str, action: str, said: str) -> None:
+    log = _log(dataset)
+    asked = log.get(question)
+    open_ones = [each.id for each in pending(log.all())]
+    if asked.id not in open_ones:
+        raise ConfigError(
+            "this decision does not wait for an answer",
+            where=asked.id,
+            expected=f"one of {', '.join(open_ones) or 'none: no question is open'}",
+            cure="storecast loop decisions",
+        )
+    person = os.environ.get("USER") or f"user {os.getuid()}"
+    made = asked.next(action, "approval", f"{person} {said}.", datetime.now(UTC), {"by": person})
+    log.record(made)
+    _print(made)
+
+
+def _log(dataset: str) -> DecisionLog:
+    root = open_store().root
+    names = uris.children(uris.join(root, "loop"))
+    if not dataset and len(names) != 1:
+        raise ConfigError(
+            "no decision has been made yet" if not names else "several data sets have decisions",
+            where=uris.join(root, "loop"),
+            expected=f"one of {', '.join(names)}" if names else "",
+            cure="name it: --dataset NAME" if names else "storecast loop run",
+        )
+    return DecisionLog(root, dataset or names[0])
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Only one pass at a time over a home folder: two would train twice."""
+    file = settings.home.absolute() / "run" / "loop.lock"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(
+                "another pass of the loop is under way", where=str(file), cure="wait until it has ended"
+            ) from error
+        yield

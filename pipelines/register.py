@@ -26,6 +26,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from pipelines.demo import demo_flow
 from pipelines.pods import PodOptions
+from pipelines.register_loop import register_loop
 from pipelines.stage_flow import stage_flow
 from pipelines.training import training_flow
 from pipelines.work_pools import PlatformConfig, PoolConfig, job_template
@@ -60,15 +61,13 @@ def register(platform: PlatformConfig) -> None:
         print(f"deployment  {deployment.flow_name}/{deployment.name}")
     _automation(platform.heartbeat_seconds)
     print(f"automation  {DEAD_RUNS}")
+    register_loop(platform, (next(iter(platform.pools)), RUNS), pod_options(platform))
 
 
 def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
     """What people and flows can start: training, the demo, and a stage on each pool."""
     first = next(iter(platform.pools))
-    pods = PodOptions(
-        pending_seconds=platform.training.pending_deadline_seconds,
-        gpu_fallback=platform.training.gpu_fallback,
-    ).model_dump(mode="json")
+    pods = pod_options(platform)
     found = [
         _deployment(training_flow, "train", (first, RUNS), {"pods": pods}, "Train and release a forecast."),
         _deployment(demo_flow, "demo", (first, RUNS), {"pods": pods}, "Try the platform on synthetic sales."),
@@ -76,6 +75,14 @@ def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
     return found + [
         _deployment(stage_flow, pool, (pool, STAGES), {}, "One stage in a pod.") for pool in platform.pools
     ]
+
+
+def pod_options(platform: PlatformConfig) -> dict[str, Any]:
+    """How the stages of a run use the pools, unless the run says otherwise."""
+    return PodOptions(
+        pending_seconds=platform.training.pending_deadline_seconds,
+        gpu_fallback=platform.training.gpu_fallback,
+    ).model_dump(mode="json")
 
 
 def make_workspace(workspace: str) -> None:

@@ -58,6 +58,8 @@ class TrainingRun:
         training: training config, by name or file.
         workspace: where data sets and releases lie; "": as the settings say.
         shard_size: series per shard of a local model; 0: as the training config says.
+        actuals: URI of what has arrived since the raw files; "": nothing.
+        shadow: publish a challenger that passed the gate, and leave it to others to make it current.
     """
 
     executor: Executor
@@ -66,10 +68,13 @@ class TrainingRun:
     training: str
     workspace: str
     shard_size: int = 0
+    actuals: str = ""
+    shadow: bool = False
 
     def run(self) -> Outcome:
         """Train, evaluate, and release what the gate lets pass."""
-        panel = self._get("ingest", {"dataset": self.dataset, "data": self.data})
+        raw: dict[str, Argument] = {"dataset": self.dataset, "data": self.data}
+        panel = self._get("ingest", {**raw, "actuals": self.actuals} if self.actuals else raw)
         fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
         scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
         return self._release(panel, scores, fits)
@@ -154,7 +159,8 @@ class TrainingRun:
         report = self._submit("report", "report", {**trained, "fit": [*fits.folds, *fits.final]})
         made = self._made(about, fits.final, report) if decision.counts["release"] else None
         tracked = self._get("register", {**trained, "report": report, "release": made.uri if made else ""})
-        if made and not self.releases.was_current(made.id):  # one that was rolled back stays so
+        waits = self.shadow and bool(decision.counts["promoted"]) and self.releases.current() is not None
+        if made and not waits and not self.releases.was_current(made.id):  # one that was rolled back stays so
             self._submit("activate", "activate", {"release": made.uri}).result()
         shown = self.store.open(report.result())
         return Outcome(panel, scores, decision, shown, tracked, made, self.releases.current())

@@ -36,6 +36,8 @@ def training_flow(
     training: str = "full",
     workspace: str = "",
     pods: PodOptions | None = None,
+    actuals: str = "",
+    shadow: bool = False,
 ) -> Outcome:
     """Train, evaluate and release a forecast.
 
@@ -45,9 +47,11 @@ def training_flow(
         training: Training config, by name or file.
         workspace: Where data sets and releases lie; empty: as the settings say.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
+        actuals: URI of what has arrived since the raw files; empty: nothing.
+        shadow: Leave a challenger that passed the gate in shadow, beside the champion.
     """
     size = (pods.shard_size or 0) if pods else 0
-    run = TrainingRun(executor_for(pods), dataset, data, training, workspace, size)
+    run = TrainingRun(executor_for(pods), dataset, data, training, workspace, size, actuals, shadow)
     outcome = run.run()
     _show(outcome, run.store)
     return outcome

@@ -79,6 +79,17 @@ class TrainingDefaults(_Part):
     gpu_fallback: bool = False
 
 
+class LoopDefaults(_Part):
+    """The data set that the loop watches on a schedule."""
+
+    dataset: str
+    data: str
+    policy: str = "default"
+    inbox: str = ""
+    cron: str = "0 5 * * *"
+    timezone: str = "UTC"
+
+
 class PlatformConfig(_Part):
     """What platform.yaml says."""
 
@@ -87,6 +98,7 @@ class PlatformConfig(_Part):
     heartbeat_seconds: int = Field(default=180, ge=30)
     pools: dict[str, PoolConfig]
     training: TrainingDefaults = TrainingDefaults()
+    loop: LoopDefaults | None = None
 
 
 def job_template(pool: PoolConfig, namespace: str) -> dict[str, Any]:

@@ -31,6 +31,7 @@ ACTIONS = {
     "failed": "a training, or another step, failed",
     "shadow": "a challenger goes on forecasting beside the champion",
     "promote": "a release becomes current",
+    "probed": "the service was asked whether it serves a release",
     "reject": "a challenger does not become current",
     "keep": "a release has proved itself",
     "rollback": "the release before becomes current again",
@@ -102,6 +103,10 @@ class Decision:
     def following(self, decision: str) -> Self:
         """The same, as what follows on another decision."""
         return replace(self, follows=decision)
+
+    def with_outcome(self, outcome: Mapping[str, Any]) -> Self:
+        """The same, with what it came to."""
+        return replace(self, outcome=dict(outcome))
 
     def next(
         self, action: str, rule: str, because: str, now: datetime, outcome: Mapping[str, Any] | None = None

@@ -80,6 +80,17 @@ def unfinished(decisions: Sequence[Decision]) -> Decision | None:
     return started[-1] if started and started[-1].id not in ended else None
 
 
+def on_trial(decisions: Sequence[Decision]) -> Decision | None:
+    """The promotion whose release has neither proved itself nor been taken back; None where there is none."""
+    found = None
+    for decision in decisions:
+        if decision.action == "promote":
+            found = decision if decision.outcome.get("before") else None
+        elif decision.action in {"keep", "rollback"}:
+            found = None
+    return found
+
+
 def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
     ends = [d for d in decisions if d.follows == decision.id and d.action in {"trained", "failed"}]
     minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)

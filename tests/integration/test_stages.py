@@ -14,7 +14,8 @@ from storecast.store.releases import Release
 from storecast.synthetic import write_raw
 
 STAGES = (
-    "ingest", "features", "train", "evaluate", "gate", "report", "forecast", "release", "register", "activate"
+    "ingest", "features", "train", "evaluate", "gate", "report", "forecast", "release", "register",
+    "activate", "shadow", "refresh",
 )  # fmt: skip
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,247 @@
+"""The loop as Prefect flows: `watch` looks at new data and decides, `retrain` does what was decided.
+
+A pass of `watch`: what has arrived is ingested; what was served is monitored; a challenger in shadow and a
+release on trial are judged; the policy decides whether to train; and the forecast that is current is made
+anew from the new data. Each decision is a record. Where there is a platform, `retrain` is started by an
+automation, on the event `storecast.retrain`; else it is called here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from prefect import flow
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from components.shadow import read_duel
+from pipelines.executor import Argument
+from pipelines.loop_ground import Ground
+from pipelines.pods import MOST_WAITING, PodOptions
+from pipelines.probe import probe
+from pipelines.steps import Outcome
+from pipelines.training import reasons, training_flow
+from storecast.errors import StorecastError
+from storecast.loop.decisions import Decision
+from storecast.loop.judge import Duel, judge_release, judge_shadow
+from storecast.loop.policy import decide
+from storecast.loop.state import on_trial, state_of, unfinished
+from storecast.monitor.health import Health, read_health
+from storecast.store import uri as uris
+from storecast.store.datasets import Dataset
+from storecast.store.releases import Release
+
+RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=MOST_WAITING))
+
+
+@flow(name="watch", flow_run_name="{dataset}", persist_result=False, task_runner=RUNNER)
+def watch_flow(
+    dataset: str = "store_sales",
+    data: str = "",
+    policy: str = "default",
+    inbox: str = "",
+    workspace: str = "",
+    by_event: bool = False,
+    pods: PodOptions | None = None,
+) -> list[Decision]:
+    """Look at what has arrived, decide whether to train, and keep the forecast fresh.
+
+    Args:
+        dataset: Data set config, by name or file.
+        data: Folder or URI of the raw files.
+        policy: Retraining policy, by name or file.
+        inbox: Folder or URI whose files are taken as new actuals; empty: what has been taken already.
+        workspace: Where data sets and releases lie; empty: as the settings say.
+        by_event: Leave trainings to the automation that answers the event storecast.retrain.
+        pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
+    """
+    return Watch(dataset, data, policy, workspace, pods).run(inbox, by_event)
+
+
+@flow(name="retrain", flow_run_name="{decision}", persist_result=False)
+def retrain_flow(
+    decision: str,
+    dataset: str = "store_sales",
+    data: str = "",
+    policy: str = "default",
+    workspace: str = "",
+    pods: PodOptions | None = None,
+) -> list[Decision]:
+    """Do what a decision of the loop says: train, and record what came of it.
+
+    Args:
+        decision: Id of the decision.
+        dataset: Data set config, by name or file.
+        data: Folder or URI of the raw files.
+        policy: Retraining policy, by name or file.
+        workspace: Where data sets and releases lie; empty: as the settings say.
+        pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
+    """
+    watch = Watch(dataset, data, policy, workspace, pods)
+    return watch.train(watch.records.log.get(decision))
+
+
+class Watch(Ground):
+    """The loop over one data set."""
+
+    def run(self, inbox: str, by_event: bool) -> list[Decision]:
+        """One pass; the decisions it has made."""
+        if inbox:
+            self.actuals.take(inbox)
+        started = datetime.now(UTC)
+        panel = self._panel()
+        health = self._health(panel)
+        self._judge(panel, health)
+        made = decide(self.policy, self._state(), health, datetime.now(UTC))
+        self.records.add(made)
+        todo = unfinished(self.records.log.all()) if made.action != "train" else made
+        if todo and by_event and todo.id == made.id:
+            self.records.retrain(todo, self.parameters())
+        elif todo and not by_event:
+            retrain_flow(todo.id, **self.parameters(), pods=self.pods)
+        self._refresh(panel, health)
+        since = started.isoformat(timespec="milliseconds")
+        return [decision for decision in self.records.log.all() if decision.at >= since]
+
+    def train(self, decision: Decision) -> list[Decision]:
+        """Train as decided; a decision whose training has ended is not carried out again."""
+        log = self.records.log.all()
+        if any(d.follows == decision.id and d.action in {"trained", "failed"} for d in log):
+            return []
+        before, began = self.releases.current(), time.monotonic()
+        try:
+            outcome = training_flow(
+                self.dataset,
+                self.data,
+                self.policy.training,
+                self.workspace,
+                self.pods,
+                self.actuals.uri,
+                self.policy.shadow_days > 0,
+            )
+        except StorecastError as error:
+            minutes = round((time.monotonic() - began) / 60, 3)
+            self._follow(decision, "failed", "training", str(error), {"minutes": minutes})
+            raise
+        return self._trained(decision, outcome, before, round((time.monotonic() - began) / 60, 3))
+
+    def _trained(
+        self, decision: Decision, outcome: Outcome, before: Release | None, minutes: float
+    ) -> list[Decision]:
+        """Record what a training came to: the gate's verdict, a challenger in shadow, or a new release."""
+        promoted = bool(outcome.decision.counts["promoted"])
+        why = " ".join(reasons(self.store.path(outcome.decision)))
+        made = outcome.made.id if outcome.made else ""
+        current = outcome.current.id if outcome.current else ""
+        shadow = made if promoted and made != current else ""
+        result = {"promoted": promoted, "release": made, "shadow": shadow, "minutes": minutes}
+        said = [self._follow(decision, "trained", "gate", why, result)]
+        if not promoted:
+            said.append(self._follow(said[0], "reject", "gate", why, {}))
+        elif not shadow:
+            said += self._promoted(said[0], made, before.id if before else "", "gate", why)
+        return said
+
+    def _promoted(self, follows: Decision, release: str, before: str, rule: str, why: str) -> list[Decision]:
+        """Record that a release is current, and see whether it is served; else go back."""
+        outcome = {"release": release, "before": before}
+        promoted = self._follow(follows, "promote", rule, why, outcome)
+        found = probe(self.settings, release)
+        said = f"The service {found.status} it: {found.found}"
+        probed = self._follow(promoted, "probed", "probe", said, {"release": release, "status": found.status})
+        made = [promoted, probed]
+        if found.status in {"refused", "another"} and before:
+            because = f"{release} was not served, so {before} is current again. {said}"
+            made.append(self._go_back(probed, before, "probe", because))
+        return made
+
+    def _go_back(self, follows: Decision, release: str, rule: str, why: str) -> Decision:
+        self._activate(self.releases.get(release), f"rolled back by the loop: {rule}")
+        return self._follow(follows, "rollback", rule, why, {"release": release})
+
+    def _judge(self, panel: Dataset, health: Health) -> None:
+        """The challenger in shadow, and the release on trial."""
+        log = self.records.log.all()
+        current, shadow = self.releases.current(), state_of(log, "").in_shadow
+        if shadow and current:
+            self._judge_shadow(panel, health, self.releases.get(shadow), current)
+            return
+        trial = on_trial(log)
+        if not trial or not current or self.policy.rollback is None:
+            return
+        release, before = (self.releases.get(str(trial.outcome[name])) for name in ("release", "before"))
+        if current.about["evaluation"] != release.about["evaluation"]:
+            return  # somebody has put another model in its place
+        duel = self._duel(panel, release, before)
+        action = judge_release(self.policy, duel)
+        if action == "keep":
+            self._note(health, "keep", "rollback", duel, {"release": release.id}, "the release before it")
+        elif action == "rollback":
+            self._activate(before, "rolled back by the loop: worse than this one")
+            outcome = {"release": before.id, "from": release.id}
+            self._note(health, "rollback", "rollback", duel, outcome, "the release before it")
+
+    def _judge_shadow(self, panel: Dataset, health: Health, challenger: Release, champion: Release) -> None:
+        duel = self._duel(panel, challenger, champion)
+        action = judge_shadow(self.policy, duel)
+        outcome = {"release": challenger.id, "before": champion.id, "days": duel.days}
+        if action == "shadow" and not duel.rows:
+            return  # nothing to tell yet
+        if action == "promote":
+            self._activate(challenger, f"better than the champion on {duel.days} days in shadow")
+        noted = self._note(health, action, "shadow", duel, outcome, "the champion")
+        if action == "promote":
+            found = probe(self.settings, challenger.id)
+            said = f"The service {found.status} it: {found.found}"
+            self._follow(noted, "probed", "probe", said, {"release": challenger.id, "status": found.status})
+
+    def _note(
+        self, health: Health, action: str, rule: str, duel: Duel, outcome: Mapping[str, Any], older: str
+    ) -> Decision:
+        said = duel.says(str(outcome.get("from", outcome["release"])), older)
+        made = Decision.of(health, action, rule, said, datetime.now(UTC), policy=self.policy.name)
+        made = made.with_outcome({**outcome, "newer": duel.newer, "older": duel.older})
+        self.records.add(made)
+        return made
+
+    def _refresh(self, panel: Dataset, health: Health) -> None:
+        """The current model's forecast from the new data."""
+        current = self.releases.current()
+        if current is None or current.about["panel"] == panel.hash:
+            return
+        uri = self.made("refresh", {"panel": panel.uri, "release": current.uri})
+        made = self.releases.get(uris.name_of(uri))
+        self._activate(made, "the champion's forecast from new data")
+        said = f"{current.id} forecasts from data up to {health.as_of}."
+        decision = Decision.of(
+            health, "refresh", "new data", said, datetime.now(UTC), policy=self.policy.name
+        )
+        self.records.add(decision.with_outcome({"release": made.id, "before": current.id}))
+
+    def _panel(self) -> Dataset:
+        arguments: dict[str, Argument] = {"dataset": self.dataset, "data": self.data}
+        return self.store.open(self.made("ingest", {**arguments, "actuals": self.actuals.uri}))
+
+    def _health(self, panel: Dataset) -> Health:
+        return read_health(self.store.path(self.made("monitor", {"panel": panel.uri})))
+
+    def _duel(self, panel: Dataset, newer: Release, older: Release) -> Duel:
+        arguments: dict[str, Argument] = {"panel": panel.uri, "release": newer.uri, "other": older.uri}
+        return read_duel(self.store.path(self.made("shadow", arguments)))
+
+    def _activate(self, release: Release, why: str) -> None:
+        self.made("activate", {"release": release.uri, "why": why})
+
+    def _follow(
+        self, decision: Decision, action: str, rule: str, why: str, outcome: Mapping[str, Any]
+    ) -> Decision:
+        made = decision.next(action, rule, why, datetime.now(UTC), outcome)
+        self.records.add(made)
+        return made
+
+    def _state(self) -> Any:
+        current = self.releases.current()
+        return state_of(self.records.log.all(), str(current.about["fitted_to"]) if current else "")

@@ -1,0 +1,91 @@
+"""What the loop's flows work with: the data set's config, policy, store, releases, actuals and records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from components.stage import open_store
+from pipelines.executor import Argument, Executor
+from pipelines.loop_records import Records
+from pipelines.pods import PodOptions, executor_for
+from storecast.actuals import Actuals
+from storecast.configs import config_file
+from storecast.dataset_config import DatasetConfig, load_dataset_config
+from storecast.loop.decisions import DecisionLog
+from storecast.loop.policy import Policy, load_policy
+from storecast.settings import Settings, load_settings
+from storecast.store import uri as uris
+from storecast.store.datasets import DatasetStore
+from storecast.store.releases import ReleaseStore
+
+
+@dataclass(frozen=True)
+class Ground:
+    """One data set under a policy.
+
+    Attributes:
+        dataset: data set config, by name or file.
+        data: folder or URI of the raw files.
+        policy_name: retraining policy, by name or file.
+        workspace: where data sets and releases lie; "": as the settings say.
+        pods: how stages run as pods; None: in this process.
+    """
+
+    dataset: str
+    data: str
+    policy_name: str
+    workspace: str
+    pods: PodOptions | None
+
+    def parameters(self) -> dict[str, str]:
+        """What another flow over the same ground is given."""
+        named = {"dataset": self.dataset, "data": self.data, "policy": self.policy_name}
+        return {**named, "workspace": self.workspace}
+
+    def made(self, stage: str, arguments: Mapping[str, Argument]) -> str:
+        """Run a stage; the URI of what it made."""
+        label = f"{stage} {uris.name_of(str(arguments.get('release', '')))}".strip()
+        given = {**arguments, "workspace": self.workspace}
+        return self.executor.submit(stage, label, given).result()
+
+    @cached_property
+    def config(self) -> DatasetConfig:
+        """The data set's config."""
+        return load_dataset_config(config_file(self.dataset, "datasets"))
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The policy."""
+        return load_policy(self.policy_name)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings."""
+        return load_settings()
+
+    @cached_property
+    def store(self) -> DatasetStore:
+        """Where data sets lie."""
+        return open_store(self.workspace)
+
+    @cached_property
+    def executor(self) -> Executor:
+        """Where stages run."""
+        return executor_for(self.pods)
+
+    @cached_property
+    def actuals(self) -> Actuals:
+        """What has arrived."""
+        return Actuals(self.store.root, self.config)
+
+    @cached_property
+    def releases(self) -> ReleaseStore:
+        """The data set's releases."""
+        return ReleaseStore(self.store, self.config.name)
+
+    @cached_property
+    def records(self) -> Records:
+        """The data set's decisions."""
+        return Records(DecisionLog(self.store.root, self.config.name), self.settings)

@@ -1,0 +1,57 @@
+"""After a release: does the service serve it?"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from pipelines import stack
+from storecast.client import Client, ServiceError
+from storecast.settings import Settings
+
+SECONDS, POLL_SECONDS = 60.0, 1.0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What the service answered.
+
+    Attributes:
+        status: "serves" the release; has "refused" it, and goes on with the last good one; serves "another";
+            is "away"; or is "unknown": no address is set.
+        found: the release it serves, or what is in the way.
+    """
+
+    status: Literal["serves", "refused", "another", "away", "unknown"]
+    found: str
+
+
+def probe(settings: Settings, release: str, seconds: float = SECONDS) -> Probe:
+    """Ask the service until it serves a release, or the time is up.
+
+    Args:
+        settings: `serving_url` (or the local stack's, where it is up) and `serving_key`.
+        release: id of the release.
+        seconds: how long to wait for it.
+    """
+    url = settings.serving_url or stack.running(settings).get("serving", "")
+    if not url:
+        return Probe("unknown", "serving_url is not set, and the local stack is not up")
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = _ask(url, settings.serving_key.get_secret_value(), release)
+        if answer.status in {"serves", "refused"} or time.monotonic() > deadline:
+            return answer
+        time.sleep(POLL_SECONDS)
+
+
+def _ask(url: str, key: str, release: str) -> Probe:
+    try:
+        with Client(url, key, timeout=10.0, attempts=1) as client:
+            answer = client.current()
+    except ServiceError as error:
+        return Probe("away", str(error))
+    if release in answer["refused"]:
+        return Probe("refused", str(answer["refused"][release]))
+    return Probe("serves" if answer["id"] == release else "another", str(answer["id"]))
