@@ -7,6 +7,7 @@ cannot be sent is logged, and never stops the loop.
 from __future__ import annotations
 
 import logging
+import warnings
 
 from storecast.loop.decisions import Decision
 from storecast.settings import Settings
@@ -38,11 +39,13 @@ def notify(settings: Settings, title: str, text: str, kind: str = "info") -> boo
     urls = [url.get_secret_value() for url in settings.notify_urls]
     if not urls:
         return True
-    import apprise
-
     logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it would log addresses with their passwords
-    sender = apprise.Apprise()
-    wrong = [number for number, url in enumerate(urls, start=1) if not sender.add(url)]
+    with warnings.catch_warnings():  # a plugin uses a module that Python 3.13 no longer has
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import apprise
+
+        sender = apprise.Apprise()
+        wrong = [number for number, url in enumerate(urls, start=1) if not sender.add(url)]
     if wrong:
         logger.warning("notify_urls: entries %s are not addresses that apprise knows", wrong)
     try:
