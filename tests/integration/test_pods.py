@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,13 @@ from prefect import flow
 from prefect.automations import Automation
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import LogCreate
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Crashed, Failed, Pending, Running
@@ -23,13 +30,18 @@ from prefect.testing.utilities import prefect_test_harness
 
 from pipelines import pod_failures, pods, runs
 from pipelines.executor import Argument
+from pipelines.loop_records import Records
 from pipelines.pod_failures import NotStartedError, OutOfMemoryError, StageFailedError
 from pipelines.pods import PodOptions, Pods
 from pipelines.register import DEAD_RUNS, deployments, register
+from pipelines.register_loop import ON_EVENT
 from pipelines.work_pools import PlatformConfig
+from storecast.loop.decisions import Decision, DecisionLog
+from storecast.monitor.health import Health
+from storecast.settings import Settings
 from storecast.store import uri as uris
 
-STARTED = ("train/train", "demo/demo", "stage/cpu", "stage/gpu")
+STARTED = ("train/train", "demo/demo", "stage/cpu", "stage/gpu", "watch/watch", "retrain/retrain")
 OOM = "Container 'stage' was killed due to out-of-memory (OOMKilled): it exceeded its limit"
 
 
@@ -214,8 +226,8 @@ def test_registering_again_changes_nothing(platform: PlatformConfig) -> None:
     before = state()
     register(platform)
     assert state() == before
-    assert before["deployments"] == ["train", "demo", "cpu", "gpu"]
-    assert before["rules"] == [DEAD_RUNS]
+    assert before["deployments"] == ["train", "demo", "cpu", "gpu", "watch", "retrain"]
+    assert sorted(before["rules"]) == [DEAD_RUNS, ON_EVENT]
     assert before["limit"] == 4
 
 
@@ -247,3 +259,41 @@ def test_a_run_silent_for_three_heartbeats_is_marked_as_crashed(platform: Platfo
     automation = Automation.read(name=DEAD_RUNS)
     assert automation.trigger.within == timedelta(seconds=180)
     assert automation.actions[0].message == "no heartbeat for 180 s: its pod is gone"
+
+
+def test_the_loop_watches_on_the_schedule_that_the_installation_names(platform: PlatformConfig) -> None:
+    loop = {
+        "dataset": "store_sales",
+        "data": "s3://raw",
+        "cron": "0 6 * * *",
+        "timezone": "America/Guayaquil",
+    }
+    register(PlatformConfig.model_validate({**platform.model_dump(), "loop": loop}))
+    with get_client(sync_client=True) as client:
+        watch = client.read_deployment_by_name("watch/watch")
+        (schedule,) = watch.schedules
+        assert (schedule.schedule.cron, schedule.schedule.timezone) == ("0 6 * * *", "America/Guayaquil")
+        assert watch.parameters["data"] == "s3://raw"
+        assert watch.parameters["by_event"] is True
+        register(platform)
+        assert client.read_deployment_by_name("watch/watch").schedules == [], "no loop, no schedule"
+
+
+def test_an_event_of_the_loop_starts_a_training_on_the_platform(platform: PlatformConfig) -> None:
+    del platform
+    health = Health("shop", "r1", "2024-01-01", ())
+    decision = Decision.of(health, "train", "schedule", "It is time.", datetime.now(UTC))
+    records = Records(DecisionLog("memory://loop-event", "shop"), Settings())
+    asked = {"dataset": "synthetic", "data": "s3://raw", "policy": "default", "workspace": "s3://bucket"}
+    records.retrain(decision, asked)
+    deadline = time.monotonic() + 60
+    with get_client(sync_client=True) as client:
+        retrain = client.read_deployment_by_name("retrain/retrain")
+        wanted = DeploymentFilter(id=DeploymentFilterId(any_=[retrain.id]))
+        while not (
+            found := client.read_flow_runs(deployment_filter=wanted, limit=5, sort=FlowRunSort.START_TIME_ASC)
+        ):
+            assert time.monotonic() < deadline, "the automation has started nothing"
+            time.sleep(0.2)
+    assert {name: found[0].parameters[name] for name in asked} == asked
+    assert found[0].parameters["decision"] == decision.id
