@@ -8,8 +8,10 @@ automation, on the event `storecast.retrain`; else it is called here.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -226,7 +228,10 @@ class Watch(Ground):
         return self.store.open(self.made("ingest", {**arguments, "actuals": self.actuals.uri}))
 
     def _health(self, panel: Dataset) -> Health:
-        return read_health(self.store.path(self.made("monitor", {"panel": panel.uri})))
+        """What monitoring says, as of the last day of data: without newer ones it is the same day again."""
+        health = read_health(self.store.path(self.made("monitor", {"panel": panel.uri})))
+        about = json.loads((self.store.path(panel) / "panel.json").read_text())
+        return replace(health, as_of=str(about["cutoff"]))
 
     def _duel(self, panel: Dataset, newer: Release, older: Release) -> Duel:
         arguments: dict[str, Argument] = {"panel": panel.uri, "release": newer.uri, "other": older.uri}
