@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipelines.work_pools import PlatformConfig
 from tests.charts.helm import HelmError, containers, pod_spec, render
 from tests.charts.storecast_chart import (
     EVERYTHING,
@@ -201,6 +202,19 @@ def test_training_is_of_lower_priority_than_what_serves() -> None:
     without = ("priorityClasses.create=false", "priorityClasses.training=batch")
     assert render("storecast", *without).of("PriorityClass") == []
     assert platform(*without)["pools"]["gpu"]["priorityClass"] == "batch"
+
+
+def test_platform_yaml_names_what_the_loop_watches_where_it_watches_something() -> None:
+    found = platform("loop.dataset=store_sales", "loop.data=s3://raw")["loop"]
+    assert found == {
+        "dataset": "store_sales",
+        "data": "s3://raw",
+        "inbox": "",
+        "policy": "default",
+        "cron": "0 5 * * *",
+        "timezone": "UTC",
+    }
+    PlatformConfig.model_validate(platform("loop.dataset=store_sales"))
 
 
 def test_platform_yaml_has_what_the_registration_reads() -> None:

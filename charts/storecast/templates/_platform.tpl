@@ -12,6 +12,15 @@ pools:
 training:
   pendingDeadlineSeconds: {{ int64 .Values.training.pendingDeadlineSeconds }}
   gpuFallback: {{ .Values.training.gpuFallback }}
+{{- if .Values.loop.dataset }}
+loop:
+  dataset: {{ .Values.loop.dataset | quote }}
+  data: {{ .Values.loop.data | quote }}
+  inbox: {{ .Values.loop.inbox | quote }}
+  policy: {{ .Values.loop.policy | quote }}
+  cron: {{ .Values.loop.cron | quote }}
+  timezone: {{ .Values.loop.timezone | quote }}
+{{- end }}
 {{- end }}
 
 {{- define "storecast.pool" -}}
