@@ -44,7 +44,6 @@ def watch_flow(
     dataset: str = "store_sales",
     data: str = "",
     policy: str = "default",
-    inbox: str = "",
     workspace: str = "",
     by_event: bool = False,
     pods: PodOptions | None = None,
@@ -55,12 +54,11 @@ def watch_flow(
         dataset: Data set config, by name or file.
         data: Folder or URI of the raw files.
         policy: Retraining policy, by name or file.
-        inbox: Folder or URI whose files are taken as new actuals; empty: what has been taken already.
         workspace: Where data sets and releases lie; empty: as the settings say.
         by_event: Leave trainings to the automation that answers the event storecast.retrain.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
     """
-    return Watch(dataset, data, policy, workspace, pods).run(inbox, by_event)
+    return Watch(dataset, data, policy, workspace, pods).run(by_event)
 
 
 @flow(name="retrain", flow_run_name="{decision}", persist_result=False)
@@ -89,10 +87,9 @@ def retrain_flow(
 class Watch(Ground):
     """The loop over one data set."""
 
-    def run(self, inbox: str, by_event: bool) -> list[Decision]:
+    def run(self, by_event: bool) -> list[Decision]:
         """One pass; the decisions it has made."""
-        if inbox:
-            self.actuals.take(inbox)
+        self.actuals.take(self.settings.inbox(self.config.name))
         started = datetime.now(UTC)
         panel = self._panel()
         health = self._health(panel)
@@ -175,7 +172,7 @@ class Watch(Ground):
         if not trial or not current or self.policy.rollback is None:
             return
         release, before = (self.releases.get(str(trial.outcome[name])) for name in ("release", "before"))
-        if current.about["evaluation"] != release.about["evaluation"]:
+        if current.about["fitted_to"] != release.about["fitted_to"]:
             return  # somebody has put another model in its place
         duel = self._duel(panel, release, before)
         action = judge_release(self.policy, duel)

@@ -38,7 +38,6 @@ def run(
     dataset: DatasetConfigOption,
     data: DataOption,
     policy: PolicyOption = "default",
-    inbox: Annotated[str, typer.Option(help="Folder or URI whose files are taken as new actuals.")] = "",
 ) -> None:
     """One pass: take what has arrived, look at what was served, decide, and do what was decided."""
     settings = load_settings()
@@ -47,7 +46,7 @@ def run(
         from pipelines.loop import watch_flow
         from pipelines.terminal import StageDisplay
     with _alone(settings), StageDisplay(console).showing():
-        made = watch_flow(dataset, data, policy, inbox, settings.root)
+        made = watch_flow(dataset, data, policy, settings.root)
     for decision in made:
         _print(decision)
 

@@ -85,7 +85,6 @@ class LoopDefaults(_Part):
     dataset: str
     data: str
     policy: str = "default"
-    inbox: str = ""
     cron: str = "0 5 * * *"
     timezone: str = "UTC"
 

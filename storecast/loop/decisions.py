@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Self
 
 from storecast.errors import StoreError
@@ -93,10 +94,13 @@ class Decision:
         said = (health.dataset, health.as_of, at, health.release, action, rule, because)
         return cls(*said, policy=policy, streak=streak, seen=health.breaches)
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """The date and a hash of all but the time: who decides the same again finds it decided."""
-        content = {key: value for key, value in self.to_dict().items() if key not in {"at", "id"}}
+        """The date and a hash of what was seen and decided: who decides the same again finds it decided.
+
+        Neither the hour nor the release that is current meanwhile makes it another decision.
+        """
+        content = {key: value for key, value in self.to_dict().items() if key not in {"at", "release"}}
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         return f"{self.as_of}-{digest[:10]}"
 

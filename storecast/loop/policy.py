@@ -70,7 +70,7 @@ class Policy(BaseModel):
         default=28, ge=0, description="Days from one training to the next at most; 0: any number."
     )
     checks: tuple[str, ...] = Field(
-        default=("error", "error_drift", "scale"), description="Checks whose breach counts."
+        default=("error", "bias", "error_drift", "scale"), description="Checks whose breach counts."
     )
     consecutive: int = Field(default=3, ge=1, description="Days with a breach that lead to a training.")
     hold: tuple[str, ...] = Field(

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -21,10 +20,11 @@ from storecast.gate import decide as gate
 from storecast.loop.decisions import Decision
 from storecast.loop.judge import Duel, judge_release, judge_shadow
 from storecast.loop.policy import Policy, decide
+from storecast.loop.replay_parts import Costs, Models, Parts, Served
 from storecast.loop.state import state_of
 from storecast.metrics import squared_log_error
 from storecast.monitor.health import ALL, Check, Health
-from storecast.panel import Floats, Panel
+from storecast.panel import Floats
 from storecast.segments import VOLUME, volume_classes
 
 NEVER, DAILY, LOOP, NAIVE = "never", "daily", "loop", "naive"
@@ -35,66 +35,8 @@ HOUR = 6
 """Actuals of a day are there at this hour (UTC) of the next."""
 
 
-class Parts(Protocol):
-    """Where fits and forecasts come from."""
-
-    @property
-    def panel(self) -> Panel:
-        """The whole panel."""
-        ...
-
-    def seconds(self, day: pd.Timestamp) -> float:
-        """How long the fit at a day takes."""
-        ...
-
-    def forecast(self, fitted: pd.Timestamp, at: pd.Timestamp) -> Floats:
-        """(n, H) the forecast at day `at` of the model fitted at day `fitted`."""
-        ...
-
-    def naive(self, at: pd.Timestamp) -> Floats:
-        """(n, H) the seasonal naive's forecast at day `at`."""
-        ...
-
-
 CHALLENGER, CHAMPION = "challenger", "champion"
 _TOLD = ("nothing", "wait", "ask", "train")
-
-
-@dataclass
-class _Models:
-    """The days at which the loop's models were fitted.
-
-    `since` is the day on which `current` was promoted; `previous` the model before it while `current` is on
-    trial; `challenger` the model in shadow.
-    """
-
-    current: pd.Timestamp
-    since: pd.Timestamp
-    previous: pd.Timestamp | None = None
-    challenger: pd.Timestamp | None = None
-
-
-class _Costs:
-    """Fits and their seconds, each asked for once."""
-
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self.known: dict[pd.Timestamp, float] = {}
-
-    def of(self, fits: list[pd.Timestamp]) -> tuple[int, float]:
-        for day in fits:
-            if day not in self.known:
-                self.known[day] = self.parts.seconds(day)
-        return len(fits), sum(self.known[day] for day in fits)
-
-
-@dataclass
-class _Served:
-    """Squared errors of what each strategy forecast, and the model it came from."""
-
-    fitted: dict[str, pd.Timestamp]
-    errors: dict[str, Floats]
-    rows: Floats
 
 
 @dataclass
@@ -119,8 +61,8 @@ class Replay:
 
     def __post_init__(self) -> None:
         first = self.days[0]
-        self.loop = _Models(current=first, since=first)
-        self.served: dict[pd.Timestamp, _Served] = {}
+        self.loop = Models(current=first, since=first)
+        self.served: dict[pd.Timestamp, Served] = {}
         self.loop_fits: set[pd.Timestamp] = set()
         self.promised = self._promise(first)
 
@@ -141,7 +83,7 @@ class Replay:
             model was fitted); `fits_*` and `seconds_*`: fits and their seconds, up to and with the day.
         """
         decided = {decision.as_of: decision for decision in self.log if decision.action in _TOLD}
-        spent = _Costs(self.parts)
+        spent = Costs(self.parts)
         rows = []
         for day, served in self.served.items():
             made = decided.get(str(day.date()))
@@ -216,7 +158,7 @@ class Replay:
                 models.previous = None
 
     def _promote(self, fitted: pd.Timestamp, day: pd.Timestamp) -> None:
-        self.loop = _Models(current=fitted, since=day, previous=self.loop.current)
+        self.loop = Models(current=fitted, since=day, previous=self.loop.current)
         self.promised = self._promise(fitted)
 
     def _duel(self, newer: pd.Timestamp, older: pd.Timestamp, since: pd.Timestamp, day: pd.Timestamp) -> Duel:
@@ -265,7 +207,7 @@ class Replay:
             name: np.where(known, squared_log_error(np.nan_to_num(actual), yhat), 0.0).sum(axis=0)
             for name, yhat in forecasts.items()
         }
-        self.served[day] = _Served(fitted, errors, known.sum(axis=0).astype(np.float64))
+        self.served[day] = Served(fitted, errors, known.sum(axis=0).astype(np.float64))
 
     def _health(self, day: pd.Timestamp) -> Health:
         """The error check: RMSLE over the seasonal naive's, on the last days, beside what was promised."""

@@ -92,7 +92,7 @@ def on_trial(decisions: Sequence[Decision]) -> Decision | None:
 
 
 def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
-    ends = [d for d in decisions if d.follows == decision.id and d.action in {"trained", "failed"}]
+    ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
     minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
     return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes)
 

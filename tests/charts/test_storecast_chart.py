@@ -209,7 +209,6 @@ def test_platform_yaml_names_what_the_loop_watches_where_it_watches_something() 
     assert found == {
         "dataset": "store_sales",
         "data": "s3://raw",
-        "inbox": "",
         "policy": "default",
         "cron": "0 5 * * *",
         "timezone": "UTC",

@@ -41,7 +41,9 @@ def live(policy: Policy, breaches: list[tuple[str, ...]], hours: list[int] | Non
     return log
 
 
-days = st.lists(st.sampled_from([(), ("error",), ("scale",), ("error", "volume"), ("bias",)]), max_size=60)
+days = st.lists(
+    st.sampled_from([(), ("error",), ("scale",), ("error", "volume"), ("coverage",)]), max_size=60
+)
 hours = st.lists(st.integers(0, 23), min_size=60, max_size=60)
 policies = st.builds(
     Policy,

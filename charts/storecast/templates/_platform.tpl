@@ -16,7 +16,6 @@ training:
 loop:
   dataset: {{ .Values.loop.dataset | quote }}
   data: {{ .Values.loop.data | quote }}
-  inbox: {{ .Values.loop.inbox | quote }}
   policy: {{ .Values.loop.policy | quote }}
   cron: {{ .Values.loop.cron | quote }}
   timezone: {{ .Values.loop.timezone | quote }}
