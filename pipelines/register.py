@@ -7,7 +7,6 @@ What is there already is brought to what the file says, so it may run as often a
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -24,6 +23,7 @@ from prefect.events.schemas.automations import EventTrigger, Posture
 from prefect.exceptions import ObjectNotFound
 from prefect.types.entrypoint import EntrypointType
 
+from orchestrator.api import wait_for_api
 from pipelines.demo import demo_flow
 from pipelines.pods import PodOptions
 from pipelines.register_loop import register_loop
@@ -36,7 +36,6 @@ from storecast.store import uri as uris
 from storecast.yaml_model import load_yaml_model
 
 KIND = "kubernetes"
-WAIT_SECONDS = 600.0
 MISSED_HEARTBEATS = 3
 RUNS, STAGES = "runs", "stages"
 """Work queues of a pool. Only stages count towards the pool's concurrency: runs wait for their stages, and
@@ -98,27 +97,6 @@ def make_workspace(workspace: str) -> None:
             found=str(error),
             cure="check the endpoint and the keys, or make the bucket by hand and give a user who may use it",
         ) from error
-
-
-def wait_for_api(client: SyncPrefectClient, seconds: float = WAIT_SECONDS) -> None:
-    """Wait until the Prefect API answers.
-
-    Raises:
-        StoreError: it does not by then; the error says what it answered last.
-    """
-    deadline = time.monotonic() + seconds
-    while True:
-        problem = client.api_healthcheck()
-        if problem is None:
-            return
-        if time.monotonic() > deadline:
-            raise StoreError(
-                "the Prefect API does not answer",
-                where=str(client.api_url),
-                found=str(problem),
-                cure="look at the Prefect server's pod and at PREFECT_API_URL",
-            )
-        time.sleep(2)
 
 
 def _pool(client: SyncPrefectClient, name: str, pool: PoolConfig, namespace: str) -> None:

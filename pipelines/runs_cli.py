@@ -9,12 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import environment
+from pipelines import environment, stack
 from storecast.errors import ConfigError
 from storecast.settings import load_settings
 from storecast.yaml_model import load_yaml_model
 
-runs = typer.Typer(no_args_is_help=True, help="Runs on a platform (prefect_api_url), through Prefect's API.")
+runs = typer.Typer(
+    no_args_is_help=True,
+    help="Runs on a platform (prefect_api_url) or the local stack, through Prefect's API.",
+)
 console = Console()
 
 RunId = Annotated[str, typer.Argument(help="The run's id.")]
@@ -31,12 +34,13 @@ FAILED = 3
 def prepare() -> None:
     """Runs on a platform, through Prefect's API."""
     settings = load_settings()
-    if not settings.prefect_api_url:
+    if not settings.prefect_api_url and "prefect" not in stack.running(settings):
         raise ConfigError(
-            "no platform is named",
+            "no platform is named, and the local stack is not up",
             where="prefect_api_url",
             expected="the address of its Prefect API, such as http://localhost:4200/api",
-            cure="set STORECAST_PREFECT_API_URL, and STORECAST_PREFECT_AUTH where it asks for a password",
+            cure="storecast up; or set STORECAST_PREFECT_API_URL, and STORECAST_PREFECT_AUTH where it asks "
+            "for a password",
         )
     environment.prepare(settings)
 
@@ -55,7 +59,7 @@ def start(
     watch: Annotated[bool, typer.Option(help="Watch the run until it ends.")] = False,
 ) -> None:
     """Start a training run."""
-    from pipelines import runs as api
+    from orchestrator import runs as api
     from pipelines.pods import PodOptions
 
     if not data and not demo:
@@ -73,7 +77,7 @@ def start(
 @runs.command("list")
 def list_runs() -> None:
     """The latest runs."""
-    from pipelines import runs as api
+    from orchestrator import runs as api
 
     table = Table("id", "name", "state", "started", box=None)
     for run in api.latest():
@@ -90,13 +94,13 @@ def watch_run(run: RunId) -> None:
 @runs.command("cancel")
 def cancel_run(run: RunId) -> None:
     """Cancel a run and its stages."""
-    from pipelines import runs as api
+    from orchestrator import runs as api
 
     console.print(f"{run}  {api.cancel(run).state}", highlight=False)
 
 
 def _watch(run: str) -> None:
-    from pipelines import runs as api
+    from orchestrator import runs as api
 
     shown: dict[str, str] = {}
     for now, stages in api.watch(run):

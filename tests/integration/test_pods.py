@@ -28,7 +28,8 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Completed, Crashed, Failed, Pending, Running
 from prefect.testing.utilities import prefect_test_harness
 
-from pipelines import pod_failures, pods, runs
+from orchestrator import runs
+from pipelines import pod_failures, pods
 from pipelines.executor import Argument
 from pipelines.loop_records import Records
 from pipelines.pod_failures import NotStartedError, OutOfMemoryError, StageFailedError

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterParentFlowRunId,
+    FlowRunFilterParentTaskRunId,
 )
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import Cancelled, Cancelling
 
+from orchestrator.api import connected
 from storecast.errors import ConfigError, StoreError
 
 FLOWS = ("train", "demo")
@@ -73,27 +74,20 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
     Raises:
         StoreError: the Prefect API cannot be reached or has no such deployment.
     """
-    with _client() as client:
-        try:
-            deployment = client.read_deployment_by_name(f"{flow}/{flow}")
-        except ObjectNotFound as error:
-            raise StoreError(
-                f"Prefect has no deployment {flow}/{flow}",
-                where=str(client.api_url),
-                cure="is this the platform's API? its registration job makes the deployments",
-            ) from error
+    with connected() as client:
+        wanted = deployment(client, flow)
         given = dict(parameters)
         if pods:
-            given["pods"] = {**deployment.parameters.get("pods", {}), **pods}
-        return Run.of(client.create_flow_run_from_deployment(deployment.id, parameters=given))
+            given["pods"] = {**wanted.parameters.get("pods", {}), **pods}
+        return Run.of(client.create_flow_run_from_deployment(wanted.id, parameters=given))
 
 
 def latest(limit: int = 20) -> list[Run]:
     """The latest training and demo runs, the newest first."""
-    with _client() as client:
+    with connected() as client:
         runs = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
-            flow_run_filter=FlowRunFilter(parent_flow_run_id=None),
+            flow_run_filter=FlowRunFilter(parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True)),
             sort=FlowRunSort.EXPECTED_START_TIME_DESC,
             limit=limit,
         )
@@ -102,23 +96,22 @@ def latest(limit: int = 20) -> list[Run]:
 
 def cancel(run: str) -> Run:
     """Cancel a run and the stages it has under way; one that has ended stays as it is."""
-    with _client() as client:
-        found = _read(client, run)
-        for each in [*_children(client, found.id), found]:
+    with connected() as client:
+        found = read(client, run)
+        for each in [*below(client, found.id), found]:
             if each.state is None or not each.state.is_final():
-                client.set_flow_run_state(each.id, Cancelling(), force=False)
-        return Run.of(_read(client, run))
+                client.set_flow_run_state(each.id, _ending(each), force=False)
+        return Run.of(read(client, run))
 
 
 def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[Stage]]]:
     """The run and its stages, again and again until it has ended; the API may be away for a while."""
     while True:
         try:
-            with _client() as client:
-                found = _read(client, run)
+            with connected() as client:
+                found = read(client, run)
                 stages = [
-                    Stage(r.name, (r.state.name or "") if r.state else "")
-                    for r in _children(client, found.id)
+                    Stage(r.name, (r.state.name or "") if r.state else "") for r in below(client, found.id)
                 ]
         except StoreError:
             time.sleep(seconds)
@@ -129,7 +122,28 @@ def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[S
         time.sleep(seconds)
 
 
-def _children(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
+def deployment(client: SyncPrefectClient, flow: str) -> DeploymentResponse:
+    """The deployment of "train" or "demo".
+
+    Raises:
+        StoreError: there is none.
+    """
+    try:
+        return client.read_deployment_by_name(f"{flow}/{flow}")
+    except ObjectNotFound as error:
+        raise StoreError(
+            f"Prefect has no deployment {flow}/{flow}",
+            where=str(client.api_url),
+            cure="on a platform its registration job makes them, on this machine storecast up",
+        ) from error
+
+
+def _ending(run: FlowRun) -> State[Any]:
+    """What tells whoever runs it to stop; a run inside another one's process ends with that."""
+    return Cancelling() if run.deployment_id else Cancelled()
+
+
+def below(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
     """All runs below a run, at any depth."""
     found: list[FlowRun] = []
     todo = [run]
@@ -141,22 +155,13 @@ def _children(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
     return found
 
 
-def _read(client: SyncPrefectClient, run: str) -> FlowRun:
+def read(client: SyncPrefectClient, run: str) -> FlowRun:
+    """A run by its id.
+
+    Raises:
+        ConfigError: there is no such run.
+    """
     try:
         return client.read_flow_run(UUID(run))
     except (ValueError, ObjectNotFound) as error:
         raise ConfigError("there is no such run", found=run, cure="storecast runs list") from error
-
-
-@contextmanager
-def _client() -> Iterator[SyncPrefectClient]:
-    """Prefect's API; what goes wrong with it in our words."""
-    try:
-        with get_client(sync_client=True) as client:
-            yield client
-    except httpx.HTTPError as error:
-        raise StoreError(
-            "the Prefect API refused or cannot be reached",
-            found=str(error) or type(error).__name__,
-            cure="check prefect_api_url and prefect_auth (storecast config show)",
-        ) from error

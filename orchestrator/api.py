@@ -1,0 +1,54 @@
+"""A connection to Prefect's API, and what goes wrong with it in our words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+
+from storecast.errors import StoreError
+
+WAIT_SECONDS = 600.0
+POLL_SECONDS = 2.0
+
+
+@contextmanager
+def connected() -> Iterator[SyncPrefectClient]:
+    """The Prefect API that PREFECT_API_URL names.
+
+    Raises:
+        StoreError: it refused, or cannot be reached.
+    """
+    try:
+        with get_client(sync_client=True) as client:
+            yield client
+    except httpx.HTTPError as error:
+        raise StoreError(
+            "the Prefect API refused or cannot be reached",
+            found=str(error) or type(error).__name__,
+            cure="check prefect_api_url and prefect_auth (storecast config show)",
+        ) from error
+
+
+def wait_for_api(client: SyncPrefectClient, seconds: float = WAIT_SECONDS) -> None:
+    """Wait until the Prefect API answers.
+
+    Raises:
+        StoreError: it does not by then; the error says what it answered last.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        problem = client.api_healthcheck()
+        if problem is None:
+            return
+        if time.monotonic() > deadline:
+            raise StoreError(
+                "the Prefect API does not answer",
+                where=str(client.api_url),
+                found=str(problem),
+                cure="look at the Prefect server's pod or log, and at PREFECT_API_URL",
+            )
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,184 @@
+"""What a run is made of: its stages with shards and progress, what it logged, and where it is to be seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    ArtifactFilterKey,
+    ArtifactFilterType,
+    FlowRunFilter,
+    FlowRunFilterId,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, TaskRun
+from prefect.client.schemas.sorting import ArtifactSort, LogSort, TaskRunSort
+
+from orchestrator.api import connected
+from orchestrator.runs import Run, below, deployment, read
+
+SHARD = re.compile(r"(?P<stage>.+), shard (?P<number>\d+) of (?P<count>\d+)")
+MOST_AT_ONCE = 200
+"""What Prefect's API gives in one answer."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage of a run, or one shard of it.
+
+    Attributes:
+        stage: the stage's label, without the shard.
+        shard: "2 of 8", or "" for a whole stage.
+        state: Prefect's name of its state.
+        started: when it began, None before.
+        seconds: how long it has run.
+        progress: percent done, None where it does not say.
+    """
+
+    stage: str
+    shard: str
+    state: str
+    started: datetime | None
+    seconds: float
+    progress: float | None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a run's log: `of` is the stage or run that wrote it."""
+
+    at: datetime
+    level: int
+    of: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """A run as a whole.
+
+    Attributes:
+        run: its id, name and state.
+        flow: "train" or "demo".
+        parameters: what it was given.
+        stages: in the order in which they began.
+        log: the last lines, the oldest first.
+        verdict: the gate's reasons and what followed, as Markdown; "" before.
+    """
+
+    run: Run
+    flow: str
+    parameters: dict[str, Any]
+    stages: list[StageRun]
+    log: list[LogLine]
+    verdict: str
+
+
+def details(run: str, log_lines: int = MOST_AT_ONCE) -> RunDetails:
+    """A run with its stages and the last lines of its log.
+
+    Raises:
+        ConfigError: there is no such run.
+        StoreError: the Prefect API cannot be reached.
+    """
+    with connected() as client:
+        found = read(client, run)
+        tree = [found, *below(client, found.id)]
+        flow = client.read_flow(found.flow_id).name
+        progress = _progress(client, [each.id for each in tree])
+        tasks = _tasks(client, tree)
+        stages = [_stage(task, progress) for task in tasks]
+        log = _log(client, tree, tasks, log_lines)
+        verdict = _verdict(client, [each.id for each in tree])
+    return RunDetails(Run.of(found), flow, dict(found.parameters), stages, log, verdict)
+
+
+def form_of(flow: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """JSON schema of what a run of "train" or "demo" can be given, and what its deployment gives.
+
+    Raises:
+        StoreError: the Prefect API cannot be reached, or has no such deployment.
+    """
+    with connected() as client:
+        found = deployment(client, flow)
+        return dict(found.parameter_openapi_schema or {}), dict(found.parameters)
+
+
+def _tasks(client: SyncPrefectClient, tree: Sequence[FlowRun]) -> list[TaskRun]:
+    """The stages' task runs: those that stand for a run below are left out."""
+    found: list[TaskRun] = []
+    for start in range(0, len(tree), MOST_AT_ONCE):
+        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[r.id for r in tree[start : start + MOST_AT_ONCE]]))
+        offset = 0
+        while page := client.read_task_runs(
+            flow_run_filter=wanted,
+            sort=TaskRunSort.EXPECTED_START_TIME_ASC,
+            limit=MOST_AT_ONCE,
+            offset=offset,
+        ):
+            found += page
+            offset += len(page)
+            if len(page) < MOST_AT_ONCE:
+                break
+    return [task for task in found if not (task.state and task.state.state_details.child_flow_run_id)]
+
+
+def _stage(task: TaskRun, progress: dict[str, float]) -> StageRun:
+    shard = SHARD.fullmatch(task.name)
+    return StageRun(
+        stage=shard["stage"] if shard else task.name,
+        shard=f"{shard['number']} of {shard['count']}" if shard else "",
+        state=(task.state.name or task.state.type.value) if task.state else "unknown",
+        started=task.start_time,
+        seconds=task.estimated_run_time.total_seconds(),
+        progress=progress.get(task.name),
+    )
+
+
+def _progress(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[str, float]:
+    """Percent by label: stages write it as Prefect's progress artifacts."""
+    found = _artifacts(client, runs, ArtifactFilter(type=ArtifactFilterType(any_=["progress"])))
+    return {str(each["description"]): float(each["data"]) for each in found if each["data"] is not None}
+
+
+def _verdict(client: SyncPrefectClient, runs: Sequence[UUID]) -> str:
+    found = _artifacts(client, runs, ArtifactFilter(key=ArtifactFilterKey(any_=["decision"])))
+    return str(found[0]["data"]) if found else ""
+
+
+def _artifacts(
+    client: SyncPrefectClient, runs: Sequence[UUID], wanted: ArtifactFilter
+) -> list[dict[str, Any]]:
+    """The latest artifacts of some runs.
+
+    The client's own method always sends a filter of task runs, which leaves out what a flow made itself.
+    """
+    given = wanted.model_copy(update={"flow_run_id": ArtifactFilterFlowRunId(any_=list(runs))})
+    body = {
+        "artifacts": given.model_dump(mode="json", exclude_unset=True),
+        "sort": ArtifactSort.UPDATED_DESC.value,
+        "limit": MOST_AT_ONCE,
+    }
+    found: list[dict[str, Any]] = client.request("POST", "/artifacts/filter", json=body).json()
+    return found
+
+
+def _log(
+    client: SyncPrefectClient, tree: Sequence[FlowRun], tasks: Sequence[TaskRun], lines: int
+) -> list[LogLine]:
+    names = {each.id: each.name for each in [*tree, *tasks]}
+    wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[each.id for each in tree]))
+    found = client.read_logs(log_filter=wanted, limit=lines, offset=0, sort=LogSort.TIMESTAMP_DESC)
+    return [
+        LogLine(line.timestamp, line.level, names.get(line.task_run_id or line.flow_run_id, ""), line.message)
+        for line in reversed(found)
+    ]
