@@ -108,6 +108,8 @@ COPY configs configs
 COPY storecast storecast
 COPY components components
 COPY serving serving
+COPY orchestrator orchestrator
+COPY dashboard dashboard
 COPY pipelines pipelines
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv build --quiet --wheel --out-dir /dist && as-part install-packages --no-deps /dist/*.whl

@@ -28,7 +28,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def copy_sources(to: Path) -> None:
-    for package in ("storecast", "components", "serving", "pipelines"):
+    for package in ("storecast", "components", "serving", "orchestrator", "dashboard", "pipelines"):
         for path in (ROOT / package).rglob("*.py"):
             target = to / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +48,8 @@ def test_imports_point_one_way() -> None:
         ("storecast/metrics.py", "import prefect\n", "storecast.metrics -> prefect"),
         ("components/train.py", "import mlflow\n", "components.train -> mlflow"),
         ("serving/door.py", "import bentoml\n", "serving.door -> bentoml"),
+        ("dashboard/look.py", "import prefect\n", "dashboard.look -> prefect"),
+        ("dashboard/main.py", "import pipelines.steps\n", "dashboard.main -> pipelines.steps"),
     ],
 )
 def test_a_module_without_a_place_or_an_import_uphill_is_refused(
