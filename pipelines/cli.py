@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pipelines import environment, stack
 from pipelines.actuals_cli import actuals
+from pipelines.dashboard_cli import dashboard
 from pipelines.kfp_cli import kfp
 from pipelines.loop_cli import loop, replay
 from pipelines.releases_cli import export, releases
@@ -42,6 +43,7 @@ app.add_typer(kfp, name="kfp")
 app.add_typer(loop, name="loop")
 app.add_typer(keys, name="keys")
 app.add_typer(actuals, name="actuals")
+app.add_typer(dashboard, name="dashboard")
 app.command()(export)
 app.command()(serve)
 app.command()(replay)
@@ -82,13 +84,23 @@ def demo(
 @app.command()
 def up(
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect UI.")] = stack.PREFECT_PORT,
+    runner_port: Annotated[
+        int, typer.Option(help="Port at which the runner says that it lives.")
+    ] = stack.RUNNER_PORT,
     mlflow_port: Annotated[int, typer.Option(help="Port of MLflow.")] = stack.MLFLOW_PORT,
     serving_port: Annotated[int, typer.Option(help="Port of the forecasts.")] = stack.SERVING_PORT,
+    dashboard_port: Annotated[int, typer.Option(help="Port of the dashboard.")] = stack.DASHBOARD_PORT,
 ) -> None:
-    """Start the local stack: the Prefect and MLflow UIs over what runs have written, and the forecasts."""
-    ports = {"prefect": prefect_port, "mlflow": mlflow_port, "serving": serving_port}
+    """Start the local stack: Prefect with a runner, MLflow, the forecasts and the dashboard."""
+    ports = {
+        "prefect": prefect_port,
+        "runner": runner_port,
+        "mlflow": mlflow_port,
+        "serving": serving_port,
+        "dashboard": dashboard_port,
+    }
     for name, address in stack.up(load_settings(), ports).items():
-        console.print(f"{name:<8} {address}")
+        console.print(f"{name:<9} {address}")
     console.print("Stop them with: storecast down")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from pipelines.pods import PodOptions, executor_for
+from pipelines.progress import shown_on_the_run
 from pipelines.training import training_flow
 
 
@@ -20,10 +21,11 @@ def demo_flow(
         workspace: Where data sets and releases lie; empty: as the settings say.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
     """
-    raw = (
-        executor_for(pods)
-        .submit("synthetic", "synthetic", {"seed": str(seed), "workspace": workspace})
-        .result()
-    )
-    outcome = training_flow("synthetic", raw, training, workspace, pods)
+    with shown_on_the_run():
+        raw = (
+            executor_for(pods)
+            .submit("synthetic", "synthetic", {"seed": str(seed), "workspace": workspace})
+            .result()
+        )
+        outcome = training_flow("synthetic", raw, training, workspace, pods)
     return outcome.current.uri if outcome.current else ""

@@ -1,4 +1,5 @@
-"""The local stack: Prefect, MLflow and the service of forecasts, over the files that runs in process write.
+"""The local stack: Prefect and a runner for it, MLflow, the service of forecasts and the dashboard, over the
+files that runs in process write.
 
 `up` starts what is not running, as processes of their own, and waits until each answers; `down` stops them.
 A server holds a lock on `<home>/run/<name>.pid` for as long as it lives, so that a process id which the
@@ -19,13 +20,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components import mlflow_tracking
-from serving import start
+from dashboard import start as dashboard
+from serving import keys, start
 from storecast.errors import ConfigError, StoreError
 from storecast.settings import Settings
 
 HOST = "127.0.0.1"
-PREFECT_PORT, MLFLOW_PORT, SERVING_PORT = 4200, 5000, start.PORT
-PORTS: Mapping[str, int] = {"prefect": PREFECT_PORT, "mlflow": MLFLOW_PORT, "serving": SERVING_PORT}
+PREFECT_PORT, RUNNER_PORT, MLFLOW_PORT, SERVING_PORT = 4200, 4201, 5000, start.PORT
+DASHBOARD_PORT = dashboard.PORT
+PORTS: Mapping[str, int] = {
+    "prefect": PREFECT_PORT,
+    "runner": RUNNER_PORT,
+    "mlflow": MLFLOW_PORT,
+    "serving": SERVING_PORT,
+    "dashboard": DASHBOARD_PORT,
+}
+DASHBOARD_KEY = "dashboard"
+"""Id of the key with which the local dashboard asks the local service; made anew by each `up`."""
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 180.0, 20.0, 0.2
 
 
@@ -51,6 +62,10 @@ def up(settings: Settings, ports: Mapping[str, int] = PORTS) -> dict[str, str]:
     A server that runs already is left as it is, on the port it has. The service of forecasts is up as soon as
     it answers; it waits for the first release by itself.
 
+    Args:
+        settings: where the home folder is and what lies elsewhere.
+        ports: of the servers that are wanted. A Prefect server elsewhere has workers of its own: no runner.
+
     Raises:
         ConfigError: a port is taken by another program.
         StoreError: a server ended at once or did not answer in time.
@@ -60,12 +75,12 @@ def up(settings: Settings, ports: Mapping[str, int] = PORTS) -> dict[str, str]:
         addresses["prefect"] = settings.prefect_api_url.removesuffix("/api")
     if settings.tracking_uri:
         addresses["mlflow"] = settings.tracking_uri
-    servers = (
-        _prefect(settings, ports["prefect"]),
-        _mlflow(settings, ports["mlflow"]),
-        _serving(settings, ports["serving"]),
-    )
-    wanted = [server for server in servers if server.name not in addresses]
+
+    wanted = [
+        _server(settings, name, {**_addresses(ports), **addresses})
+        for name in ports
+        if name not in addresses and not (name == "runner" and settings.prefect_api_url)
+    ]
     for server in wanted:
         _refuse_taken_port(server)
     for server in wanted:
@@ -96,6 +111,21 @@ def running(settings: Settings) -> dict[str, str]:
 def prefect_home(settings: Settings) -> Path:
     """The PREFECT_HOME of runs in process and of the server: its SQLite database lies there."""
     return settings.home.absolute() / "prefect"
+
+
+def _addresses(ports: Mapping[str, int]) -> dict[str, str]:
+    return {name: f"http://{HOST}:{port}" for name, port in ports.items()}
+
+
+def _server(settings: Settings, name: str, addresses: Mapping[str, str]) -> Server:
+    """A server by its name, to be at its address, which knows the others' addresses."""
+    port = int(addresses[name].rsplit(":", 1)[-1])
+    if name == "runner":
+        return _runner(settings, port, addresses["prefect"])
+    if name == "dashboard":
+        return _dashboard(settings, port, addresses["prefect"], addresses["serving"])
+    make = {"prefect": _prefect, "mlflow": _mlflow, "serving": _serving}[name]
+    return make(settings, port)
 
 
 def _prefect(settings: Settings, port: int) -> Server:
@@ -136,6 +166,50 @@ def _serving(settings: Settings, port: int) -> Server:
         command=start.command(settings, HOST, port)[1:],
         environment=start.environment(settings),
     )
+
+
+def _runner(settings: Settings, port: int, prefect: str) -> Server:
+    return Server(
+        name="runner",
+        port=port,
+        health="/health",
+        command=["pipelines.local_runner"],
+        environment={
+            **_prefect_client(settings, prefect),
+            **mlflow_tracking.QUIET,
+            "PREFECT_RUNNER_SERVER_ENABLE": "true",
+            "PREFECT_RUNNER_SERVER_HOST": HOST,
+            "PREFECT_RUNNER_SERVER_PORT": str(port),
+            "PREFECT_RUNNER_POLL_FREQUENCY": "2",
+            "PREFECT_LOGGING_EXTRA_LOGGERS": "storecast",
+        },
+    )
+
+
+def _dashboard(settings: Settings, port: int, prefect: str, serving: str) -> Server:
+    key = keys.create(keys.keys_path(settings), DASHBOARD_KEY, ("read", "what-if"), None)
+    return Server(
+        name="dashboard",
+        port=port,
+        health=dashboard.HEALTH,
+        command=dashboard.command(settings, HOST, port)[1:],
+        environment={
+            **_prefect_client(settings, prefect),
+            **mlflow_tracking.QUIET,
+            "STORECAST_PREFECT_API_URL": f"{prefect}/api",
+            "STORECAST_DASHBOARD_SERVICE_URL": serving,
+            "STORECAST_DASHBOARD_SERVICE_KEY": key,
+        },
+    )
+
+
+def _prefect_client(settings: Settings, prefect: str) -> dict[str, str]:
+    """What makes a process a client of the Prefect server at an address."""
+    return {
+        "PREFECT_HOME": str(prefect_home(settings)),
+        "PREFECT_API_URL": f"{prefect}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
 
 
 def _folder(settings: Settings) -> Path:

@@ -18,6 +18,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from components import mlflow_tracking
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
+from pipelines.progress import shown_on_the_run
 from pipelines.steps import Outcome, TrainingRun
 from storecast.settings import load_settings
 from storecast.store.datasets import DatasetStore
@@ -52,7 +53,8 @@ def training_flow(
     """
     size = (pods.shard_size or 0) if pods else 0
     run = TrainingRun(executor_for(pods), dataset, data, training, workspace, size, actuals, shadow)
-    outcome = run.run()
+    with shown_on_the_run():
+        outcome = run.run()
     _show(outcome, run.store)
     return outcome
 

@@ -98,6 +98,19 @@ class Settings(BaseSettings):
     )
     serving_certificate_key: Path | None = Field(default=None, description="The certificate's key (PEM).")
 
+    dashboard_users: Path | None = Field(
+        default=None, description="Password file of the dashboard; none: `dashboard/users.json` in home."
+    )
+    dashboard_operators: str = Field(
+        default="",
+        description="With OIDC: e-mail addresses, separated by commas, of those who may act; others look.",
+    )
+    dashboard_service_url: str = Field(
+        default="http://127.0.0.1:3000", description="Where the dashboard finds the service of forecasts."
+    )
+    dashboard_service_key: SecretStr = Field(
+        default=SecretStr(""), description="The dashboard's API key for it, with scopes read and what-if."
+    )
     serving_url: str = Field(
         default="",
         description="Address of the service, to ask whether it serves a release; empty: the local stack's.",
