@@ -1,0 +1,28 @@
+"""The server: Streamlit's, which draws main.py for each visitor.
+
+It answers only once what the pages import is there, so that the first visitor does not wait for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from streamlit import App
+
+from dashboard import boundary
+
+NEEDED = ("plotly.graph_objects", "pyarrow.parquet", "orchestrator.details", "dashboard.views")
+
+
+@asynccontextmanager
+async def ready(_app: App) -> AsyncIterator[dict[str, Any]]:
+    """Import what takes seconds."""
+    for name in NEEDED:
+        importlib.import_module(name)
+    yield {}
+
+
+app = App("main.py", lifespan=ready, on_script_error=boundary.failed)

@@ -1,0 +1,110 @@
+"""A form from a JSON schema, such as a pydantic model's: a field of the right kind for each property.
+
+It asks and gives back what was entered; whether that is right, the model itself says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+Schema = Mapping[str, Any]
+INTEGER, NUMBER, BOOLEAN, ARRAY, OBJECT = "integer", "number", "boolean", "array", "object"
+
+
+def draw(
+    schema: Schema, values: Mapping[str, Any], key: str, options: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
+    """A field per property of a schema; what was entered.
+
+    Args:
+        schema: of an object, with its definitions.
+        values: to begin with; a property that is not there begins with its default.
+        key: makes the fields' keys unique.
+        options: names to choose from, for properties that are lists of names.
+    """
+    definitions = schema.get("$defs") or schema.get("definitions") or {}
+    return _object(schema, values, key, definitions, options or {})
+
+
+def _object(
+    schema: Schema,
+    values: Mapping[str, Any],
+    key: str,
+    definitions: Schema,
+    options: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
+    entered: dict[str, Any] = {}
+    for name, given in schema.get("properties", {}).items():
+        of, optional = _resolved(given, definitions)
+        value = values.get(name, given.get("default"))
+        title, place = str(given.get("title") or of.get("title") or name), f"{key} {name}"
+        if of.get("type") == OBJECT:
+            st.markdown(f"**{title}**")
+            entered[name] = _object(of, value or {}, place, definitions, options)
+        else:
+            about = given.get("description") or of.get("description")
+            entered[name] = _field(of, title, value, place, about, optional, options.get(name))
+    return entered
+
+
+def _resolved(schema: Schema, definitions: Schema) -> tuple[Schema, bool]:
+    """The schema that a reference or a choice with null leads to, and whether it may be left empty."""
+    choices = schema.get("anyOf") or schema.get("allOf") or []
+    optional = any(choice.get("type") == "null" for choice in choices)
+    chosen = next((choice for choice in choices if choice.get("type") != "null"), schema)
+    if reference := chosen.get("$ref"):
+        return definitions[str(reference).rsplit("/", 1)[-1]], optional
+    return chosen, optional
+
+
+def _field(
+    of: Schema,
+    title: str,
+    value: Any,
+    key: str,
+    about: str | None,
+    optional: bool,
+    options: Sequence[str] | None,
+) -> Any:
+    kind = of.get("type")
+    if "enum" in of:
+        return st.selectbox(title, of["enum"], index=of["enum"].index(value), key=key, help=about)
+    if kind == BOOLEAN:
+        return st.checkbox(title, bool(value), key=key, help=about)
+    if kind == INTEGER:
+        return _whole(of, title, value, key, about, optional)
+    if kind == NUMBER:
+        return _number(of, title, value, key, about, optional)
+    if kind == ARRAY:
+        known = list(dict.fromkeys([*(options or []), *(value or [])]))
+        return st.multiselect(title, known, list(value or []), key=key, help=about, accept_new_options=True)
+    return st.text_input(title, str(value or ""), key=key, help=about)
+
+
+def _whole(of: Schema, title: str, value: Any, key: str, about: str | None, optional: bool) -> int | None:
+    least, most = of.get("minimum"), of.get("maximum")
+    return st.number_input(
+        title,
+        min_value=None if least is None else int(least),
+        max_value=None if most is None else int(most),
+        value=None if value is None and optional else int(value or 0),
+        step=1,
+        key=key,
+        help=about,
+    )
+
+
+def _number(of: Schema, title: str, value: Any, key: str, about: str | None, optional: bool) -> float | None:
+    least, most = of.get("minimum"), of.get("maximum")
+    return st.number_input(
+        title,
+        min_value=None if least is None else float(least),
+        max_value=None if most is None else float(most),
+        value=None if value is None and optional else float(value or 0),
+        step=0.01,
+        key=key,
+        help=about,
+    )
