@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from streamlit import App
 
 from dashboard import boundary
+from storecast.errors import StorecastError
 
 NEEDED = ("plotly.graph_objects", "pyarrow.parquet", "orchestrator.details", "dashboard.views")
 
 
 @asynccontextmanager
 async def ready(_app: App) -> AsyncIterator[dict[str, Any]]:
-    """Import what takes seconds."""
+    """Import what takes seconds, and read what the first page shows."""
     for name in NEEDED:
         importlib.import_module(name)
+    from dashboard.views import overview
+
+    with suppress(StorecastError):  # the page itself will say it
+        overview.warm()
     yield {}
 
 

@@ -77,7 +77,8 @@ def lines(
     colours = {**look.model_colours(map(str, table.columns), shown), actual: look.INK}
     for name in table.columns:
         strong = name in (shown, actual)
-        _line(figure, table[name], str(name), colours[str(name)], width=2.6 if strong else 1.6)
+        dash = "dot" if name == "naive" else "solid"
+        _line(figure, table[name], str(name), colours[str(name)], width=2.6 if strong else 1.6, dash=dash)
     figure.update_yaxes(title_text=y, rangemode="tozero")
     figure.update_xaxes(title_text=x)
     return _finished(figure, height)

@@ -40,7 +40,7 @@ def _object(
     for name, given in schema.get("properties", {}).items():
         of, optional = _resolved(given, definitions)
         value = values.get(name, given.get("default"))
-        title, place = str(given.get("title") or of.get("title") or name), f"{key} {name}"
+        title, place = _title(name, given), f"{key} {name}"
         if of.get("type") == OBJECT:
             st.markdown(f"**{title}**")
             entered[name] = _object(of, value or {}, place, definitions, options)
@@ -48,6 +48,13 @@ def _object(
             about = given.get("description") or of.get("description")
             entered[name] = _field(of, title, value, place, about, optional, options.get(name))
     return entered
+
+
+def _title(name: str, given: Schema) -> str:
+    """The title that somebody chose, or the name in words; pydantic makes one of the name itself."""
+    title = str(given.get("title") or "")
+    made = ("", name, name.replace("_", " ").title())
+    return name.replace("_", " ").capitalize() if title in made else title
 
 
 def _resolved(schema: Schema, definitions: Schema) -> tuple[Schema, bool]:

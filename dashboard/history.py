@@ -7,7 +7,6 @@ over 1,704 days are 24 MB.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +90,8 @@ def column(folder: str, name: str) -> Floats:
         raise StoreError("the panel cannot be read", where=folder, found=str(error)) from error
 
 
-def total(folder: str, name: str, rows: Sequence[int] | npt.NDArray[np.intp]) -> pd.Series:
+@st.cache_data(max_entries=100, show_spinner=False)
+def total(folder: str, name: str, rows: tuple[int, ...]) -> pd.Series:
     """The sum of a column over some series by date; NaN where none of them was observed."""
     chosen = column(folder, name)[np.asarray(rows, dtype=np.intp)]
     seen = np.isfinite(chosen).any(axis=0)

@@ -18,6 +18,19 @@ PROMOTION, HOLIDAY, GOOD, BAD = "#c98a2b", "#a86fb0", "#3f9a63", "#d1524f"
 OTHERS = ("#cf7d27", "#3f9a63", "#a86fb0", "#d1524f", "#2f9fb3", "#978457", "#6c79cf")
 NONE = "–"
 
+STYLE = """<style>
+[data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primaryFormSubmit"], [data-tag] {
+  background-color: #1f5fa8; color: #ffffff;
+}
+[data-testid="stMainBlockContainer"] { padding-top: 3rem; }
+</style>"""
+"""White on the house's blue in both themes: the dark one's own blue is too light to write on."""
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24">'
+    '<rect width="24" height="24" rx="5" fill="#1f5fa8"/>'
+    '<path d="M4 16l5-5 4 3 7-8" fill="none" stroke="#fff" stroke-width="2.4" stroke-linecap="round"/></svg>'
+)
+
 TITLES = {
     "model": "Model",
     "rmsle": "RMSLE",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import access, start
+from dashboard import access, look, start
 from dashboard.access import Person
 from dashboard.views import common, data, forecasts, models, monitoring, overview, settings, training
 from storecast import __version__
@@ -22,7 +22,8 @@ PAGES = (
 
 def main() -> None:
     """Draw the page that was asked for."""
-    st.set_page_config(page_title="Storecast", page_icon=":material/storefront:", layout="wide")
+    st.set_page_config(page_title="Storecast", page_icon=look.ICON, layout="wide")
+    st.html(look.STYLE)
     who = access.person()
     if who is None:
         _log_in()

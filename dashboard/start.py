@@ -23,7 +23,7 @@ OPTIONS = {
     "client.showErrorDetails": "none",
     "client.toolbarMode": "minimal",
     "theme.light.primaryColor": "#1f5fa8",
-    "theme.light.textColor": "#1f2933",
+    "theme.light.textColor": "#0d141a",
     "theme.light.linkColor": "#1f5fa8",
     "theme.light.secondaryBackgroundColor": "#f3f6f9",
     "theme.dark.primaryColor": "#7fb2ea",
@@ -33,7 +33,7 @@ OPTIONS = {
     "theme.dark.textColor": "#e8edf2",
     "theme.baseRadius": "small",
     "theme.metricValueFontSize": "1.75rem",
-    "theme.headingFontSizes": '["2.1rem", "1.6rem", "1.3rem"]',
+    "theme.headingFontSizes": '["2.1rem", "1.35rem", "1.2rem"]',
 }
 
 

@@ -175,7 +175,8 @@ def _artifacts(
 def _log(
     client: SyncPrefectClient, tree: Sequence[FlowRun], tasks: Sequence[TaskRun], lines: int
 ) -> list[LogLine]:
-    names = {each.id: each.name for each in [*tree, *tasks]}
+    names: dict[UUID | None, str] = {each.id: each.name for each in tree}
+    names |= {each.id: each.name for each in tasks}
     wanted = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[each.id for each in tree]))
     found = client.read_logs(log_filter=wanted, limit=lines, offset=0, sort=LogSort.TIMESTAMP_DESC)
     return [

@@ -53,6 +53,7 @@ def start(
         str, typer.Option("--profile", help="Training config, by name or URI [default: full; demo].")
     ] = "",
     demo: Annotated[bool, typer.Option(help="Train on synthetic sales instead.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the demo's sales.")] = 7,
     pods: Annotated[
         Path | None, typer.Option(help="YAML file: how this run's stages use the pools.", dir_okay=False)
     ] = None,
@@ -64,7 +65,7 @@ def start(
 
     if not data and not demo:
         raise ConfigError("no data are named", expected="--data URI, or --demo for synthetic sales")
-    given: dict[str, Any] = {} if demo else {"dataset": dataset, "data": data}
+    given: dict[str, Any] = {"seed": seed} if demo else {"dataset": dataset, "data": data}
     if training:
         given["training"] = training
     chosen = load_yaml_model(pods, PodOptions).model_dump(mode="json", exclude_unset=True) if pods else {}

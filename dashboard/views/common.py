@@ -52,13 +52,13 @@ def empty_platform() -> None:
     st.info("Nothing has been released yet: there is no forecast to show.", icon=":material/rocket_launch:")
     first, second = st.columns(2)
     with first, st.container(border=True, height="stretch"):
-        st.subheader("Try it")
+        st.header("Try it")
         st.write(
             "Start the demo: synthetic sales of a small retailer, all models, a release in some minutes."
         )
         _to_training("Start the demo run")
     with second, st.container(border=True, height="stretch"):
-        st.subheader("Use your data")
+        st.header("Use your data")
         st.write(
             "Upload the raw files of a panel that a data set config describes, or name the folder or URI "
             "that they lie in, and start a training run on them."

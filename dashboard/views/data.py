@@ -29,7 +29,7 @@ def page() -> None:
             current = store.get(store.ids()[-1]) if store.ids() else None
         if current is not None:
             _data(current)
-    st.subheader("Upload")
+    st.header("Upload")
     with part("Upload"):
         upload.draw()
 

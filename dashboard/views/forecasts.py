@@ -42,8 +42,10 @@ def _chosen(store: ReleaseStore, current: Release) -> None:
         name = st.selectbox(
             "Release", ids, format_func=lambda each: f"{each} (current)" if each == current.id else each
         )
-    with against:
-        others = st.multiselect("Compare with releases", [each for each in ids if each != name])
+    others: list[str] = []
+    if len(ids) > 1:
+        with against:
+            others = st.multiselect("Compare with releases", [each for each in ids if each != name])
     release = store.get(name)
     if name != current.id:
         selection = selection.within(released.panel(release.uri))
@@ -65,13 +67,13 @@ def _picture(
 ) -> None:
     panel = selection.panel
     steps = weeks * (7 if panel.about["freq"] == "D" else 1) or None
-    sold = history.total(panel.folder, "y", selection.rows)
+    sold = history.total(panel.folder, "y", tuple(selection.rows.tolist()))
     table = selection.forecasts(release.uri)
     expected = table.groupby("ds")["yhat"].sum()
     past = common.history_window(sold, panel.cutoff, steps)
     promoted = None
     if panel.known:
-        every = history.total(panel.folder, panel.known[0], selection.rows)
+        every = history.total(panel.folder, panel.known[0], tuple(selection.rows.tolist()))
         promoted = every[every.index >= past.index[0]]
     compared = {f"release {each}": _expected(store.get(each), selection) for each in others}
     story = charts.Story(

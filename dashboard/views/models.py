@@ -34,7 +34,7 @@ def _releases(store: ReleaseStore) -> None:
     current = store.current()
     every = [store.get(each) for each in store.ids()]
     table = _table(store, every, current)
-    st.subheader("Releases")
+    st.header("Releases")
     st.dataframe(
         table,
         hide_index=True,

@@ -26,11 +26,11 @@ def page() -> None:
             _forecast(store)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.subheader("Last runs")
+        st.header("Last runs")
         with part("Prefect"):
             _last_runs()
     with right:
-        st.subheader("What it stands on")
+        st.header("What it stands on")
         _backends()
 
 
@@ -111,13 +111,31 @@ def _serving(current: Release) -> None:
     )
 
 
+def warm() -> None:
+    """Read what the page shows of every current release, so that the first visitor finds it read.
+
+    Raises:
+        StorecastError: something of it cannot be read.
+    """
+    for dataset in backends.datasets():
+        current = backends.releases(dataset).current()
+        if current is not None:
+            released.accuracy(current.uri)
+            _all_sales(released.panel(current.uri))
+            released.table(current.uri, "forecasts", ("ds", "yhat"))
+
+
+def _all_sales(panel: history.PanelFiles) -> pd.Series:
+    return history.total(panel.folder, "y", tuple(range(len(panel.static))))
+
+
 def _total(release: Release) -> None:
     panel = released.panel(release.uri)
-    sold = history.total(panel.folder, "y", range(len(panel.static)))
+    sold = _all_sales(panel)
     steps = WEEKS_SHOWN * (7 if panel.about["freq"] == "D" else 1)
     expected = released.table(release.uri, "forecasts", ("ds", "yhat")).groupby("ds")["yhat"].sum()
     story = charts.Story(common.history_window(sold, panel.cutoff, steps), expected, pd.DataFrame())
-    st.subheader(f"All sales: {len(panel.static):,} series of {release.about['dataset']}")
+    st.header(f"All sales: {len(panel.static):,} series of {release.about['dataset']}")
     total, before = float(expected.sum()), float(sold[: panel.cutoff].iloc[-len(expected) :].sum())
     change = look.percent(total / before - 1, signed=True)
     said = (
@@ -140,7 +158,7 @@ def _last_runs() -> None:
     for run in found:
         state, name, when = st.columns([1.2, 3, 1.5], vertical_alignment="center")
         state.badge(run.state, color=states.colour(run.state))
-        name.write(run.name)
+        name.write(states.short(run.name))
         when.caption(look.ago(run.started))
 
 

@@ -39,7 +39,7 @@ def _draw(found: RunDetails) -> None:
     done = [stage for stage in found.stages if stage.state == DONE]
     state, text, button = st.columns([1, 5, 1.2], vertical_alignment="center")
     state.badge(run.state, color=states.colour(run.state))
-    given = ", ".join(f"{name} {value}" for name, value in found.parameters.items() if value)
+    given = ", ".join(f"{name} `{value}`" for name, value in found.parameters.items() if value)
     text.markdown(f"started {look.ago(run.started)} · {found.flow} · {given}")
     with button:
         _cancel_button(found)

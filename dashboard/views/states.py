@@ -1,7 +1,8 @@
-"""How runs look, on every page: their state's colour."""
+"""How runs look, on every page: their state's colour, and their name without the paths in it."""
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Literal
 
 Colour = Literal["red", "orange", "blue", "green", "gray"]
@@ -14,6 +15,11 @@ _COLOURS: dict[str, Colour] = {
     "Running": "blue",
     "Pending": "blue",
 }
+
+
+def short(name: str) -> str:
+    """A run's name with configs as names, wherever they lie."""
+    return " ".join(PurePosixPath(word).stem if "/" in word else word for word in name.split(" "))
 
 
 def colour(state: str) -> Colour:

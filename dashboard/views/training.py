@@ -6,7 +6,7 @@ import streamlit as st
 
 from dashboard import backends
 from dashboard.boundary import part
-from dashboard.views import common, progress, start_run
+from dashboard.views import common, progress, start_run, states
 from orchestrator import runs
 
 MOST_RUNS = 20
@@ -22,12 +22,12 @@ def page() -> None:
 
 
 def _runs() -> None:
-    st.subheader("Runs")
+    st.header("Runs")
     found = runs.latest(MOST_RUNS)
     if not found:
         st.caption("No run yet: start the demo above, it needs no data.")
         return
-    names = {run.id: f"{run.name} · {run.id[:8]}" for run in found}
+    names = {run.id: f"{states.short(run.name)} · {run.id[:8]}" for run in found}
     begun = st.session_state.pop("begun", None)
     if begun in names:
         st.session_state["run"] = begun

@@ -20,6 +20,9 @@ from storecast.store.datasets import content_hash, describe_files
 def draw() -> None:
     """The form; what was uploaded is offered to a run."""
     who = common.here()
+    if not who.acts:
+        st.info("You may look. Files are uploaded by people with the role operator.")
+        return
     names = sorted(path.stem for path in config_folder("datasets").glob("*.yaml"))
     left, right = st.columns([1, 2], gap="large")
     with left:
@@ -28,10 +31,8 @@ def draw() -> None:
         wanted = _wanted(config)
         st.caption("Its files: " + ", ".join(wanted))
     with right:
-        files = st.file_uploader(
-            "Raw files", accept_multiple_files=True, disabled=not who.acts, key="upload files"
-        )
-        kept = st.button("Keep them", type="primary", disabled=not who.acts or not files)
+        files = st.file_uploader("Raw files", accept_multiple_files=True, key="upload files")
+        kept = st.button("Keep them", type="primary", disabled=not files)
     if kept and files:
         with st.spinner("Writing to the workspace"):
             about = {"dataset": name, "files": ", ".join(file.name for file in files)}
