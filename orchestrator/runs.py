@@ -32,7 +32,7 @@ POLL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Run:
-    """A run: its id, name, state, what its state says, and when it was started."""
+    """A run: its id, name, state, what its state says, when it was started and for how long it has run."""
 
     id: str
     name: str
@@ -40,6 +40,7 @@ class Run:
     message: str
     started: datetime | None
     ended: bool
+    seconds: float = 0.0
 
     @classmethod
     def of(cls, run: FlowRun) -> Run:
@@ -52,6 +53,7 @@ class Run:
             (state.message or "") if state else "",
             run.start_time or run.expected_start_time,
             bool(state and state.is_final()),
+            run.total_run_time.total_seconds(),
         )
 
 

@@ -17,6 +17,9 @@ _COLOURS: dict[str, Colour] = {
 }
 
 
+FAILED = ("Failed", "Crashed")
+
+
 def short(name: str) -> str:
     """A run's name with configs as names, wherever they lie."""
     return " ".join(PurePosixPath(word).stem if "/" in word else word for word in name.split(" "))
