@@ -109,12 +109,23 @@ def bars(values: pd.Series, shown: str, x: str, naive: str = "naive") -> go.Figu
     return _finished(figure, 60 + 34 * len(ordered) + 40, unified=False)
 
 
-def columns(values: pd.Series, y: str, colour: str = look.ACCENT, height: int = 260) -> go.Figure:
-    """A column per date."""
+def limits(tables: Mapping[str, pd.DataFrame], y: str, height: int = 320) -> go.Figure:
+    """Figures by name: of each its `value` by date, and its `limit` as a dashed line of the same colour."""
+    figure = go.Figure()
+    for (name, table), colour in zip(tables.items(), (look.ACCENT, *look.OTHERS), strict=False):
+        _line(figure, table["value"], name, colour, width=2.6)
+        _line(figure, table["limit"], f"limit {name}", colour, width=1.4, dash="dash")
+    figure.update_yaxes(title_text=y, rangemode="tozero")
+    return _finished(figure, height)
+
+
+def columns(
+    values: pd.Series, y: str, colour: str = look.ACCENT, height: int = 260, *, by_number: bool = False
+) -> go.Figure:
+    """A column per date; `by_number`: side by side whatever the time between."""
+    names = [f"{when:%d %b %H:%M}" for when in values.index] if by_number else values.index
     figure = go.Figure(
-        go.Bar(
-            x=values.index, y=values.to_numpy(), marker_color=colour, hovertemplate="%{y:,.4g}<extra></extra>"
-        )
+        go.Bar(x=names, y=values.to_numpy(), marker_color=colour, hovertemplate="%{y:,.4g}<extra></extra>")
     )
     figure.update_yaxes(title_text=y, rangemode="tozero")
     return _finished(figure, height)
@@ -132,7 +143,8 @@ def heat(table: pd.DataFrame, text: pd.DataFrame, height: int) -> go.Figure:
             zmid=0,
             zmin=-0.5,
             zmax=0.5,
-            colorscale=[[0, "#3d83cc"], [0.5, "rgba(128,140,155,0.15)"], [1, "#d1524f"]],
+            colorscale=[[0, "#7fb2ea"], [0.5, "#e3e8ee"], [1, "#ee9a98"]],
+            textfont={"color": "#0d141a"},
             showscale=False,
             xgap=2,
             ygap=2,

@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 import pandas as pd
 import streamlit as st
 
-from dashboard import backends, charts, history, look, released
+from dashboard import backends, charts, history, look, released, watched
 from dashboard.boundary import part
 from dashboard.views import common, states
 from orchestrator import runs
 from storecast.errors import StorecastError
+from storecast.monitor.health import ALL
 from storecast.store.releases import Release, ReleaseStore
 
 WEEKS_SHOWN = 12
@@ -48,6 +49,8 @@ def _forecast(store: ReleaseStore) -> None:
     _freshness(store, current, data, horizon)
     with serving:
         _serving(current)
+    with part("Alarms"):
+        _alarms(str(current.about["dataset"]))
     with part("Sales"):
         _total(current)
 
@@ -109,6 +112,28 @@ def _serving(current: Release) -> None:
         border=True,
         help="Whether the service of forecasts answers from the current release.",
     )
+
+
+def _alarms(dataset: str) -> None:
+    """What the last day's monitoring says: against the promise and the naive, and what is breached."""
+    seen = watched.health(dataset)
+    if not seen:
+        st.caption("Nothing was monitored yet: the page Monitoring says how that begins.")
+        return
+    last = seen[-1]
+    against = [check.note for check in last.checks if check.name == "error" and check.segment == ALL]
+    told = {check.note for check in last.breaches[:3]}
+    rest = "; ".join(note for note in against if note not in told)
+    said = f"As of {look.day(last.as_of)}" + (f": {rest}." if rest else ".")
+    if last.healthy:
+        st.success(f"No open alarm. {said}", icon=":material/check_circle:")
+        return
+    notes = "  \n".join(
+        f"**{check.name.replace('_', ' ').capitalize()}**: {check.note}" for check in last.breaches[:3]
+    )
+    more = f"  \nand {len(last.breaches) - 3} more" if len(last.breaches) > 3 else ""
+    st.error(f"{notes}{more}  \n{said}", icon=":material/notifications:")
+    common.link("Monitoring", "Look at the alarms", ":material/notifications:")
 
 
 def warm() -> None:

@@ -1,0 +1,81 @@
+"""What was seen after release: each day's health, the loop's decisions, and the service's own metrics.
+
+Health and decisions are files that never change, so what was read of them is kept.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import httpx
+import pandas as pd
+import streamlit as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from dashboard import backends
+from storecast.errors import StoreError
+from storecast.loop.decisions import Decision, DecisionLog
+from storecast.monitor.health import FILE, Health
+from storecast.settings import load_settings
+from storecast.store import uri as uris
+
+REQUESTS, SECONDS = "storecast_serving_requests_total", "storecast_serving_request_seconds"
+
+
+def health(dataset: str) -> list[Health]:
+    """What monitoring has found of a data set, the oldest day first; of a day that was seen twice, one.
+
+    Raises:
+        StoreError: a record is not one.
+    """
+    root = uris.join(backends.store().root, "datasets", "monitor")
+    every = [_health(uris.join(root, key)) for key in uris.children(root) if not key.startswith(".")]
+    by_day = {each.as_of: each for each in every if each is not None and each.dataset == dataset}
+    return [by_day[day] for day in sorted(by_day)]
+
+
+@st.cache_data(max_entries=2_000, show_spinner=False)
+def _health(uri: str) -> Health | None:
+    file = uris.join(uri, FILE)
+    return Health.from_dict(json.loads(uris.read_text(file))) if uris.exists(file) else None
+
+
+def decisions(dataset: str) -> DecisionLog:
+    """What the loop has decided on a data set."""
+    return DecisionLog(backends.store().root, dataset)
+
+
+def answer(dataset: str, asked: Decision, action: str, who: str) -> None:
+    """Say yes ("approve") or no ("decline") to a question of the loop; its next pass acts on it."""
+    said = f"{who} said {'yes' if action == 'approve' else 'no'} on the dashboard."
+    made = asked.next(action, "approval", said, datetime.now(UTC), {"by": who})
+    decisions(dataset).record(made)
+
+
+@st.cache_data(ttl=5, show_spinner=False)
+def requests() -> pd.DataFrame:
+    """What the service has answered since it was started: `route, status, count, mean_ms`.
+
+    Raises:
+        StoreError: the service cannot be reached.
+    """
+    url = f"{load_settings().dashboard_service_url}/metrics"
+    try:
+        answered = httpx.get(url, timeout=backends.SECONDS).raise_for_status()
+    except httpx.HTTPError as error:
+        raise StoreError(
+            "the service's metrics cannot be read", where=url, found=type(error).__name__
+        ) from error
+    counts: list[dict[str, object]] = []
+    times: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(answered.text):
+        for sample in family.samples:
+            if sample.name == REQUESTS:
+                counts.append({**sample.labels, "count": sample.value})
+            elif sample.name in (f"{SECONDS}_sum", f"{SECONDS}_count"):
+                part = sample.name.rsplit("_", 1)[-1]
+                times.setdefault(sample.labels["route"], {})[part] = sample.value
+    table = pd.DataFrame(counts, columns=["route", "status", "count"])
+    mean = {route: 1000 * t["sum"] / t["count"] for route, t in times.items() if t.get("count")}
+    return table.assign(mean_ms=table["route"].map(mean))
