@@ -172,19 +172,14 @@ def _named(lines: pd.DataFrame) -> pd.Series:
 
 def _lineage(release: Release) -> None:
     lineage = released.document(release.uri, "lineage.json")
+    titles = {"stage": "Stage", "key": "Key", "hash": "Content", "code": "Code"}
     rows = [
-        {
-            "Part": name,
-            "Stage": part["stage"],
-            "Key": part["key"],
-            "Content": part["hash"][:16],
-            "Code": part["code"],
-        }
-        for name, part in lineage.items()
+        {"Part": name} | {title: str(made.get(key, ""))[:16] for key, title in titles.items()}
+        for name, made in lineage.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The data sets that the release was made from")
     st.caption("Raw files, by their content:")
-    raw = lineage["panel"]["inputs"]
+    raw = lineage["panel"].get("inputs", {})
     st.dataframe(
         pd.DataFrame({"File": list(raw), "SHA-256": list(raw.values())}),
         hide_index=True,
