@@ -26,6 +26,7 @@ class Story:
         holidays: names by date.
         promotions: how much was and will be on promotion; None where there is no such covariate.
         others: further forecasts to compare with, by name.
+        name: of the forecast.
     """
 
     history: pd.Series
@@ -34,6 +35,7 @@ class Story:
     holidays: Mapping[pd.Timestamp, str] = field(default_factory=dict)
     promotions: pd.Series | None = None
     others: Mapping[str, pd.Series] = field(default_factory=dict)
+    name: str = "Forecast"
 
 
 def show(figure: go.Figure, *, key: str, alt: str) -> None:
@@ -53,7 +55,7 @@ def forecast(story: Story, height: int = 440) -> go.Figure:
     colours = look.model_colours(story.others, shown="")
     for name, values in story.others.items():
         _line(figure, values, name, colours[name], width=1.6, dash="dash")
-    _line(figure, story.forecast, "Forecast", look.ACCENT, width=2.6)
+    _line(figure, story.forecast, story.name, look.ACCENT, width=2.6)
     _holidays(figure, story)
     if promoted and story.promotions is not None:
         bars = go.Bar(

@@ -5,12 +5,15 @@ It asks and gives back what was entered; whether that is right, the model itself
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 Schema = Mapping[str, Any]
+ABREAST = 2
+"""Fields side by side."""
 INTEGER, NUMBER, BOOLEAN, ARRAY, OBJECT = "integer", "number", "boolean", "array", "object"
 
 
@@ -37,6 +40,7 @@ def _object(
     options: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     entered: dict[str, Any] = {}
+    places: Iterator[DeltaGenerator] = iter(())
     for name, given in schema.get("properties", {}).items():
         of, optional = _resolved(given, definitions)
         value = values.get(name, given.get("default"))
@@ -44,8 +48,14 @@ def _object(
         if of.get("type") == OBJECT:
             st.markdown(f"**{title}**")
             entered[name] = _object(of, value or {}, place, definitions, options)
-        else:
-            about = given.get("description") or of.get("description")
+            places = iter(())
+            continue
+        column = next(places, None)
+        if column is None:
+            column, *rest = st.columns(ABREAST, vertical_alignment="bottom")
+            places = iter(rest)
+        about = given.get("description") or of.get("description")
+        with column:
             entered[name] = _field(of, title, value, place, about, optional, options.get(name))
     return entered
 

@@ -21,7 +21,12 @@ def draw(release: Release, selection: Selection) -> None:
     table = _table(release, selection)
     name = f"forecast-{release.about['dataset']}-{selection.file_name}-{release.id}"
     st.caption(f"{len(table):,} rows: {selection.title}, release {release.id}")
-    st.dataframe(table.head(SHOWN), hide_index=True, alt=f"The first {SHOWN} rows of the forecast")
+    st.dataframe(
+        table.head(SHOWN),
+        hide_index=True,
+        column_config={"ds": st.column_config.DateColumn(format="YYYY-MM-DD")},
+        alt=f"The first {SHOWN} rows of the forecast",
+    )
     csv, excel, _ = st.columns([1, 1, 4])
     csv.download_button(
         "CSV",

@@ -39,13 +39,16 @@ def _draw(found: RunDetails) -> None:
     done = [stage for stage in found.stages if stage.state == DONE]
     state, text, button = st.columns([1, 5, 1.2], vertical_alignment="center")
     state.badge(run.state, color=states.colour(run.state))
-    given = ", ".join(f"{name} `{value}`" for name, value in found.parameters.items() if value)
+    said = {name: states.short(str(value)) for name, value in found.parameters.items() if value}
+    given = ", ".join(f"{name} `{value}`" for name, value in said.items())
     text.markdown(f"started {look.ago(run.started)} · {found.flow} · {given}")
     with button:
         _cancel_button(found)
     if not run.ended:
         running = [stage for stage in found.stages if stage.state == "Running"]
-        now = ", ".join(_label(stage) for stage in running[:3]) or "waiting for the runner"
+        now = ", ".join(_label(stage) for stage in running[:3]) or (
+            "starting" if run.state == "Running" else "waiting for the runner"
+        )
         st.progress(min(len(done) / max(len(found.stages), 1), 1.0), f"{len(done)} stages done · {now}")
     if run.message and run.state not in (DONE, "Running"):
         st.error(run.message.splitlines()[0][:400])

@@ -95,8 +95,8 @@ def _answer(found: WhatIf, selection: Selection) -> None:
     change = float(after["yhat"].sum() - before["yhat"].sum())
     share = change / float(before["yhat"].sum()) if float(before["yhat"].sum()) > 0 else float("nan")
     cells = st.columns(3)
-    cells[0].metric("As planned", look.number(float(before["yhat"].sum())), border=True)
-    cells[1].metric("What if", look.number(float(after["yhat"].sum())), border=True)
+    cells[0].metric("As planned", look.number(float(before["yhat"].sum())), border=True, height="stretch")
+    cells[1].metric("What if", look.number(float(after["yhat"].sum())), border=True, height="stretch")
     cells[2].metric(
         "Difference",
         f"{'+' if change > 0 else ''}{look.number(change)}",
@@ -107,7 +107,9 @@ def _answer(found: WhatIf, selection: Selection) -> None:
     if selection.single:
         names = {"q0.025": "lower_95", "q0.1": "lower_80", "q0.9": "upper_80", "q0.975": "upper_95"}
         bounds = after[[name for name in names if name in after]].rename(columns=names)
-    story = charts.Story(pd.Series(dtype=float), after["yhat"], bounds, others={"as planned": before["yhat"]})
+    story = charts.Story(
+        pd.Series(dtype=float), after["yhat"], bounds, others={"as planned": before["yhat"]}, name="what if"
+    )
     said = f"What if, release {found.release}: {look.percent(share, signed=True)} against the plan."
     charts.show(charts.forecast(story, height=280), key="what if picture", alt=said)
     st.caption(said)

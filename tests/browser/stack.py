@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as LateError
 
 ROOT = Path(__file__).parents[2]
 SCREENS = ROOT / "build" / "screens"
@@ -87,9 +88,19 @@ def drawn(page: Page) -> None:
 
 
 def choose(page: Page, label: str, option: str) -> None:
-    """Pick an option of a select box."""
-    page.get_by_role("combobox", name=label, exact=True).click()
-    page.get_by_role("option", name=option, exact=True).click()
+    """Pick an option of a select box; one that was drawn anew meanwhile is opened again."""
+    box = page.get_by_role("combobox", name=label, exact=True)
+
+    def picked() -> bool:
+        box.click()
+        try:
+            page.get_by_role("option", name=option, exact=True).click(timeout=3_000)
+        except LateError:
+            page.keyboard.press("Escape")
+            return False
+        return True
+
+    eventually(picked, 30, f"{option} can be chosen as {label}")
     drawn(page)
 
 
