@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
 import streamlit as st
@@ -154,7 +155,6 @@ def _question(dataset: str, question: Decision) -> None:
         for place, action, label in ((yes, "approve", "Approve"), (no, "decline", "Decline")):
             if place.button(label, key=f"{action} {question.id}", disabled=not who.acts, width="stretch"):
                 about = {"dataset": dataset, "decision": question.id}
-                audit.perform(
-                    who, action, about, lambda act=action: watched.answer(dataset, question, act, who.name)
-                )
+                said = partial(watched.answer, dataset, question, action, who.name)
+                audit.perform(who, action, about, said)
                 st.rerun()

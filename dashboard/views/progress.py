@@ -51,7 +51,8 @@ def _draw(found: RunDetails) -> None:
         )
         st.progress(min(len(done) / max(len(found.stages), 1), 1.0), f"{len(done)} stages done · {now}")
     if run.message and run.state not in (DONE, "Running"):
-        st.error(run.message.splitlines()[0][:400])
+        say = st.error if run.state in states.FAILED else st.info
+        say(run.message.splitlines()[0][:400])
     if found.verdict:
         with st.expander("What the gate said", expanded=True, icon=":material/gavel:"):
             st.markdown(found.verdict.replace("## The gate", ""))

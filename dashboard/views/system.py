@@ -56,6 +56,7 @@ def _runs() -> None:
     cells[1].metric("Running", str(sum(run.state == "Running" for run in found)), border=True)
     cells[2].metric("Waiting", str(len(waiting)), border=True)
     if ended:
-        minutes = pd.Series({pd.Timestamp(run.started): run.seconds / 60 for run in ended})
+        began = pd.DatetimeIndex([run.started for run in ended])
+        minutes = pd.Series([run.seconds / 60 for run in ended], index=began)
         figure = charts.columns(minutes.sort_index(), "minutes", height=220, by_number=True)
         charts.show(figure, key="run minutes", alt="Minutes that each of the last runs took")
