@@ -194,11 +194,25 @@ def test_uploaded_files_are_kept_whole_and_offered_to_a_run(stack: Stack, page: 
     expect(page.get_by_role("textbox", name="Raw files")).to_have_value(str(kept))
 
 
-def test_a_run_can_be_cancelled(stack: Stack, page: Page) -> None:
-    stack.go(page, "Training")
-    page.get_by_role("button", name="Start the run").click()
+def press(page: Page, name: str) -> None:
+    """Go to something by the tabulator and press Enter."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        focused = str(page.evaluate("document.activeElement.innerText || ''")).strip()
+        if focused.split("\n")[-1] == name:
+            page.keyboard.press("Enter")
+            return
+    raise AssertionError(f"{name} is not reached by keyboard")
+
+
+def test_a_run_is_started_and_cancelled_by_keyboard_alone(stack: Stack, page: Page) -> None:
+    stack.go(page, "Overview")
+    press(page, "Training")
+    expect(page.get_by_role("heading", name="Training", exact=True)).to_be_visible(timeout=30_000)
+    drawn(page)
+    press(page, "Start the run")
     say(page, "Running", 90)
-    page.get_by_role("button", name="Cancel").click()
+    press(page, "Cancel")
     say(page, "Cancelled", 90)
 
 
@@ -237,16 +251,6 @@ def test_no_page_has_a_serious_accessibility_finding(stack: Stack, browser: Brow
         keep(page, f"{title.lower()}-{theme}")
     context.close()
     assert found == []
-
-
-def test_every_page_is_reached_and_a_run_started_by_keyboard_alone(stack: Stack, page: Page) -> None:
-    stack.go(page, "Overview")
-    reached: list[str] = []
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        focused = page.evaluate("document.activeElement.innerText || ''").strip()
-        reached.append(str(focused).split("\n")[-1])
-    assert set(PAGES) <= set(reached)
 
 
 @pytest.mark.parametrize(
