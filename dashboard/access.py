@@ -101,7 +101,8 @@ def _tries() -> defaultdict[str, _Tries]:
 def _from_provider(settings: Settings) -> Person | None:
     if not st.user.is_logged_in:
         return None
-    name = str(st.user.get("email") or st.user.get("sub"))
+    verified = st.user.get("email_verified") is not False  # else anybody could say to be an operator
+    name = str((st.user.get("email") if verified else None) or st.user.get("sub"))
     operators = {each.strip().lower() for each in settings.dashboard_operators.split(",") if each.strip()}
     return Person(name, Role.OPERATOR if name.lower() in operators else Role.VIEWER, "oidc")
 
