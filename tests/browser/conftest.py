@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from stack import NAMES, TRAINING, Stack, free_port
 
 CHROMIUM = "/usr/bin/chromium"
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @dataclass(frozen=True)
 class Stack:
     """`storecast up` over a home."""
@@ -68,9 +73,10 @@ class Stack:
         self.storecast("down")
 
     def stop(self, name: str) -> None:
-        """End one server as a crash would."""
+        """End one server, and wait until nothing answers in its place."""
         file = self.home / "run" / f"{name}.pid"
-        os.killpg(int(file.read_text().split()[0]), signal.SIGKILL)
+        os.killpg(int(file.read_text().split()[0]), signal.SIGTERM)
+        eventually(lambda: not listens(self.ports[name]), 60, f"{name} has stopped")
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.ports[name]}"
