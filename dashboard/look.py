@@ -65,9 +65,8 @@ def number(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return NONE
     for size, unit in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
-        if abs(value) >= size:
-            scaled = value / (1e3 if unit == " k" else size)
-            return f"{scaled:.3g}{unit}" if scaled < 1000 else f"{scaled:,.0f}{unit}"
+        if abs(value) >= 0.9995 * size:
+            return f"{value / (1e3 if unit == ' k' else size):.3g}{unit}"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:,.1f}"
 
 
