@@ -31,7 +31,7 @@ def test_the_sum_of_the_next_day_lies_within_as_often_as_promised_or_more(seed: 
     sums = table.groupby("ds")[["y", "yhat"]].sum()
     bounds = sum_intervals(table, sums["yhat"])
     for level in (80, 95):
-        inside = sums["y"].between(bounds[f"lower_{level}"], bounds[f"upper_{level}"])
+        inside = sums["y"].between(bounds[f"lower_{level}"] - 1e-6, bounds[f"upper_{level}"] + 1e-6)
         assert inside.mean() >= level / 100 - 1e-9
     assert (bounds["lower_95"] <= bounds["lower_80"]).all()
     assert (bounds["upper_80"] <= bounds["upper_95"]).all()
