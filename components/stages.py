@@ -23,6 +23,8 @@ STAGES: Mapping[str, str] = MappingProxyType(
             "monitor",
             "shadow",
             "refresh",
+            "tune",
+            "tune_report",
         )
     }
 )

@@ -21,6 +21,7 @@ from pipelines.loop_cli import loop, replay
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
 from pipelines.serving_cli import keys, serve
+from pipelines.tune_cli import tune
 from storecast import __version__
 from storecast.errors import StorecastError
 from storecast.settings import explain_settings, load_settings
@@ -47,6 +48,7 @@ app.add_typer(dashboard, name="dashboard")
 app.command()(export)
 app.command()(serve)
 app.command()(replay)
+app.command()(tune)
 console = Console()
 
 NOT_RELEASED = 3

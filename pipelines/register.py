@@ -29,6 +29,7 @@ from pipelines.pods import PodOptions
 from pipelines.register_loop import register_loop
 from pipelines.stage_flow import stage_flow
 from pipelines.training import training_flow
+from pipelines.tuning import tuning_flow
 from pipelines.work_pools import PlatformConfig, PoolConfig, job_template
 from storecast import __version__
 from storecast.errors import StoreError
@@ -70,6 +71,7 @@ def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
     found = [
         _deployment(training_flow, "train", (first, RUNS), {"pods": pods}, "Train and release a forecast."),
         _deployment(demo_flow, "demo", (first, RUNS), {"pods": pods}, "Try the platform on synthetic sales."),
+        _deployment(tuning_flow, "tune", (first, RUNS), {"pods": pods}, "Choose a model's parameters."),
     ]
     return found + [
         _deployment(stage_flow, pool, (pool, STAGES), {}, "One stage in a pod.") for pool in platform.pools

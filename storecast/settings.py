@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     prefect_auth: SecretStr = Field(
         default=SecretStr(""), description="user:password of the Prefect API, where it asks for one."
     )
+    tuning_storage: SecretStr = Field(
+        default=SecretStr(""),
+        description="SQLAlchemy URL of the studies of `storecast tune`; empty: SQLite in the home folder.",
+    )
     cores: int = Field(
         default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         ge=1,
