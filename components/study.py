@@ -178,8 +178,8 @@ def trials_table(study: Study, place: StudyPlace) -> pd.DataFrame:
     """
     rows = []
     for trial in study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.FAIL)):
-        if trial.state == TrialState.FAIL and ERROR not in trial.user_attrs:
-            continue  # its process died; it was tried again
+        if _died(trial):
+            continue  # it was tried again
         steps = trial.intermediate_values
         values = place.defaults if _is_default(trial) else chosen(trial, place)
         rows.append(
@@ -226,7 +226,7 @@ class _SeededByTrial(BaseSampler):
         if _is_default(trial):
             return _encoded(self.defaults[param_name])
         earlier = study.get_trials(deepcopy=False)
-        place = sum(t.number < trial.number and t.state != TrialState.FAIL for t in earlier)
+        place = sum(t.number < trial.number and not _died(t) for t in earlier)
         digest = hashlib.sha256(f"{self.seed} {place} {param_name}".encode()).digest()
         tpe = TPESampler(seed=int.from_bytes(digest[:4], "big"), n_startup_trials=RANDOM_TRIALS)
         return tpe.sample_independent(study, trial, param_name, param_distribution)
@@ -283,6 +283,11 @@ def _plain(value: Any) -> Any:
 
 def _is_default(trial: FrozenTrial) -> bool:
     return trial.number == 0 or DEFAULT in trial.user_attrs
+
+
+def _died(trial: FrozenTrial) -> bool:
+    """Whether a trial failed without an error: its process died."""
+    return trial.state == TrialState.FAIL and ERROR not in trial.user_attrs
 
 
 def _try_again(study: Study, trial: FrozenTrial) -> None:

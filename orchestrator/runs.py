@@ -26,7 +26,7 @@ from prefect.states import Cancelled, Cancelling
 from orchestrator.api import connected
 from storecast.errors import ConfigError, StoreError
 
-FLOWS = ("train", "demo")
+FLOWS = ("train", "demo", "tune")
 POLL_SECONDS = 2.0
 
 
@@ -85,7 +85,7 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
 
 
 def latest(limit: int = 20) -> list[Run]:
-    """The latest training and demo runs, the newest first."""
+    """The latest training, demo and tuning runs, the newest first."""
     with connected() as client:
         runs = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),

@@ -1,0 +1,231 @@
+"""Tuning as people use it: killed and started again, side by side, on folds the backtest does not score."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components import ingest, mlflow_tracking, tune, tune_report
+from components.stage import open_store
+from pipelines.pods import PodOptions
+from pipelines.tuning import tuning_flow
+from storecast.errors import ConfigError, ModelError, StoreError
+from storecast.models.catalogue import load_spec
+from storecast.settings import load_settings
+from storecast.store.datasets import Dataset
+from storecast.synthetic import write_raw
+from storecast.training_config import load_training_config
+
+ROOT = Path(__file__).parents[2]
+MODEL = """
+import json
+import os
+from pathlib import Path
+import numpy as np
+from dataclasses import replace
+from storecast.models.naive import NaiveConfig, SeasonalNaive
+
+class LiftConfig(NaiveConfig):
+    lift: float = 2.0
+    bug: bool = False
+
+class Lift(SeasonalNaive):
+    \"\"\"Last weeks' sales times a factor: the nearer to 1, the better.\"\"\"
+    Config = LiftConfig
+
+    def fit(self, panel, context):
+        if self.config.bug:
+            raise ValueError("a bug")
+        trap = Path(os.environ.get("TRAP", "/nowhere"))
+        if trap.parent.is_dir():
+            count = int(trap.read_text()) if trap.exists() else 0
+            trap.write_text(str(count + 1))
+            if count == 7:
+                os.kill(os.getpid(), 9)
+        return super().fit(panel, context)
+
+    @classmethod
+    def load(cls, folder):
+        return cls(LiftConfig(**json.loads((folder / "naive.json").read_text())))
+
+    def forecast(self, panel):
+        made = super().forecast(panel)
+        return replace(made, point=made.point * self.config.lift)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lift_model.py").write_text(MODEL)
+    (tmp_path / "lift.yaml").write_text("name: lift\nclass: lift_model:Lift\nparams: {seasons: 2}\n")
+    (tmp_path / "space.yaml").write_text("params:\n  lift: {type: float, low: 0.5, high: 4.0}\n")
+    (tmp_path / "mine.yaml").write_text("name: mine\nmodels: [naive, lift.yaml]\nfolds: 2\n")
+    yield
+    sys.modules.pop("lift_model", None)
+
+
+def panel_of(folder: Path, days: int = 220) -> Dataset:
+    write_raw(folder, n_stores=2, n_families=2, n_days=days)
+    return ingest.run("synthetic", str(folder))
+
+
+def tuned(panel: Dataset, trials: int = 6, **options: str) -> Dataset:
+    return tune.run(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", str(trials), **options)
+
+
+def trials(made: Dataset) -> pd.DataFrame:
+    return pd.read_parquet(open_store().path(made) / tune.TRIALS)
+
+
+def measured(made: Dataset) -> list[tuple[float, float, str]]:
+    table = trials(made)
+    return list(zip(table["lift"], table["rmsle"], table["state"], strict=True))
+
+
+def test_the_first_trial_is_the_model_as_it_is_and_the_best_beats_it(tmp_path: Path) -> None:
+    made = tuned(panel_of(tmp_path / "raw"))
+    table = trials(made)
+    assert table["default"].tolist() == [True] + [False] * 5
+    assert table["lift"].iloc[0] == 2.0
+    assert made.counts["default"] == table["rmsle"].iloc[0]
+    assert made.counts["rmsle"] < made.counts["default"]
+
+
+def test_trials_that_do_worse_after_a_fold_are_given_up(tmp_path: Path) -> None:
+    table = trials(tuned(panel_of(tmp_path / "raw"), 12))
+    pruned = table[table["state"] == "pruned"]
+    assert len(pruned) > 0
+    assert (pruned["folds"] == 1).all()
+
+
+def test_more_trials_go_on_where_the_study_stood_and_the_same_are_found(tmp_path: Path) -> None:
+    panel = panel_of(tmp_path / "raw")
+    few, more = tuned(panel, 3), tuned(panel, 5)
+    assert measured(more)[:3] == measured(few)
+    assert tuned(panel, 5).uri == more.uri
+
+
+def test_what_the_backtest_scores_is_never_seen(tmp_path: Path) -> None:
+    panel = panel_of(tmp_path / "raw")
+    first = pd.read_csv(tmp_path / "raw" / "train.csv")
+    days = sorted(first["date"].unique())
+    late = first["date"] > days[-1 - 2 * 16]
+    assert late.sum() == 2 * 16 * 4
+    write_raw(tmp_path / "other", n_stores=2, n_families=2, n_days=220)
+    first.assign(sales=first["sales"].where(~late, 10 * first["sales"] + 50)).to_csv(
+        tmp_path / "other" / "train.csv", index=False
+    )
+    other = ingest.run("synthetic", str(tmp_path / "other"))
+    assert other.hash != panel.hash
+    assert measured(tuned(panel)) == measured(tuned(other))
+
+
+def test_a_killed_tuning_goes_on_and_finds_what_an_unbroken_one_finds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = panel_of(tmp_path / "raw")
+    command = [sys.executable, "-m", "components.tune", "--panel", panel.uri, "--model", "lift.yaml"]
+    command += ["--training", "mine.yaml", "--space", "space.yaml", "--trials", "6"]
+    with_trap = {**os.environ, "TRAP": str(tmp_path / "trap")}
+    killed = subprocess.run(command, env=with_trap, capture_output=True, timeout=120, check=False)
+    assert killed.returncode == -9, killed.stderr.decode()
+    fits = int((tmp_path / "trap").read_text())
+    again = subprocess.run(command, env=with_trap, capture_output=True, timeout=120, check=False)
+    assert again.returncode == 0, again.stderr.decode()
+    resumed = tuned(panel)
+    assert int((tmp_path / "trap").read_text()) - fits <= 2 * 6 - 7 + 1, "what was fitted was fitted again"
+
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "elsewhere"))
+    unbroken = tuned(ingest.run("synthetic", str(tmp_path / "raw")))
+    assert measured(resumed) == measured(unbroken)
+    assert trials(resumed)["trial"].nunique() == 6
+
+
+def test_processes_share_the_trials_of_a_study(tmp_path: Path) -> None:
+    panel = panel_of(tmp_path / "raw")
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    table = trials(tuned(panel, 8, jobs="2", storage=url))
+    assert len(table) in {8, 9}, "the last may be begun by both"
+    assert table["lift"].nunique() == len(table)
+    assert not (tmp_path / "home" / "tuning.db").exists()
+
+
+def test_a_local_models_series_are_a_sample_by_the_seed(tmp_path: Path) -> None:
+    panel = panel_of(tmp_path / "raw")
+    asked = tune.Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2)
+    assert asked.seen.n_series == 2
+    assert list(asked.seen.ids) == list(
+        tune.Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2).seen.ids
+    )
+
+
+def test_a_trial_that_fails_is_noted_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "space.yaml").write_text(
+        "params:\n  lift: {type: float, low: 0.5, high: 4.0}\n  bug: {type: choice, choices: [false, true]}\n"
+    )
+    table = trials(tuned(panel_of(tmp_path / "raw"), 5))
+    failed = table[table["state"] == "fail"]
+    assert (table["state"] == "complete").any()
+    assert len(failed) > 0
+    assert failed["error"].tolist() == ["a bug"] * len(failed)
+
+
+def test_a_model_that_fails_as_it_is_ends_the_tuning_with_its_error(tmp_path: Path) -> None:
+    (tmp_path / "lift.yaml").write_text("name: lift\nclass: lift_model:Lift\nparams: {bug: true}\n")
+    panel = panel_of(tmp_path / "raw")
+    for _ in range(2):  # and again, not only the first time
+        with pytest.raises(ValueError, match="a bug"):
+            tuned(panel)
+
+
+def test_time_that_is_up_before_a_trial_is_finished_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no trial was finished in time"):
+        tuned(panel_of(tmp_path / "raw"), minutes="0.0000001")
+
+
+def test_what_was_found_is_a_config_to_train_with_and_one_run_in_mlflow(tmp_path: Path) -> None:
+    report = tune_report.run(tuned(panel_of(tmp_path / "raw")).uri, "mine.yaml")
+    config = load_training_config(report.counts["training"])
+    assert (config.name, config.folds) == ("mine-tuned", 2)
+    spec = load_spec(config.models[1])
+    assert spec.name == "lift"
+    assert abs(spec.config("full").model_dump()["lift"] - 1) < 1
+    assert 0 < report.counts["gain"] < 1
+
+    settings = load_settings()
+    client = mlflow_tracking._client(settings)
+    (experiment,) = [e for e in client.search_experiments() if e.name == "storecast-synthetic"]
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.data.metrics["rmsle"] < run.data.metrics["rmsle_default"]
+    files = {f.path for place in ("", "tables") for f in client.list_artifacts(run.info.run_id, place)}
+    assert {"tables/trials.csv", "trials.png", "model.yaml"} <= files
+
+
+def test_a_default_that_nothing_beats_stays(tmp_path: Path) -> None:
+    (tmp_path / "lift.yaml").write_text("name: lift\nclass: lift_model:Lift\nparams: {lift: 1.0}\n")
+    (tmp_path / "space.yaml").write_text("params:\n  lift: {type: float, low: 6.0, high: 9.0}\n")
+    report = tune_report.run(tuned(panel_of(tmp_path / "raw"), 3).uri, "mine.yaml")
+    assert report.counts["gain"] == 0
+    assert report.counts["training"] == ""
+    assert not (tmp_path / "home" / "tuned").exists()
+
+
+def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"\*\*\*@db") as error:
+        tuned(panel_of(tmp_path / "raw"), storage="postgresql+nosuchdriver://me:secret@db/studies")
+    assert "secret" not in str(error.value)
+
+
+def test_pods_need_a_database_that_all_of_them_reach() -> None:
+    with pytest.raises(ConfigError, match="STORECAST_TUNING_STORAGE"):
+        tuning_flow.fn(model="gbm", data="s3://shop/raw", pods=PodOptions())
