@@ -11,11 +11,14 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,6 +162,65 @@ def version_of_bundle(settings: Settings, name: str, bundle: Path) -> int | None
     """The version that was registered from a bundle with this content, or None."""
     with _clear_errors(settings):
         return _version_of_bundle(_client(settings), name, content_hash(describe_files(bundle)))
+
+
+def bundle_digest(files: Mapping[str, Mapping[str, object]]) -> str:
+    """What a bundle's registered version is tagged with, from its described files."""
+    return content_hash(files)
+
+
+def runs_before(settings: Settings, when: datetime, bundles: Sequence[str]) -> list[str]:
+    """Ids of our runs that ended before a time, without those of models in use.
+
+    In use are the versions with an alias, and those of the given bundles (by their digest).
+    """
+    with _clear_errors(settings):
+        client = _client(settings)
+        used: set[str | None] = set()
+        for model in client.search_registered_models():
+            for alias in model.aliases.values():
+                used.add(client.get_model_version(model.name, str(alias)).run_id)
+            for version in client.search_model_versions(f"name = '{model.name}'"):
+                if version.tags.get(BUNDLE_TAG) in bundles:
+                    used.add(version.run_id)
+        ours = [e.experiment_id for e in client.search_experiments() if e.name.startswith("storecast-")]
+        ended = f"attributes.end_time < {int(when.timestamp() * 1000)}"
+        found: list[str] = []
+        token: str | None = None
+        while ours:
+            some = client.search_runs(ours, ended, max_results=1000, page_token=token)
+            found += [run.info.run_id for run in some if run.info.run_id not in used and run.info.end_time]
+            token = some.token
+            if not token:
+                break
+        return found
+
+
+def delete_runs(settings: Settings, runs: Sequence[str]) -> None:
+    """Delete runs with their artifacts. A server only marks them: its own `mlflow gc` removes them.
+
+    Raises:
+        StoreError: MLflow cannot be reached, or cannot remove what was marked.
+    """
+    if not runs:
+        return
+    with _clear_errors(settings):
+        client = _client(settings)
+        for run_id in runs:
+            client.delete_run(run_id)
+    if settings.tracking_uri.startswith("http"):
+        return
+    command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", tracking_uri(settings)]
+    done = subprocess.run(  # noqa: S603 (our own Python)
+        [*command, "--run-ids", ",".join(runs)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise StoreError(
+            "MLflow did not remove deleted runs",
+            where=_masked(tracking_uri(settings)),
+            found=_masked(done.stderr).strip()[-300:],
+            cure="they are marked as deleted; mlflow gc removes them",
+        )
 
 
 def tracking_uri(settings: Settings) -> str:

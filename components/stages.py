@@ -25,6 +25,7 @@ STAGES: Mapping[str, str] = MappingProxyType(
             "refresh",
             "tune",
             "tune_report",
+            "archive",
         )
     }
 )

@@ -16,6 +16,7 @@ from rich.table import Table
 from pipelines import environment, stack
 from pipelines.actuals_cli import actuals
 from pipelines.dashboard_cli import dashboard
+from pipelines.archive_cli import archive
 from pipelines.kfp_cli import kfp
 from pipelines.loop_cli import loop, replay
 from pipelines.releases_cli import export, releases
@@ -45,6 +46,7 @@ app.add_typer(loop, name="loop")
 app.add_typer(keys, name="keys")
 app.add_typer(actuals, name="actuals")
 app.add_typer(dashboard, name="dashboard")
+app.add_typer(archive, name="archive")
 app.command()(export)
 app.command()(serve)
 app.command()(replay)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, SecretStr, ValidationError
@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from storecast.configs import explain
 from storecast.errors import ConfigError
+from storecast.store import uri as uris
 
 PREFIX = "STORECAST_"
 FILE_VARIABLE = "STORECAST_CONFIG"
@@ -33,6 +34,13 @@ class Settings(BaseSettings):
     workspace: str = Field(
         default="",
         description="URI of data sets and releases, such as s3://bucket/prefix; empty: the home folder.",
+    )
+    s3_encryption: Literal["", "AES256", "aws:kms"] = Field(
+        default="",
+        description="How S3 encrypts what is written: AES256, aws:kms; empty: as the bucket says.",
+    )
+    s3_kms_key: str = Field(
+        default="", description="Id or ARN of the key for aws:kms; empty: the account's default one."
     )
     tracking_uri: str = Field(
         default="",
@@ -164,9 +172,11 @@ def load_settings() -> Settings:
     _refuse_unknown_variables()
     values, where = _from_file()
     try:
-        return Settings(**values)
+        settings = Settings(**values)
     except ValidationError as error:
         raise explain(error, where=where or f"{PREFIX}* variables", model=Settings) from error
+    uris.encrypt_s3(settings.s3_encryption, settings.s3_kms_key)  # storage knows no settings
+    return settings
 
 
 def explain_settings() -> list[tuple[str, str, str]]:

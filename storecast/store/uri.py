@@ -56,6 +56,22 @@ def filesystem(uri: str) -> tuple[Any, str]:
     return fs, path
 
 
+def encrypt_s3(kind: str, key: str = "") -> None:
+    """Have S3 encrypt what this process writes from now on; what is there stays as it was.
+
+    Args:
+        kind: "AES256" for the store's own key, "aws:kms" for one of its key service; "": as the bucket says.
+        key: id or ARN of the key of the key service; "": the account's default one.
+    """
+    asked = {"ServerSideEncryption": kind, "SSEKMSKeyId": key if kind == "aws:kms" else ""}
+    given = {name: value for name, value in asked.items() if value}
+    options = fsspec.config.conf.setdefault("s3", {})
+    if given:
+        options["s3_additional_kwargs"] = given
+    else:
+        options.pop("s3_additional_kwargs", None)
+
+
 def exists(uri: str) -> bool:
     """Whether there is a file or folder."""
     fs, path = filesystem(uri)

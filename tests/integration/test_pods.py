@@ -29,7 +29,7 @@ from prefect.states import Completed, Crashed, Failed, Pending, Running
 from prefect.testing.utilities import prefect_test_harness
 
 from orchestrator import runs
-from pipelines import pod_failures, pods
+from pipelines import old_runs, pod_failures, pods
 from pipelines.executor import Argument
 from pipelines.loop_records import Records
 from pipelines.pod_failures import NotStartedError, OutOfMemoryError, StageFailedError
@@ -298,3 +298,22 @@ def test_an_event_of_the_loop_starts_a_training_on_the_platform(platform: Platfo
             time.sleep(0.2)
     assert {name: found[0].parameters[name] for name in asked} == asked
     assert found[0].parameters["decision"] == decision.id
+
+
+def test_flow_runs_that_ended_long_ago_are_deleted_and_those_under_way_are_not(
+    platform: PlatformConfig,
+) -> None:
+    @flow(name="nothing")
+    def nothing() -> None:
+        """Make a flow run."""
+
+    with get_client(sync_client=True) as client:
+        ended = client.create_flow_run(nothing, state=Completed())
+        under_way = client.create_flow_run(nothing, state=Running())
+        assert old_runs.count_before(datetime.now(UTC) - timedelta(days=1)) == 0
+        soon = datetime.now(UTC) + timedelta(days=1)
+        count = old_runs.count_before(soon)
+        assert old_runs.delete_before(soon) == count > 0
+        left = {run.id for run in client.read_flow_runs(limit=200)}
+    assert ended.id not in left
+    assert under_way.id in left
