@@ -172,8 +172,12 @@ def bundle_digest(files: Mapping[str, Mapping[str, object]]) -> str:
 def runs_before(settings: Settings, when: datetime, bundles: Sequence[str]) -> list[str]:
     """Ids of our runs that ended before a time, without those of models in use.
 
-    In use are the versions with an alias, and those of the given bundles (by their digest).
+    In use are the versions with an alias, and those of the given bundles (by their digest). Runs that were
+    marked as deleted count where it is for us to remove them.
     """
+    from mlflow.entities import ViewType
+
+    view = ViewType.ACTIVE_ONLY if _served(settings) else ViewType.ALL
     with _clear_errors(settings):
         client = _client(settings)
         used: set[str | None] = set()
@@ -188,7 +192,7 @@ def runs_before(settings: Settings, when: datetime, bundles: Sequence[str]) -> l
         found: list[str] = []
         token: str | None = None
         while ours:
-            some = client.search_runs(ours, ended, max_results=1000, page_token=token)
+            some = client.search_runs(ours, ended, view, 1000, page_token=token)
             found += [run.info.run_id for run in some if run.info.run_id not in used and run.info.end_time]
             token = some.token
             if not token:
@@ -207,12 +211,17 @@ def delete_runs(settings: Settings, runs: Sequence[str]) -> None:
     with _clear_errors(settings):
         client = _client(settings)
         for run_id in runs:
-            client.delete_run(run_id)
-    if settings.tracking_uri.startswith("http"):
+            if client.get_run(run_id).info.lifecycle_stage == "active":
+                client.delete_run(run_id)
+    if _served(settings):
         return
     command = [sys.executable, "-m", "mlflow", "gc", "--backend-store-uri", tracking_uri(settings)]
     done = subprocess.run(  # noqa: S603 (our own Python)
-        [*command, "--run-ids", ",".join(runs)], capture_output=True, text=True, check=False
+        [*command, "--run-ids", ",".join(runs)],
+        env={**os.environ, **QUIET, "MLFLOW_TRACKING_URI": tracking_uri(settings)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise StoreError(
@@ -273,6 +282,11 @@ def _clear_errors(settings: Settings) -> Iterator[None]:
             found=_masked(str(error)).splitlines()[0],
             cure="check tracking_uri (storecast config show), or unset it to keep runs in the home folder",
         ) from error
+
+
+def _served(settings: Settings) -> bool:
+    """Whether MLflow is a server, which removes by itself what is marked as deleted."""
+    return settings.tracking_uri.startswith("http")
 
 
 def _masked(text: str) -> str:

@@ -314,6 +314,6 @@ def test_flow_runs_that_ended_long_ago_are_deleted_and_those_under_way_are_not(
         soon = datetime.now(UTC) + timedelta(days=1)
         count = old_runs.count_before(soon)
         assert old_runs.delete_before(soon) == count > 0
-        left = {run.id for run in client.read_flow_runs(limit=200)}
+        left = {run.id for run in client.read_flow_runs(sort=FlowRunSort.END_TIME_DESC, limit=200)}
     assert ended.id not in left
     assert under_way.id in left
