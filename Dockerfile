@@ -3,6 +3,7 @@
 #     component   every stage on the CPU: `docker run IMAGE` lists them
 #     train-gpu   the same, with CUDA's torch if TORCH=cuda (without it the two share all layers)
 #     serving     the service of forecasts: what component has, and BentoML
+#     dashboard   the dashboard: what stages import but torch, and Streamlit
 #     prefect     Prefect's server and its Kubernetes worker
 #     mlflow      MLflow's server with basic auth, PostgreSQL and S3
 #
@@ -119,6 +120,11 @@ FROM packages AS serving-packages
 RUN --mount=type=cache,target=/root/.cache/uv \
     printf 'torch\nsetuptools\n' > unwanted.txt && python listed.py serving > wanted.txt && as-part install-packages -r wanted.txt
 
+# What the dashboard needs beside what stages do: no model runs in it, so torch stays out.
+FROM packages AS dashboard-packages
+RUN --mount=type=cache,target=/root/.cache/uv \
+    printf 'torch\nsetuptools\n' > unwanted.txt && python listed.py dashboard > wanted.txt && as-part install-packages -r wanted.txt
+
 FROM builder AS prefect-packages
 RUN --mount=type=cache,target=/root/.cache/uv \
     python listed.py prefect kubernetes fastapi > wanted.txt && install-packages -r wanted.txt
@@ -167,6 +173,21 @@ ENV MLFLOW_DISABLE_TELEMETRY=true \
     GIT_PYTHON_REFRESH=quiet
 ENTRYPOINT ["mlflow"]
 LABEL org.opencontainers.image.title="Storecast: MLflow's server" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+FROM stages AS dashboard
+ARG VERSION
+ARG REVISION
+COPY --from=dashboard-packages /part /
+COPY --from=project /part /
+ENTRYPOINT ["python", "-m", "dashboard"]
+CMD ["--host", "0.0.0.0"]
+EXPOSE 8501
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8501/_stcore/health', timeout=4)"]
+LABEL org.opencontainers.image.title="Storecast: the dashboard" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="Apache-2.0"

@@ -21,7 +21,7 @@ ifdef PIP_FIND_LINKS
 export PIP_FIND_LINKS
 endif
 
-IMAGES := component train-gpu serving prefect mlflow
+IMAGES := component train-gpu serving dashboard prefect mlflow
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION = $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 TAG ?= $(VERSION)

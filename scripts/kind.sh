@@ -28,7 +28,7 @@ up() {
 # One archive, so that the layers which images share travel once; a node that has all images already is left alone.
 load() {
   local images=() archive
-  for name in component train-gpu serving prefect mlflow; do images+=("storecast/$name:$VERSION"); done
+  for name in component train-gpu serving dashboard prefect mlflow; do images+=("storecast/$name:$VERSION"); done
   archive=$(mktemp --suffix .tar)
   trap 'rm -f "$archive"' RETURN
   docker save "${images[@]}" -o "$archive"

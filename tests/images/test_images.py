@@ -23,11 +23,19 @@ ENTRYPOINTS = {
     "component": ["python", "-m", "components"],
     "train-gpu": ["python", "-m", "components"],
     "serving": ["python", "-m", "serving"],
+    "dashboard": ["python", "-m", "dashboard"],
     "prefect": ["prefect"],
     "mlflow": ["mlflow"],
 }
 IMAGES = tuple(ENTRYPOINTS)
-MEGABYTES = {"component": 2060, "train-gpu": 2060, "serving": 2110, "prefect": 490, "mlflow": 1030}
+MEGABYTES = {
+    "component": 2060,
+    "train-gpu": 2060,
+    "serving": 2110,
+    "dashboard": 1460,
+    "prefect": 490,
+    "mlflow": 1030,
+}
 """Most that an image may hold; train-gpu without CUDA's libraries."""
 STAGE_PACKAGES = ["components", "pipelines", "storecast", "torch", "lightgbm", "prophet", "statsmodels"]
 STAGE_PACKAGES += ["pyarrow", "s3fs", "prefect", "mlflow"]
@@ -40,24 +48,36 @@ SERVICE_PACKAGES = [
     "limits",
     "redis",
 ]
+DASHBOARD_PACKAGES = [
+    "dashboard.views",
+    "orchestrator.details",
+    "storecast",
+    "streamlit",
+    "plotly",
+    "openpyxl",
+]
+DASHBOARD_PACKAGES += ["pyarrow", "s3fs", "prefect", "mlflow"]
 NEEDED = {
     "component": STAGE_PACKAGES,
     "train-gpu": STAGE_PACKAGES,
     "serving": [*STAGE_PACKAGES, *SERVICE_PACKAGES],
+    "dashboard": DASHBOARD_PACKAGES,
     "prefect": ["prefect", "prefect_kubernetes", "kubernetes_asyncio", "asyncpg"],
     "mlflow": ["mlflow", "flask_wtf", "psycopg2", "boto3", "s3fs"],
 }
-HELP = {"serving": ["--help"]}
+HELP = {"serving": ["--help"], "dashboard": ["--help"]}
 """What makes a container print its usage, where that is not what it does without arguments."""
 TOOLS = ["pip", "setuptools", "wheel", "ensurepip", "uv", "pytest", "mypy", "hatchling"]
 OTHERS = ["kfp", "streamlit", "bentoml"]
 NOT_SERVED = ["kfp", "streamlit", "schemathesis"]
+NOT_SHOWN = ["kfp", "bentoml", "torch", "playwright"]
 SERVERS = ["prefect_kubernetes", "kubernetes_asyncio", "kopf", "psycopg2"]
 MODELS = ["storecast", "components", "pipelines", "torch", "lightgbm", "prophet", "statsmodels"]
 UNWANTED = {
     "component": [*TOOLS, *OTHERS, *SERVERS, "nvidia"],
     "train-gpu": [*TOOLS, *OTHERS, *SERVERS],
     "serving": [*TOOLS, *NOT_SERVED, *SERVERS, "nvidia"],
+    "dashboard": [*TOOLS, *NOT_SHOWN, *SERVERS, "nvidia"],
     "prefect": [*TOOLS, *OTHERS, *MODELS, "mlflow", "pandas"],
     "mlflow": [*TOOLS, *OTHERS, *MODELS, "prefect"],
 }
@@ -202,6 +222,10 @@ def test_images_share_their_layers() -> None:
     assert len(common) >= len(layers["component"]) - 1, "all but torch is the same"
     served = set(layers["component"]) & set(layers["serving"])
     assert len(served) == len(layers["component"]), "the service has one part more, and all of the others"
+    shown = set(layers["component"]) & set(layers["dashboard"])
+    assert len(shown) >= len(layers["component"]) - 2, (
+        "the dashboard has no torch, and beside it a part of its own"
+    )
 
 
 def test_the_service_starts_without_a_release_network_or_rights_and_stops_when_told() -> None:
@@ -223,6 +247,37 @@ def test_the_service_starts_without_a_release_network_or_rights_and_stops_when_t
         docker("stop", "--time=30", container)
         state = json.loads(docker("inspect", container).stdout)[0]["State"]
         assert (state["Status"], state["ExitCode"]) == ("exited", 0)
+    finally:
+        docker("rm", "--force", container)
+
+
+def test_the_dashboard_asks_who_somebody_is_and_does_not_start_where_it_cannot() -> None:
+    open_to_all = docker("run", *LOCKED, name_of("dashboard"))
+    assert open_to_all.returncode != 0
+    assert "the dashboard would let everybody on the network act" in " ".join(open_to_all.stderr.split())
+    kept = [word for word in LOCKED if word != "--rm"]
+    with_a_user = (
+        "import os, pathlib, sys; from dashboard import users\n"
+        "users.add(pathlib.Path('/tmp/users.json'), 'ann', 'a password', users.Role.VIEWER)\n"
+        "os.execv(sys.executable, ['python', '-m', 'dashboard', '--host', '0.0.0.0'])"
+    )
+    started = docker(
+        "run", "--detach", "--env=STORECAST_DASHBOARD_USERS=/tmp/users.json", "--health-interval=2s", *kept,
+        "--entrypoint=python", name_of("dashboard"), "-c", with_a_user,
+    )  # fmt: skip
+    container = started.stdout.strip()
+    assert container, started.stderr
+    try:
+        deadline = time.monotonic() + 120
+        while (state := json.loads(docker("inspect", container).stdout)[0]["State"])["Health"][
+            "Status"
+        ] != "healthy":
+            assert state["Running"], docker("logs", container).stderr
+            assert time.monotonic() < deadline, docker("logs", container).stderr
+            time.sleep(0.5)
+        assert docker("stop", "--time=30", container).returncode == 0
+        state = json.loads(docker("inspect", container).stdout)[0]["State"]
+        assert state["ExitCode"] == 0
     finally:
         docker("rm", "--force", container)
 
