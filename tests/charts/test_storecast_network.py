@@ -80,10 +80,18 @@ def test_the_flows_are_these_and_no_others() -> None:
         "postgresql": part("postgresql"),
         "s3": part("s3"),
         "serving": part("serving"),
+        "dashboard": part("dashboard"),
         "run": RUN,
         "mlflow": MLFLOW,
     }
-    ports = {"server": 4200, "postgresql": 5432, "s3": 7070, "mlflow": 5000, "serving": 3000}
+    ports = {
+        "server": 4200,
+        "postgresql": 5432,
+        "s3": 7070,
+        "mlflow": 5000,
+        "serving": 3000,
+        "dashboard": 8501,
+    }
     flows = {
         (source, target)
         for source in pods
@@ -99,9 +107,11 @@ def test_the_flows_are_these_and_no_others() -> None:
         ("worker-gpu", "server"),
         ("serving", "s3"),
         ("test", "serving"),
+        ("test", "dashboard"),
+        ("dashboard", "serving"),
         *(
             (source, target)
-            for source in ("register", "test", "run")
+            for source in ("register", "dashboard", "test", "run")
             for target in ("server", "s3", "mlflow")
         ),
     }
@@ -149,12 +159,12 @@ def test_runs_reach_external_services_on_their_ports() -> None:
     assert ports == {9000, 80}
 
 
-def test_an_ingress_controller_that_is_named_reaches_the_server_and_the_forecasts() -> None:
+def test_an_ingress_controller_that_is_named_reaches_what_answers_people() -> None:
     peer = (
         "networkPolicy.ingressFrom[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=ingress"
     )
     named = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress"}}}
-    for component in ("prefect-server", "serving"):
+    for component in ("prefect-server", "serving", "dashboard"):
         rules = side(render("storecast", peer), part(component), "ingress")
         assert named in rules[0]["from"], component
 
@@ -197,8 +207,8 @@ def test_helm_test_asks_each_part_with_what_runs_have() -> None:
         if item["metadata"]["labels"]["app.kubernetes.io/name"] == "storecast"
     ]
     scripts = {pod_spec(pod)["containers"][0]["args"][0].rpartition("/")[2] for pod in pods}
-    expected = {"check_prefect.py", "check_pools.py", "check_mlflow.py", "check_s3.py", "check_serving.py"}
-    assert scripts == expected
+    parts = ("prefect", "pools", "mlflow", "s3", "serving", "dashboard")
+    assert scripts == {f"check_{name}.py" for name in parts}
     data = render("storecast").one("ConfigMap", "storecast-scripts")["data"]
     assert scripts <= set(data)
     for pod in pods:

@@ -178,7 +178,7 @@ def test_the_generated_key_opens_the_service_and_only_its_hash_is_there_to_be_mo
 def test_a_given_key_is_the_admins() -> None:
     chart = render("storecast", *GIVEN)
     assert chart.one("Secret", "storecast-serving-admin")["stringData"] == {"admin-key": ADMIN}
-    (key,) = json.loads(chart.one("Secret", "storecast-serving-keys")["stringData"]["keys.json"])["keys"]
+    key, _ = json.loads(chart.one("Secret", "storecast-serving-keys")["stringData"]["keys.json"])["keys"]
     assert key["hash"] == hashlib.sha256(ADMIN.encode()).hexdigest()
 
 
@@ -234,7 +234,10 @@ def test_forecasts_are_published_without_probes_and_metrics_and_over_tls_alone()
     assert rule["matches"] == [{"path": {"type": "PathPrefix", "value": "/v1"}}]
 
 
-@pytest.mark.parametrize(("host", "published"), [("serving", "storecast-serving"), ("prefect", "storecast")])
+@pytest.mark.parametrize(
+    ("host", "published"),
+    [("serving", "storecast-serving"), ("prefect", "storecast"), ("dashboard", "storecast-dashboard")],
+)
 def test_only_what_has_a_host_is_published(host: str, published: str) -> None:
     chart = render("storecast", "ingress.enabled=true", f"ingress.hosts.{host}=a.example.com")
     assert [item["metadata"]["name"] for item in chart.of("Ingress")] == [published]

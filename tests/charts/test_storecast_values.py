@@ -18,7 +18,8 @@ ALIASES = {
     "$pool": ["pools.cpu", "pools.gpu"],
     "$external": ["externalPostgresql"],
     ".image": [
-        f"images.{name}" for name in ("component", "trainGpu", "serving", "prefect", "postgresql", "s3")
+        f"images.{name}"
+        for name in ("component", "trainGpu", "serving", "dashboard", "prefect", "postgresql", "s3")
     ],
     "$scaling": ["serving.autoscaling"],
 }
@@ -189,6 +190,7 @@ def test_an_existing_secret_is_used_and_none_is_made_beside_it() -> None:
         "s3.existingSecret=bucket",
         "run.existingSecrets[0]=tracking",
         "serving.keys.existingSecret=keys",
+        "dashboard.users.existingSecret=people",
     )
     assert [s["metadata"]["name"] for s in chart.of("Secret") if "mlflow" not in s["metadata"]["name"]] == [
         "storecast-run"
@@ -222,8 +224,8 @@ def test_runs_use_what_is_external() -> None:
         ("postgresql.enabled=false", "externalPostgresql.host is empty"),
         ("mlflow.enabled=false", "externalMlflow.url is empty"),
         ("server.enabled=false", "externalPrefect"),
-        ("ingress.enabled=true", "ingress.hosts has neither prefect nor serving"),
-        ("httpRoute.enabled=true", "httpRoute.hosts has neither prefect nor serving"),
+        ("ingress.enabled=true", "ingress.hosts has none of prefect, serving and dashboard"),
+        ("httpRoute.enabled=true", "httpRoute.hosts has none of prefect, serving and dashboard"),
         ("httpRoute.enabled=true,httpRoute.hosts.serving=a.example.com", "httpRoute.parentRefs is empty"),
         ("serving.autoscaling.minReplicas=5", "serving.autoscaling.maxReplicas is 3, but minReplicas is 5"),
         ("metrics.serviceMonitor.enabled=true", "metrics.enabled is false"),

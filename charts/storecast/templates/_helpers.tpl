@@ -139,8 +139,8 @@ http://{{ include "storecast.fullname" . }}-s3:7070
 {{/* An Ingress or HTTPRoute publishes what it has a host for: (dict "root" $ "kind" "ingress"). */}}
 {{- define "storecast.needHost" -}}
 {{- $hosts := (get .root.Values .kind).hosts }}
-{{- if not (or $hosts.prefect $hosts.serving) }}
-{{- fail (printf "%s.hosts has neither prefect nor serving, but %s.enabled is true: give the host name of what to publish" .kind .kind) }}
+{{- if not (or $hosts.prefect $hosts.serving $hosts.dashboard) }}
+{{- fail (printf "%s.hosts has none of prefect, serving and dashboard, but %s.enabled is true: give the host name of what to publish" .kind .kind) }}
 {{- end }}
 {{- end }}
 

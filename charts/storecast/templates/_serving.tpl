@@ -16,14 +16,20 @@
 {{- include "storecast.credential" (dict "root" . "secret" (printf "%s-admin" (include "storecast.servingName" .)) "key" "admin-key" "given" .Values.serving.keys.admin "prefix" "sc_admin_") }}
 {{- end }}
 
-{{/* keys.json: the admin key of this rendering, and what was added in the cluster since the install. */}}
+{{/* keys.json: the keys of this rendering, the admin's and the dashboard's, and what was added in the cluster since the install. */}}
 {{- define "storecast.servingKeys" -}}
 {{- $hash := include "storecast.servingAdminKey" . | sha256sum }}
 {{- $keys := list (dict "id" "admin" "hash" $hash "scopes" (list "read" "what-if" "admin") "expires" "" "created" "") }}
+{{- $ours := list "admin" }}
+{{- if include "storecast.dashboardHasKey" . }}
+{{- $hash := include "storecast.dashboardKey" . | sha256sum }}
+{{- $keys = append $keys (dict "id" "dashboard" "hash" $hash "scopes" (list "read" "what-if") "expires" "" "created" "") }}
+{{- end }}
+{{- if not .Values.dashboard.service.existingSecret }}{{ $ours = append $ours "dashboard" }}{{ end }}
 {{- $old := lookup "v1" "Secret" .Release.Namespace (include "storecast.servingKeysSecret" .) }}
 {{- if $old }}
 {{- range get (get ($old.data | default dict) "keys.json" | b64dec | fromJson) "keys" | default list }}
-{{- if ne .id "admin" }}{{ $keys = append $keys . }}{{ end }}
+{{- if not (has .id $ours) }}{{ $keys = append $keys . }}{{ end }}
 {{- end }}
 {{- end }}
 {{- dict "keys" $keys | toPrettyJson }}
