@@ -19,6 +19,7 @@ GIVEN = (
     "mlflow.postgresql.password=mlflow-database-secret",
     "dashboard.users.password=dashboard-secret-password",
     "serving.keys.dashboard=sc_dashboard_0123456789abcdef0123456789abcdef",
+    "serving.keys.runs=sc_runs_0123456789abcdef0123456789abcdef",
     "serving.keys.admin=sc_admin_0123456789abcdef0123456789abcdef",
 )
 EVERYTHING = (
@@ -35,6 +36,7 @@ EVERYTHING = (
     "ingress.hosts.dashboard=dashboard.example.com",
     "httpRoute.hosts.dashboard=dashboard.example.com",
     "dashboard.replicas=2",
+    "run.notify.existingSecret=people",
     "serving.tls.existingSecret=certificate",
     "serving.rateLimits.redis.existingSecret=redis",
     "server.replicas=2",

@@ -148,7 +148,7 @@ def test_a_key_of_yours_takes_the_place_of_the_one_made_here(settings: tuple[str
     names = [item["metadata"]["name"] for item in chart.of("Secret")]
     assert "storecast-dashboard" not in names
     for keys in (item for item in chart.of("Secret") if item["metadata"]["name"].endswith("-serving-keys")):
-        assert [key["id"] for key in json.loads(keys["stringData"]["keys.json"])["keys"]] == ["admin"]
+        assert [key["id"] for key in json.loads(keys["stringData"]["keys.json"])["keys"]] == ["admin", "runs"]
 
 
 def test_it_knows_every_setting_that_the_chart_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,4 +281,4 @@ def test_without_it_nothing_of_it_is_left() -> None:
     for item in own(without).of("NetworkPolicy", "Pod"):
         assert "dashboard" not in item["metadata"]["name"]
     keys = yaml.safe_load(without.one("Secret", "serving-keys")["stringData"]["keys.json"])["keys"]
-    assert [key["id"] for key in keys] == ["admin"]
+    assert [key["id"] for key in keys] == ["admin", "runs"]

@@ -109,6 +109,7 @@ def test_the_flows_are_these_and_no_others() -> None:
         ("test", "serving"),
         ("test", "dashboard"),
         ("dashboard", "serving"),
+        ("run", "serving"),
         *(
             (source, target)
             for source in ("register", "dashboard", "test", "run")

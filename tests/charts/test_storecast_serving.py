@@ -178,7 +178,7 @@ def test_the_generated_key_opens_the_service_and_only_its_hash_is_there_to_be_mo
 def test_a_given_key_is_the_admins() -> None:
     chart = render("storecast", *GIVEN)
     assert chart.one("Secret", "storecast-serving-admin")["stringData"] == {"admin-key": ADMIN}
-    key, _ = json.loads(chart.one("Secret", "storecast-serving-keys")["stringData"]["keys.json"])["keys"]
+    key, *_ = json.loads(chart.one("Secret", "storecast-serving-keys")["stringData"]["keys.json"])["keys"]
     assert key["hash"] == hashlib.sha256(ADMIN.encode()).hexdigest()
 
 

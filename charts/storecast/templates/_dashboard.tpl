@@ -23,6 +23,6 @@
 {{- if .Values.dashboard.service.url }}
 {{- .Values.dashboard.service.url | trimSuffix "/" }}
 {{- else if .Values.serving.enabled }}
-{{- printf "%s://%s:3000" (include "storecast.servingScheme" .) (include "storecast.servingName" .) }}
+{{- include "storecast.servingUrl" . }}
 {{- end }}
 {{- end }}

@@ -96,6 +96,7 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- $names := list (printf "%s-run" (include "storecast.fullname" .)) }}
 {{- with include "storecast.s3ExistingSecret" . }}{{ $names = append $names . }}{{ end }}
 {{- if and (not .Values.mlflow.enabled) .Values.externalMlflow.existingSecret }}{{ $names = append $names .Values.externalMlflow.existingSecret }}{{ end }}
+{{- with .Values.run.notify.existingSecret }}{{ $names = append $names . }}{{ end }}
 {{- toJson (concat $names .Values.run.existingSecrets) }}
 {{- end }}
 

@@ -16,11 +16,23 @@
 {{- include "storecast.credential" (dict "root" . "secret" (printf "%s-admin" (include "storecast.servingName" .)) "key" "admin-key" "given" .Values.serving.keys.admin "prefix" "sc_admin_") }}
 {{- end }}
 
-{{/* keys.json: the keys of this rendering, the admin's and the dashboard's, and what was added in the cluster since the install. */}}
+{{/* The key with which a run asks whether its release is served. */}}
+{{- define "storecast.runKey" -}}
+{{- include "storecast.credential" (dict "root" . "secret" (printf "%s-run" (include "storecast.fullname" .)) "key" "STORECAST_SERVING_KEY" "given" .Values.serving.keys.runs "prefix" "sc_runs_") }}
+{{- end }}
+
+{{/* Where pods of the release find the service. */}}
+{{- define "storecast.servingUrl" -}}
+{{ include "storecast.servingScheme" . }}://{{ include "storecast.servingName" . }}:3000
+{{- end }}
+
+{{/* keys.json: the keys of this rendering, those of the admin, of runs and of the dashboard, and what was added in the cluster since the install. */}}
 {{- define "storecast.servingKeys" -}}
 {{- $hash := include "storecast.servingAdminKey" . | sha256sum }}
 {{- $keys := list (dict "id" "admin" "hash" $hash "scopes" (list "read" "what-if" "admin") "expires" "" "created" "") }}
-{{- $ours := list "admin" }}
+{{- $ours := list "admin" "runs" }}
+{{- $hash := include "storecast.runKey" . | sha256sum }}
+{{- $keys = append $keys (dict "id" "runs" "hash" $hash "scopes" (list "read") "expires" "" "created" "") }}
 {{- if include "storecast.dashboardHasKey" . }}
 {{- $hash := include "storecast.dashboardKey" . | sha256sum }}
 {{- $keys = append $keys (dict "id" "dashboard" "hash" $hash "scopes" (list "read" "what-if") "expires" "" "created" "") }}
