@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterEndTime,
@@ -16,7 +15,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from storecast.errors import StoreError
+from orchestrator.api import connected
 
 ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
 PAGE = 200
@@ -29,12 +28,9 @@ def count_before(when: datetime) -> int:
         StoreError: the Prefect API cannot be reached.
     """
     found = 0
-    try:
-        with get_client(sync_client=True) as client:
-            while some := _before(client, when, found):
-                found += len(some)
-    except httpx.HTTPError as error:
-        raise _unreachable(error) from error
+    with connected() as client:
+        while some := _before(client, when, found):
+            found += len(some)
     return found
 
 
@@ -45,17 +41,14 @@ def delete_before(when: datetime) -> int:
         StoreError: the Prefect API cannot be reached; what was deleted stays so.
     """
     deleted = 0
-    try:
-        with get_client(sync_client=True) as client:
-            while some := _before(client, when, 0):
-                for run in some:
-                    try:
-                        client.delete_flow_run(run.id)
-                    except ObjectNotFound:
-                        continue  # somebody else was first
-                deleted += len(some)
-    except httpx.HTTPError as error:
-        raise _unreachable(error) from error
+    with connected() as client:
+        while some := _before(client, when, 0):
+            for run in some:
+                try:
+                    client.delete_flow_run(run.id)
+                except ObjectNotFound:
+                    continue  # somebody else was first
+            deleted += len(some)
     return deleted
 
 
@@ -66,12 +59,4 @@ def _before(client: SyncPrefectClient, when: datetime, offset: int) -> list[Flow
     )
     return client.read_flow_runs(
         flow_run_filter=wanted, sort=FlowRunSort.END_TIME_DESC, limit=PAGE, offset=offset
-    )
-
-
-def _unreachable(error: httpx.HTTPError) -> StoreError:
-    return StoreError(
-        "the Prefect API refused or cannot be reached",
-        found=str(error) or type(error).__name__,
-        cure="check prefect_api_url and prefect_auth (storecast config show)",
     )

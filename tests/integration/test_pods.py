@@ -42,7 +42,8 @@ from storecast.monitor.health import Health
 from storecast.settings import Settings
 from storecast.store import uri as uris
 
-STARTED = ("train/train", "demo/demo", "tune/tune", "stage/cpu", "stage/gpu", "watch/watch", "retrain/retrain")
+STARTED = ("train/train", "demo/demo", "tune/tune", "stage/cpu", "stage/gpu", "watch/watch")
+STARTED += ("retrain/retrain",)
 OOM = "Container 'stage' was killed due to out-of-memory (OOMKilled): it exceeded its limit"
 
 
