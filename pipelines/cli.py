@@ -15,8 +15,8 @@ from rich.table import Table
 
 from pipelines import environment, stack
 from pipelines.actuals_cli import actuals
-from pipelines.dashboard_cli import dashboard
 from pipelines.archive_cli import archive
+from pipelines.dashboard_cli import dashboard
 from pipelines.kfp_cli import kfp
 from pipelines.loop_cli import loop, replay
 from pipelines.releases_cli import export, releases

@@ -74,7 +74,7 @@ def watch(
     ]
     ordered = sorted(found, key=lambda check: (CHECKS.index(check.name), not check.breached))
     known = served["y"].notna() if len(served) else pd.Series(dtype=bool)
-    last = str(served.loc[served["ds"].idxmax(), "release"]) if len(served) else ""
+    last = str(served["release"].iloc[int(served["ds"].argmax())]) if len(served) else ""
     counts = {
         "series": panel.n_series,
         "served_rows": len(served),

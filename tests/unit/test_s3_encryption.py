@@ -1,4 +1,4 @@
-"""What is written to S3 asks for the encryption that the settings name: seen by a server that takes the writes."""
+"""What is written to S3 asks for the encryption that the settings name: a real server sees the requests."""
 
 from __future__ import annotations
 
