@@ -156,7 +156,7 @@ def scale_factors(
     return left
 
 
-AROUND = 10
+AROUND = 3
 """Dates around the same date a year ago whose sales are compared: feasts move."""
 
 

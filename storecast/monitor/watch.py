@@ -195,7 +195,8 @@ def feed_table(panel: Panel, served: pd.DataFrame, limits: FeedLimits) -> pd.Dat
         today = look(panel, day, expected[~expected.index.duplicated()] if len(mine) else None)
         for groups, labels in ((together, [ALL]), (codes, [f"{column}={name}" for name in names])):
             table = figures(today, groups, len(labels))
-            table["scale"] = scale_factors(panel, day, table, groups, float(np.log(limits.scale)))
+            asked = float(np.log(limits.scale)) if groups is codes else np.inf
+            table["scale"] = scale_factors(panel, day, table, groups, asked)
             table["n_scale"] = table["n_over_usual"]
             rows += [_kind(table, kind, day, labels, limits) for kind in KINDS]
     found = _lasting(pd.concat(rows, ignore_index=True), max(1, limits.sender_days // step))
