@@ -8,7 +8,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-images test-charts e2e lint format up down bench bench-serving images constraints clean
+.PHONY: help install demo test test-browser test-images test-charts e2e lint format up down bench bench-serving images constraints clean
 .PHONY: kind-up kind-down deploy
 
 PYTHON ?= python3.11
@@ -45,6 +45,9 @@ demo: $(INSTALLED) ## Forecast a synthetic retailer: all models, a comparison, a
 
 test: $(INSTALLED) ## Run every test that needs no cluster, with coverage (ARGS="-k words" chooses)
 	@$(PY) -m pytest tests/unit tests/integration --cov --cov-report=term $(ARGS)
+
+test-browser: $(INSTALLED) ## Test the dashboard in a browser against a local stack; needs Chromium (CHROMIUM=/path)
+	@$(PY) -m pytest tests/browser $(ARGS)
 
 images: ## Build the images storecast/TARGET:TAG, the version if no TAG is given (DOCKER_BUILD_ARGS: "--network host", "--build-arg TORCH=cuda", ...)
 	@for target in $(IMAGES); do echo "storecast/$$target:$(TAG)"; \
