@@ -213,7 +213,9 @@ def test_platform_yaml_names_what_the_loop_watches_where_it_watches_something() 
         "cron": "0 5 * * *",
         "timezone": "UTC",
     }
-    PlatformConfig.model_validate(platform("loop.dataset=store_sales"))
+    loop = PlatformConfig.model_validate(platform("loop.dataset=shop", "loop.data=s3://a/b")).loop
+    assert loop is not None
+    assert (loop.dataset, loop.data, loop.policy) == ("shop", "s3://a/b", "default")
 
 
 def test_platform_yaml_has_what_the_registration_reads() -> None:

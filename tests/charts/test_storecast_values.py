@@ -229,6 +229,9 @@ def test_runs_use_what_is_external() -> None:
         ("httpRoute.enabled=true,httpRoute.hosts.serving=a.example.com", "httpRoute.parentRefs is empty"),
         ("serving.autoscaling.minReplicas=5", "serving.autoscaling.maxReplicas is 3, but minReplicas is 5"),
         ("metrics.serviceMonitor.enabled=true", "metrics.enabled is false"),
+        ("loop.dataset=store_sales", "loop.data is empty"),
+        ("loop.data=/data", "at '/loop/data'"),
+        ("loop.cron=daily", "at '/loop/cron'"),
     ],
 )
 def test_half_a_setting_is_refused_with_what_is_missing(setting: str, message: str) -> None:

@@ -15,7 +15,7 @@ training:
 {{- if .Values.loop.dataset }}
 loop:
   dataset: {{ .Values.loop.dataset | quote }}
-  data: {{ .Values.loop.data | quote }}
+  data: {{ required "loop.data is empty, but loop.dataset is not: give the URI of the raw files, such as s3://forecasts/raw" .Values.loop.data | quote }}
   policy: {{ .Values.loop.policy | quote }}
   cron: {{ .Values.loop.cron | quote }}
   timezone: {{ .Values.loop.timezone | quote }}
