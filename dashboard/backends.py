@@ -81,7 +81,7 @@ def need_prefect() -> None:
         )
 
 
-@st.cache_data(ttl=5, show_spinner=False)
+@st.cache_data(ttl=1, show_spinner=False)
 def health() -> list[Health]:
     """Every backend's, asked at the same time."""
     settings = load_settings()
@@ -90,7 +90,7 @@ def health() -> list[Health]:
         return list(threads.map(lambda ask: ask(settings), asked))
 
 
-@st.cache_data(ttl=5, show_spinner=False)
+@st.cache_data(ttl=1, show_spinner=False)
 def served() -> dict[str, Any]:
     """What the service says of the release that it serves.
 

@@ -26,6 +26,8 @@ OPTIONS = {
     "theme.light.textColor": "#0d141a",
     "theme.light.linkColor": "#1f5fa8",
     "theme.light.secondaryBackgroundColor": "#f3f6f9",
+    "theme.light.codeTextColor": "#0b5034",
+    "theme.dark.codeTextColor": "#9be3c0",
     "theme.dark.primaryColor": "#7fb2ea",
     "theme.dark.linkColor": "#8dbcf0",
     "theme.dark.backgroundColor": "#11161c",

@@ -71,7 +71,7 @@ def _users() -> None:
     me = common.here()
     st.markdown(f"You are **{me.name}**, {me.role.value}.")
     if me.how == "local":
-        st.caption(
+        st.markdown(
             "Nobody is asked to log in. `storecast dashboard add-user NAME --role operator` changes that."
         )
         return

@@ -164,6 +164,8 @@ def test_the_forecast_leaves_as_csv_and_as_a_workbook(stack: Stack, page: Page) 
     stack.go(page, "Forecasts")
     choose(page, "Store", "1")
     page.get_by_role("tab", name="Export").click()
+    say(page, "96 rows: store_nbr 1")
+    drawn(page)
     files = {}
     for button in ("CSV", "Excel"):
         with page.expect_download() as waiting:
