@@ -67,7 +67,7 @@ format: $(INSTALLED) ## Put the code into the house format
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-up: $(INSTALLED) ## Start the local stack: Prefect on 4200, MLflow on 5000, forecasts on 3000
+up: $(INSTALLED) ## Start the local stack: Prefect on 4200, MLflow on 5000, forecasts on 3000, dashboard on 8501
 	@$(VENV)/bin/storecast up $(ARGS)
 
 down: $(INSTALLED) ## Stop the local stack
