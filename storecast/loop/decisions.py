@@ -150,14 +150,19 @@ class DecisionLog:
         return uris.create_text(uris.join(self.root, f"{decision.id}.json"), text + "\n")
 
     def all(self, since: str = "") -> list[Decision]:
-        """All decisions, the oldest first.
+        """All decisions, the oldest first; of one moment, what follows on another after that one.
 
         Args:
             since: date (YYYY-MM-DD) of the first data to be told of; "": from the beginning.
         """
         names = [name for name in uris.children(self.root) if name.endswith(".json") and name >= since]
         found = [self._read(name) for name in names if not name.startswith(".")]
-        return sorted(found, key=lambda decision: (decision.at, decision.as_of, decision.id))
+        by_id = {decision.id: decision for decision in found}
+
+        def order(decision: Decision) -> tuple[str, str, int, str]:
+            return (decision.at, decision.as_of, _steps_before(decision, by_id), decision.id)
+
+        return sorted(found, key=order)
 
     def get(self, decision_id: str) -> Decision:
         """One decision by id, or by a beginning of it that no other shares.
@@ -196,3 +201,11 @@ def pending(decisions: Sequence[Decision]) -> list[Decision]:
         for i, decision in enumerate(decisions)
         if decision.action == "ask" and decision.id not in answered and i >= closed[-1]
     ]
+
+
+def _steps_before(decision: Decision, by_id: Mapping[str, Decision]) -> int:
+    """How many decisions lead to one: that which it follows on, and so forth."""
+    count, earlier = 0, by_id.get(decision.follows)
+    while earlier:
+        count, earlier = count + 1, by_id.get(earlier.follows)
+    return count

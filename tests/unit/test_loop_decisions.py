@@ -71,6 +71,16 @@ def test_decisions_come_in_the_order_they_were_taken(log: DecisionLog) -> None:
     assert [d.as_of for d in log.all(since="2024-01-01")] == ["2024-01-01", "2024-01-03"]
 
 
+def test_what_follows_at_the_same_moment_comes_after_what_led_to_it(log: DecisionLog) -> None:
+    actions = ["train", "trained", "promote", "probed", "keep"]
+    chain = [decision("train")]
+    for action in actions[1:]:
+        chain.append(chain[-1].next(action, "breach", "why", NOW))
+    for made in reversed(chain):
+        log.record(made)
+    assert [found.action for found in log.all()] == actions
+
+
 def test_a_damaged_record_is_named(log: DecisionLog, tmp_path: Path) -> None:
     folder = DecisionLog(str(tmp_path), "shop").root
     Path(folder).mkdir(parents=True, exist_ok=True)
