@@ -228,7 +228,7 @@ def test_registering_again_changes_nothing(platform: PlatformConfig) -> None:
     before = state()
     register(platform)
     assert state() == before
-    assert before["deployments"] == ["train", "demo", "cpu", "gpu", "watch", "retrain"]
+    assert before["deployments"] == ["train", "demo", "tune", "cpu", "gpu", "watch", "retrain"]
     assert sorted(before["rules"]) == [DEAD_RUNS, ON_EVENT]
     assert before["limit"] == 4
 
