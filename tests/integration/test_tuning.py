@@ -155,7 +155,7 @@ def test_processes_share_the_trials_of_a_study(tmp_path: Path) -> None:
     panel = panel_of(tmp_path / "raw")
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     table = trials(tuned(panel, 8, jobs="2", storage=url))
-    assert len(table) in {8, 9}, "the last may be begun by both"
+    assert 8 <= len(table) <= 10, "each may begin one too many"
     assert table["lift"].nunique() == len(table)
     assert not (tmp_path / "home" / "tuning.db").exists()
 
