@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def _the_process_as_it_was() -> Iterator[None]:
-    """The environment, which the command line prepares, and the main module, which Streamlit replaces."""
-    environment, main = dict(os.environ), sys.modules["__main__"]
+    """Prefect's variables, which the command line sets, and the main module, which Streamlit replaces."""
+    before, main = _prefect_variables(), sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
-    for name in os.environ.keys() - environment.keys():
+    for name in _prefect_variables().keys() - before.keys():
         del os.environ[name]
-    os.environ.update(environment)
+    os.environ.update(before)
+
+
+def _prefect_variables() -> Mapping[str, str]:
+    return {name: value for name, value in os.environ.items() if name.startswith("PREFECT_")}
