@@ -16,6 +16,7 @@ ARGS ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed
+PEERS := $(VENV)/peers
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ifdef PIP_FIND_LINKS
 export PIP_FIND_LINKS
@@ -76,8 +77,12 @@ down: $(INSTALLED) ## Stop the local stack
 bench-serving: $(INSTALLED) ## Measure the service (ARGS="--home .storecast" for its current release)
 	@$(PY) -m benchmarks.serving $(ARGS)
 
-bench: $(INSTALLED) ## Measure accuracy, time and memory (ARGS="--data DIR" for the real panel)
-	@$(PY) -m benchmarks $(ARGS)
+$(PEERS): $(INSTALLED)
+	@$(PIP) --group bench
+	@touch $@
+
+bench: $(PEERS) ## Measure everything beside its bars and peers, for hours (ARGS="--data DIR --only arima,lstm")
+	@$(PY) -m benchmarks.all $(ARGS)
 
 kind-up: ## Make a kind cluster to try the platform on
 	@scripts/kind.sh up

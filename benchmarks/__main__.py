@@ -19,7 +19,9 @@ import time
 from pathlib import Path
 
 import pandas as pd
-import psutil
+
+from benchmarks.bars import Bars
+from benchmarks.memory import tree_memory
 
 RMSLE_BARS = {"arima": 0.46, "prophet": 0.50, "lstm": 0.42, "gbm": 0.395, "blend": 0.39}
 COVERAGE_BARS = {"coverage_80": (0.76, 0.84), "coverage_95": (0.92, 0.97)}
@@ -29,19 +31,24 @@ MEMORY_BAR = 6 * GIB
 SAMPLE_SECONDS = 1.0
 
 
-def main() -> None:
-    """Run and print."""
+def main() -> int:
+    """Run and print; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder of the Store Sales files")
     parser.add_argument("--dataset", default="store_sales", help="data set config")
     parser.add_argument("--profile", default="full", help="training config")
     parser.add_argument("--home", default="", help="keep the run here; default: a temporary folder")
+    parser.add_argument("--json", default="", help="also write the figures to this file")
     options = parser.parse_args()
+    bars = Bars()
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(options.home or temporary)
         seconds, peak = _run(options.dataset, options.data, options.profile, home)
-        _time_and_memory(options.profile, seconds, peak)
-        _accuracy(home)
+        print(f"\n{len(os.sched_getaffinity(0))} cores")
+        _time_and_memory(bars, options.profile, seconds, peak)
+        _accuracy(bars, home)
+    bars.save(options.json)
+    return 0 if bars.reached else 1
 
 
 def _run(dataset: str, data: str, profile: str, home: Path) -> tuple[float, int]:
@@ -52,7 +59,7 @@ def _run(dataset: str, data: str, profile: str, home: Path) -> tuple[float, int]
         [sys.executable, "-m", "pipelines.cli", *command], env={**os.environ, "STORECAST_HOME": str(home)}
     )
     while True:
-        peak = max(peak, _memory(process.pid))
+        peak = max(peak, tree_memory(process.pid))
         try:
             code = process.wait(SAMPLE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -62,52 +69,30 @@ def _run(dataset: str, data: str, profile: str, home: Path) -> tuple[float, int]
         return time.monotonic() - began, peak
 
 
-def _memory(pid: int) -> int:
-    """Bytes of a process and all below it, shared pages counted once."""
-    total = 0
-    try:
-        top = psutil.Process(pid)
-        for process in [top, *top.children(recursive=True)]:
-            try:
-                total += process.memory_full_info().pss
-            except psutil.Error:
-                continue
-    except psutil.Error:
-        return total
-    return total
-
-
-def _time_and_memory(profile: str, seconds: float, peak: int) -> None:
+def _time_and_memory(bars: Bars, profile: str, seconds: float, peak: int) -> None:
     minutes = MINUTES.get(profile)
-    timely = minutes is None or seconds <= minutes * 60
-    print(f"\n{len(os.sched_getaffinity(0))} cores")
-    print(f"wall time    {seconds / 60:6.1f} min   {_verdict(timely, minutes, 'min')}")
-    print(f"peak memory  {peak / GIB:6.2f} GiB   {_verdict(peak <= MEMORY_BAR, MEMORY_BAR / GIB, 'GiB')}")
+    if minutes is None:
+        bars.told("wall time", seconds / 60, "min")
+    else:
+        bars.most("wall time", seconds / 60, minutes, "min")
+    bars.most("peak memory", peak / GIB, MEMORY_BAR / GIB, "GiB")
 
 
-def _accuracy(home: Path) -> None:
+def _accuracy(bars: Bars, home: Path) -> None:
     found = sorted(home.glob("datasets/evaluate/*/scores.json"), key=lambda path: path.stat().st_mtime)
     scores = pd.DataFrame(json.loads(found[-1].read_text()))
     table = scores.pivot_table(index="model", columns="cutoff", values="rmsle")
     print("\npooled RMSLE by fold (cutoff)")
     print(table.sort_values(table.columns[-1]).round(4).to_string())
-    last = scores[scores["cutoff"] == scores["cutoff"].max()].set_index("model")
     print()
+    last = scores[scores["cutoff"] == scores["cutoff"].max()].set_index("model")
     for model, bar in RMSLE_BARS.items():
         if model in last.index:
-            value = float(last.loc[model, "rmsle"])
-            print(f"{model:<8} RMSLE {value:.4f}   {_verdict(value <= bar, bar, '')}")
+            bars.most(f"{model} RMSLE, last fold", float(last.loc[model, "rmsle"]), bar)
+    bars.told("seasonal naive RMSLE, last fold", float(last.loc["naive", "rmsle"]))
     for column, (low, high) in COVERAGE_BARS.items():
-        value = float(last.loc["blend", column])
-        verdict = "reached" if low <= value <= high else "NOT REACHED"
-        print(f"blend {column} {value:.1%}   {verdict}: {low:.0%} to {high:.0%}")
-
-
-def _verdict(reached: bool, bar: float | None, unit: str) -> str:
-    if bar is None:
-        return ""
-    return f"{'reached' if reached else 'NOT REACHED'}: at most {bar:g} {unit}".rstrip()
+        bars.within(f"blend {column}", float(last.loc["blend", column]), low, high)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

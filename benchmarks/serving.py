@@ -49,6 +49,7 @@ def main() -> int:
     """Run and print; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=__doc__.splitlines()[0])
     parser.add_argument("--home", default="", help="home folder with a current release; default: synthetic")
+    parser.add_argument("--json", default="", help="also write the figures to this file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         copies = Path(temporary)
@@ -57,6 +58,7 @@ def main() -> int:
             publish(home)
         bars = Bars()
         _measure(home, copies, bars)
+        bars.save(options.json)
         return 0 if bars.reached else 1
 
 
