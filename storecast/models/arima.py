@@ -1,17 +1,16 @@
 """ARIMA with regressors, one model per series: log sales = regression + ARIMA(p, 1, q) noise.
 
 The regression (weekly and yearly Fourier terms, paydays, holidays, promotion) is generalised least squares
-with a ridge and Huber weights; the noise is estimated, compared and filtered by statsmodels. The one
+with a ridge and Huber weights; `storecast.models.arma` estimates and compares the noise. The one
 difference lets the level move, as shops do. Only parameters are kept: to forecast, the history of the panel
 that is asked about is filtered anew, so a later cutoff or another promotion plan needs no refit.
 
 Sources: Brockwell and Davis, Introduction to Time Series and Forecasting, 3rd ed.: 3.3 (ARMA forecasts),
-5.1.3 (innovations likelihood), 5.1.4 (Hannan-Rissanen), 6.6 (regression with ARMA errors).
+6.6 (regression with ARMA errors).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from storecast.errors import ModelError
+from storecast.models.arma import START, START_MA, Noise, estimate, innovations
 from storecast.models.base import (
     Fallback,
     FitContext,
@@ -34,14 +34,8 @@ from storecast.models.parameters import load_parameters, log_history, rows_of, s
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
 from storecast.panel import Floats, Panel
 
-START_MA = -0.85
-"""Moving average of the ARIMA(0, 1, 1) that every fit starts from and that fallbacks stay with."""
-
 MIN_SD = 0.02
 """Smallest deviation on the log scale: nothing is certain, not even a zero."""
-
-RESCUE = 5
-"""Iterations of maximum likelihood where the config asks for none but nothing else gave an estimate."""
 
 MAD_TO_SD = 1.4826
 FALLBACK = f"exponential smoothing, ARIMA(0,1,1) with parameter {START_MA:g}"
@@ -75,26 +69,11 @@ class ArimaConfig(ModelConfig):
 
 
 @dataclass(frozen=True)
-class _Noise:
-    """ARMA parameters of the differenced noise."""
-
-    ar: Floats
-    ma: Floats
-
-    @property
-    def order(self) -> tuple[int, int]:
-        return len(self.ar), len(self.ma)
-
-
-_START = _Noise(np.zeros(0), np.array([START_MA]))
-
-
-@dataclass(frozen=True)
 class _Series:
     """What is kept of one series: effects (K,), noise, its deviation; why it fell back, or ""."""
 
     beta: Floats
-    noise: _Noise
+    noise: Noise
     sigma: float
     reason: str = ""
 
@@ -200,7 +179,7 @@ class Arima:
         model = cls(ArimaConfig(**meta["config"]))
         model._ids, model._events, model._names = ids, tuple(meta["events"]), tuple(meta["regressors"])
         model._series = [
-            _Series(beta, _Noise(ar[:p], ma[:q]), float(sigma))
+            _Series(beta, Noise(ar[:p], ma[:q]), float(sigma))
             for (p, q), ar, ma, beta, sigma in zip(
                 *(arrays[k] for k in ("order", "ar", "ma", "beta", "sigma")), strict=True
             )
@@ -224,7 +203,7 @@ class Arima:
         special = {"event": self.config.event_ridge, "year": self.config.year_ridge}
         return special.get(name.partition(":")[0], self.config.ridge)
 
-    def _known_noise(self, previous: object) -> dict[str, _Noise]:
+    def _known_noise(self, previous: object) -> dict[str, Noise]:
         if not (self.config.reuse_orders and isinstance(previous, Arima)):
             return {}
         return {uid: s.noise for uid, s in zip(previous._ids, previous._series, strict=True) if not s.reason}
@@ -241,33 +220,30 @@ class Arima:
         return FitReport(tuple(fallbacks), {"orders": dict(sorted(orders.items()))})
 
 
-def _fit_series(y: Floats, x: Floats, penalty: Floats, known: _Noise | None, config: ArimaConfig) -> _Series:
+def _fit_series(y: Floats, x: Floats, penalty: Floats, known: Noise | None, config: ArimaConfig) -> _Series:
     """Regression under the starting noise, the noise's order and parameters, regression under that noise."""
     if len(y) < 2 or np.ptp(y) == 0:
         reason = "no sale in the history used" if not y.any() else "all values are the same"
-        return _Series(np.zeros(x.shape[1]), _START, MIN_SD, reason)
-    beta = _regress(y, x, _START, penalty, config.clip)
+        return _Series(np.zeros(x.shape[1]), START, MIN_SD, reason)
+    beta = _regress(y, x, START, penalty, config.clip)
     reason, noise = "", None
     if len(y) < config.min_history:
         reason = f"on sale for {len(y)} dates, fewer than {config.min_history}"
     else:
-        steps = np.diff(_tamed(y - x @ beta, _START, config.clip))
-        noise = _noise_of(steps, known, config)
+        steps = np.diff(_tamed(y - x @ beta, START, config.clip))
+        noise = estimate(steps, known, config.orders, config.criterion, config.refine)
         if noise is None:
             reason = "no candidate order could be estimated"
     if noise is None:
-        noise = _START
+        noise = START
     else:
         beta = _regress(y, x, noise, penalty, config.clip)
     return _Series(beta, noise, _deviation(_tamed(y - x @ beta, noise, config.clip), noise), reason)
 
 
-def _regress(y: Floats, x: Floats, noise: _Noise, penalty: Floats, clip: float) -> Floats:
+def _regress(y: Floats, x: Floats, noise: Noise, penalty: Floats, clip: float) -> Floats:
     """(K,) ridge GLS: both sides differenced and whitened by the noise's filter, then Huber weights."""
-    from statsmodels.tsa.innovations.arma_innovations import arma_innovations
-
-    both = np.diff(np.column_stack([x, y]), axis=0)
-    white, _ = arma_innovations(both, noise.ar, noise.ma, normalize=True)
+    white, _ = innovations(np.diff(np.column_stack([x, y]), axis=0), noise, normalize=True)
     a, b = white[:, :-1], white[:, -1]
     beta = np.linalg.solve(a.T @ a + np.diag(penalty), a.T @ b)
     rest = b - a @ beta
@@ -277,95 +253,16 @@ def _regress(y: Floats, x: Floats, noise: _Noise, penalty: Floats, clip: float) 
     return np.asarray(beta)
 
 
-def _innovations(noise_path: Floats, noise: _Noise) -> tuple[Floats, Floats]:
-    """Innovations of the differenced noise and their variances relative to sigma², each (N - 1,)."""
-    from statsmodels.tsa.innovations.arma_innovations import arma_innovations
-
-    u, v = arma_innovations(np.diff(noise_path), noise.ar, noise.ma)
-    return np.atleast_1d(u), np.atleast_1d(v)
-
-
-def _tamed(noise_path: Floats, noise: _Noise, clip: float) -> Floats:
+def _tamed(noise_path: Floats, noise: Noise, clip: float) -> Floats:
     """The noise with days moved to `clip` deviations where they surprise by more: a closed day, a typo.
 
     A new level surprises on its first day only, so it comes through one day late.
     """
-    u, v = _innovations(noise_path, noise)
+    u, v = innovations(np.diff(noise_path), noise)
     bound = clip * _robust_sd(u) * np.sqrt(v)
     out = noise_path.copy()
     out[1:] -= u - np.clip(u, -bound, bound)
     return out
-
-
-def _noise_of(steps: Floats, known: _Noise | None, config: ArimaConfig) -> _Noise | None:
-    """The noise's parameters: the best candidate by the criterion, or the known order, then refined.
-
-    Least squares often find no invertible candidate where the level never moves; likelihood does. None where
-    that fails too.
-    """
-    if known is None:
-        best = _choose(steps, config.orders, config.criterion)
-    else:
-        best = _hannan_rissanen(steps, known.order) or known
-    if best is None:
-        return _maximum_likelihood(steps, _START, max(config.refine, RESCUE))
-    refined = _maximum_likelihood(steps, best, config.refine) if config.refine else None
-    return refined or best
-
-
-def _choose(steps: Floats, orders: Sequence[tuple[int, int]], criterion: str) -> _Noise | None:
-    """The candidate with the lowest information criterion of the exact Gaussian likelihood."""
-    from statsmodels.tsa.innovations.arma_innovations import arma_innovations
-
-    price = np.log(len(steps)) if criterion == "bic" else 2.0
-    best, lowest = None, np.inf
-    for order in orders:
-        noise = _hannan_rissanen(steps, order)
-        if noise is None:
-            continue
-        u, v = arma_innovations(steps, noise.ar, noise.ma)
-        value = len(steps) * np.log(np.mean(u**2 / v)) + np.log(v).sum() + price * sum(order)
-        if value < lowest:
-            best, lowest = noise, value
-    return best
-
-
-def _hannan_rissanen(steps: Floats, order: tuple[int, int]) -> _Noise | None:
-    """Estimate by two least-squares regressions; None where they give no stationary, invertible noise."""
-    from statsmodels.tsa.arima.estimators.hannan_rissanen import hannan_rissanen
-
-    try:
-        found, _ = hannan_rissanen(steps, order[0], order[1], demean=False, unbiased=False)
-    except (ValueError, np.linalg.LinAlgError):
-        return None
-    if not (found.is_stationary and found.is_invertible):
-        return None
-    return _Noise(
-        np.asarray(found.ar_params, dtype=np.float64), np.asarray(found.ma_params, dtype=np.float64)
-    )
-
-
-def _maximum_likelihood(steps: Floats, start: _Noise, iterations: int) -> _Noise | None:
-    """A few steps of exact maximum likelihood from `start`; None where they lead nowhere."""
-    from statsmodels.tsa.arima.estimators.innovations import innovations_mle
-
-    p, q = start.order
-    u_variance = float(np.var(steps))
-    try:
-        found, _ = innovations_mle(
-            steps,
-            order=(p, 0, q),
-            demean=False,
-            start_params=np.r_[start.ar, start.ma, u_variance],
-            minimize_kwargs={"options": {"maxiter": iterations}},
-        )
-    except (ValueError, np.linalg.LinAlgError):
-        return None
-    if not np.isfinite(found.params).all() or not (found.is_stationary and found.is_invertible):
-        return None
-    return _Noise(
-        np.asarray(found.ar_params, dtype=np.float64), np.asarray(found.ma_params, dtype=np.float64)
-    )
 
 
 def _forecast_series(y: Floats, x: Floats, fitted: _Series, clip: float) -> tuple[Floats, Floats]:
@@ -376,7 +273,7 @@ def _forecast_series(y: Floats, x: Floats, fitted: _Series, clip: float) -> tupl
     path = y - x[:n] @ fitted.beta
     if n > 1:
         path = _tamed(path, noise, clip)
-    steps, surprises = list(np.diff(path)), list(_innovations(path, noise)[0]) if n > 1 else []
+    steps, surprises = list(np.diff(path)), list(innovations(np.diff(path), noise)[0]) if n > 1 else []
     surprises += [0.0] * horizon
     for t in range(n - 1, n - 1 + horizon):
         ar = sum(c * steps[t - 1 - k] for k, c in enumerate(noise.ar) if t - 1 - k >= 0)
@@ -388,8 +285,8 @@ def _forecast_series(y: Floats, x: Floats, fitted: _Series, clip: float) -> tupl
     return mean, np.maximum(fitted.sigma * np.sqrt(np.cumsum(psi**2)), MIN_SD)
 
 
-def _deviation(noise_path: Floats, noise: _Noise) -> float:
-    u, v = _innovations(noise_path, noise)
+def _deviation(noise_path: Floats, noise: Noise) -> float:
+    u, v = innovations(np.diff(noise_path), noise)
     return float(max(np.sqrt(np.mean(u**2 / v)), MIN_SD))
 
 
