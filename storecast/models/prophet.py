@@ -1,10 +1,10 @@
 """Prophet, one model per series, on log sales, with events and promotion as regressors.
 
-Prophet itself prepares the data and fits. What it learnt (trend, changepoints, effects, scales) is kept as
-arrays, and a forecast evaluates the formula of `Prophet.predict`, trend(t) + X·beta, for all series at once
-instead of rebuilding an object per series. Prophet's trend knows the last weeks no better than the first
-ones, so the forecast is shifted by the mean of the recent residuals, newer ones weighing more; that also
-carries the parameters to a later cutoff.
+The library's own Stan program fits (`storecast.models.stan`). What it learnt (trend, changepoints, effects,
+scales) is kept as arrays, and a forecast evaluates the formula of `Prophet.predict`, trend(t) + X·beta, for
+all series at once instead of rebuilding an object per series. Prophet's trend knows the last weeks no better
+than the first ones, so the forecast is shifted by the mean of the recent residuals, newer ones weighing more;
+that also carries the parameters to a later cutoff.
 
 Source: Taylor and Letham, Forecasting at Scale, The American Statistician 72 (2018).
 """
@@ -36,6 +36,7 @@ from storecast.models.base import (
 from storecast.models.closures import closed_days
 from storecast.models.parameters import load_parameters, rows_of, save_parameters
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
+from storecast.models.stan import Problem, Program, program
 from storecast.panel import Floats, Panel
 
 FILE = "prophet.arrow"
@@ -89,12 +90,15 @@ class Prophet:
         logs = np.log1p(np.where(closed, np.nan, last.history))
         self._learnt = self._blank(panel.n_series)
         fallbacks = []
-        with _quiet():
+        seasons = self._season_terms(last.dates)
+        with _quiet() as library, program(library) as stan:
             for i, uid in enumerate(panel.ids):
                 on_sale = slice(starts[i], last.n_history)
-                y = pd.Series(logs[i, on_sale], index=last.dates[on_sale])
-                x = regressors.of(i)[on_sale]
-                reason = self._unfit(y) or self._fit_series(i, y, x, context.seed)
+                y, x = logs[i, on_sale], regressors.of(i)[on_sale]
+                reason = self._unfit(y)
+                if not reason:
+                    problem, used = self._problem(last.dates[on_sale], y, seasons[on_sale], x)
+                    reason = self._solve(stan, i, problem, used, context.seed)
                 if reason:
                     fallbacks.append(Fallback(str(uid), reason, FALLBACK))
                 if (i + 1) % 10 == 0 or i + 1 == panel.n_series:
@@ -139,11 +143,6 @@ class Prophet:
     def _regressors(self, panel: Panel) -> Regressors:
         return build_regressors(panel, self._events, week_order=0, year_order=0)
 
-    def _seasons(self, daily: bool) -> list[tuple[str, float, int]]:
-        week = [("weekly", 7.0, self.config.week_order)] if daily else []
-        year = [("yearly", DAYS_PER_YEAR, self.config.year_order)] if self.config.year_order else []
-        return [*week, *year]
-
     def _blank(self, n: int) -> dict[str, NDArray[Any]]:
         """Parameters of n series of which nothing is known: they forecast their recent mean."""
         terms = 2 * (self.config.week_order + self.config.year_order)
@@ -157,74 +156,66 @@ class Prophet:
             "beta": np.zeros((n, len(self._names))),
         }
 
-    def _unfit(self, y: pd.Series) -> str:
+    def _unfit(self, y: Floats) -> str:
         """Why Prophet should not be tried on a series, or ""."""
-        known = y.dropna()
+        known = y[~np.isnan(y)]
         if len(known) == 0 or not known.any():
             return "no sale in the history used"
         if len(known) < self.config.min_history:
             return f"on sale for {len(known)} dates, fewer than {self.config.min_history}"
         return "all values are the same" if known.min() == known.max() else ""
 
-    def _fit_series(self, i: int, y: pd.Series, x: Floats, seed: int) -> str:
-        """Fit one series and keep its parameters in row i; returns why that failed, or "".
+    def _problem(
+        self, dates: pd.DatetimeIndex, y: Floats, seasons: Floats, x: Floats
+    ) -> tuple[Problem, NDArray[np.bool_]]:
+        """What Prophet is asked of a series on sale on these dates; missing ones are left out.
 
         Args:
-            i: row of the series.
-            y: log sales by date; missing days are left out by Prophet.
-            x: (len(y), K) its regressors.
-            seed: of Stan's optimiser.
+            dates: (T,) from its first sale on.
+            y: (T,) log sales, NaN where missing.
+            seasons: (T, terms) seasonal terms, those of the week first.
+            x: (T, K) regressors.
+
+        Returns:
+            The problem, and which (terms + K,) of the columns are in it.
         """
-        used = np.flatnonzero(np.ptp(x, axis=0) > 0)
-        model = self._new(pd.DatetimeIndex(y.index), used)
-        frame = pd.DataFrame({"ds": y.index, "y": y.to_numpy(), **{f"x{k}": x[:, k] for k in used}})
+        terms = seasons.shape[1]
+        used = np.r_[np.zeros(terms, dtype=bool), np.ptp(x, axis=0) > 0]
+        week = 2 * self.config.week_order
+        used[:week] = dates.freqstr == "D"
+        used[week:terms] = (dates[-1] - dates[0]).days >= self.config.year_after_days
+        scales = np.repeat([self.config.season_scale, self.config.regressor_scale], [terms, x.shape[1]])
+        known = ~np.isnan(y)
+        columns = np.column_stack([seasons, x])[known][:, used]
+        some = columns.shape[1] > 0
+        problem = Problem(
+            days=(dates - EPOCH).days.to_numpy(dtype=np.float64)[known],
+            y=y[known],
+            x=columns if some else np.zeros((len(columns), 1)),
+            scales=scales[used] if some else np.ones(1),
+            bends=self.config.changepoints,
+            bend_scale=self.config.changepoint_scale,
+        )
+        return problem, used
+
+    def _solve(self, stan: Program, i: int, problem: Problem, used: NDArray[np.bool_], seed: int) -> str:
+        """Fit one series and keep its parameters in row i; returns why that failed, or ""."""
         try:
-            model.fit(frame, seed=seed + 1, iter=self.config.max_iterations)
+            found = stan.solve(problem, seed + 1, self.config.max_iterations)
         except (RuntimeError, ValueError) as error:
             return f"Stan did not converge: {str(error).splitlines()[0][:120]}"
-        finally:
-            model.stan_backend.cleanup()
-        self._keep(i, model, used)
-        return ""
-
-    def _new(self, dates: pd.DatetimeIndex, used: NDArray[np.intp]) -> Any:
-        """An unfitted Prophet object for a series on sale on these dates."""
-        model = _library().Prophet(
-            n_changepoints=self.config.changepoints,
-            changepoint_prior_scale=self.config.changepoint_scale,
-            yearly_seasonality=False,
-            weekly_seasonality=False,
-            daily_seasonality=False,
-            uncertainty_samples=0,
-        )
-        for name, period, order in self._seasons(dates.freqstr == "D"):
-            if name == "weekly" or (dates[-1] - dates[0]).days >= self.config.year_after_days:
-                model.add_seasonality(name, period, order, prior_scale=self.config.season_scale)
-        for k in used:
-            model.add_regressor(f"x{k}", prior_scale=self.config.regressor_scale, standardize=False)
-        return model
-
-    def _keep(self, i: int, model: Any, used: NDArray[np.intp]) -> None:
-        learnt, params = self._learnt, model.params
-        for name, value in (("k", params["k"]), ("m", params["m"]), ("sigma", params["sigma_obs"])):
-            learnt[name][i] = float(np.ravel(value)[0])
+        learnt, terms = self._learnt, len(used) - len(self._names)
         learnt["fitted"][i] = True
-        learnt["scale"][i] = model.y_scale
-        learnt["sigma"][i] *= model.y_scale
-        learnt["start"][i] = (model.start - EPOCH).days
-        learnt["span"][i] = model.t_scale.days
-        delta = np.ravel(params["delta"])
-        learnt["delta"][i, : len(delta)] = delta
-        learnt["bend"][i, : len(delta)] = model.changepoints_t
-        effects = np.ravel(params["beta"])
-        terms = len(effects) - len(used)
-        offset = 0
-        for name, _, order in self._seasons(daily=True):
-            if name in model.seasonalities:
-                at = 0 if name == "weekly" else 2 * self.config.week_order
-                learnt["season"][i, at : at + 2 * order] = effects[offset : offset + 2 * order]
-                offset += 2 * order
-        learnt["beta"][i, used] = effects[terms:]
+        learnt["k"][i], learnt["m"][i] = found.k, found.m
+        learnt["scale"][i] = problem.y_scale
+        learnt["sigma"][i] = found.sigma * problem.y_scale
+        learnt["start"][i], learnt["span"][i] = problem.days[0], problem.span
+        learnt["delta"][i, : len(found.delta)] = found.delta
+        learnt["bend"][i, : len(problem.bend_times)] = problem.bend_times
+        effects = np.zeros(len(used))
+        effects[used] = found.beta[: used.sum()]
+        learnt["season"][i], learnt["beta"][i] = effects[:terms], effects[terms:]
+        return ""
 
     def _predict(self, panel: Panel, rows: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """(n, T) log sales that Prophet expects and the deviation of its trend's future bends."""
@@ -253,8 +244,8 @@ class Prophet:
         """(T, terms) the library's own Fourier terms, in the order of the parameters."""
         series = _library().Prophet.fourier_series
         stamps = pd.Series(dates)
-        blocks = [series(stamps, period, order) for _, period, order in self._seasons(daily=True)]
-        return np.column_stack(blocks)
+        seasons = ((7.0, self.config.week_order), (DAYS_PER_YEAR, self.config.year_order))
+        return np.column_stack([series(stamps, period, order) for period, order in seasons if order])
 
     def _level(self, residuals: Floats, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """(n,) weighted mean of each series' recent residuals since its first sale, and their deviation."""
@@ -300,10 +291,10 @@ def _not_about_plotly(record: logging.LogRecord) -> bool:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep out of the log what is not for our users: two lines of cmdstanpy per optimisation (its errors are
-    raised anyway), prophet's notes, and a warning on how prophet calls pandas."""
-    _library()
+def _quiet() -> Iterator[Any]:
+    """The library; keep out of the log what is not for our users: cmdstanpy's lines, prophet's notes, and a
+    warning on how prophet calls pandas."""
+    library = _library()
     import cmdstanpy
 
     logger = logging.getLogger("prophet")
@@ -312,6 +303,6 @@ def _quiet() -> Iterator[None]:
     try:
         with cmdstanpy.disable_logging(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning, module="prophet")
-            yield
+            yield library
     finally:
         logger.setLevel(level)

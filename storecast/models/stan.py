@@ -1,0 +1,183 @@
+"""Prophet's Stan program, run on arrays: what the library's `fit` runs, without what it does around it.
+
+Around each optimisation the library builds and checks data frames and writes JSON number by number, which for
+two years of a series takes longer than the optimisation. Here the same data goes to the same program with the
+same options, so the same parameters come back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from storecast.panel import Floats
+
+RANGE = 0.8
+"""Share of the history in which the trend may bend: the library's default."""
+
+FEW = 100
+"""With fewer dates the library takes Newton's method."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One series as Prophet models it.
+
+    Attributes:
+        days: (T,) days since any date, of the dates that are known.
+        y: (T,) the values.
+        x: (T, K) seasonal terms and regressors.
+        scales: (K,) prior deviations of their effects.
+        bends: how often the trend may bend at most.
+        bend_scale: prior deviation of a bend.
+    """
+
+    days: Floats
+    y: Floats
+    x: Floats
+    scales: Floats
+    bends: int
+    bend_scale: float
+
+    @property
+    def span(self) -> float:
+        """Days from the first date to the last."""
+        return float(self.days[-1] - self.days[0])
+
+    @property
+    def t(self) -> Floats:
+        """(T,) time, from 0 to 1."""
+        return (self.days - self.days[0]) / self.span
+
+    @property
+    def y_scale(self) -> float:
+        """What values are divided by."""
+        return float(np.abs(self.y).max()) or 1.0
+
+    @property
+    def bend_times(self) -> Floats:
+        """(S,) times at which the trend may bend, evenly over the first dates."""
+        last = int(np.floor(len(self.y) * RANGE)) - 1
+        count = min(self.bends, last)
+        return np.asarray(self.t[np.linspace(0, last, count + 1).round().astype(int)][1:])
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The most likely parameters, on scaled time and values; `delta` at the problem's `bend_times`."""
+
+    k: float
+    m: float
+    sigma: float
+    delta: Floats
+    beta: Floats
+
+
+class Program:
+    """The compiled program and a folder for its files."""
+
+    def __init__(self, folder: Path, path: str) -> None:
+        self._folder, self._path = folder, path
+
+    def solve(self, problem: Problem, seed: int, iterations: int) -> Optimum:
+        """The parameters that maximise the posterior, as `Prophet.fit` finds them.
+
+        Raises:
+            RuntimeError: the optimisation failed; Stan's own words.
+        """
+        times = problem.bend_times
+        data, start = _data(problem, times), _start(problem, max(len(times), 1))
+        for name, content in (("data", data), ("init", start)):
+            (self._folder / f"{name}.json").write_text(json.dumps(content))
+        if len(problem.y) < FEW:
+            self._run("newton", seed, iterations)
+        else:
+            try:
+                self._run("lbfgs", seed, iterations)
+            except RuntimeError:
+                self._run("newton", seed, iterations)
+        return _read(self._folder / "output.csv", len(times), problem.x.shape[1])
+
+    def _run(self, algorithm: str, seed: int, iterations: int) -> None:
+        files = {name: self._folder / name for name in ("data.json", "init.json", "output.csv")}
+        command = [
+            self._path, "random", f"seed={seed}", "data", f"file={files['data.json']}",
+            f"init={files['init.json']}", "output", f"file={files['output.csv']}", "refresh=0",
+            "method=optimize", f"algorithm={algorithm}", f"iter={iterations}",
+        ]  # fmt: skip
+        done = subprocess.run(  # noqa: S603 (the library's own program)
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ,
+            check=False,
+        )
+        if done.returncode:
+            said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+            raise RuntimeError(said[-1] if said else f"exit code {done.returncode}")
+
+
+@contextmanager
+def program(library: Any) -> Iterator[Program]:
+    """The program that the library was built with; its files are removed afterwards."""
+    path = str(library.Prophet().stan_backend.model.exe_file)
+    with tempfile.TemporaryDirectory(prefix="storecast-stan-") as folder:
+        yield Program(Path(folder), path)
+
+
+def _data(problem: Problem, times: Floats) -> dict[str, Any]:
+    """What the program's data block asks for."""
+    n, k = problem.x.shape
+    return {
+        "T": n,
+        "S": max(len(times), 1),
+        "K": k,
+        "tau": problem.bend_scale,
+        "trend_indicator": 0,
+        "y": (problem.y / problem.y_scale).tolist(),
+        "t": problem.t.tolist(),
+        "cap": [0.0] * n,
+        "t_change": times.tolist() or [0.0],
+        "s_a": [1.0] * k,
+        "s_m": [0.0] * k,
+        "X": problem.x.tolist(),
+        "sigmas": problem.scales.tolist(),
+    }
+
+
+def _start(problem: Problem, bends: int) -> dict[str, Any]:
+    """The trend through the first and the last value, and nothing else."""
+    first, last = problem.y[0] / problem.y_scale, problem.y[-1] / problem.y_scale
+    return {
+        "k": float(last - first),
+        "m": float(first),
+        "delta": [0.0] * bends,
+        "beta": [0.0] * problem.x.shape[1],
+        "sigma_obs": 1.0,
+    }
+
+
+def _read(path: Path, bends: int, terms: int) -> Optimum:
+    """The last line of the program's output. Without bends the program has one at 0, which belongs to k."""
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    names, values = lines[0].split(","), lines[-1].split(",")
+    at = {name: float(value) for name, value in zip(names, values, strict=True)}
+    delta = np.array([at[f"delta.{s + 1}"] for s in range(max(bends, 1))])
+    return Optimum(
+        k=at["k"] + (0.0 if bends else float(delta[0])),
+        m=at["m"],
+        sigma=at["sigma_obs"],
+        delta=delta if bends else np.zeros(1),
+        beta=np.array([at[f"beta.{j + 1}"] for j in range(terms)]),
+    )
