@@ -26,6 +26,8 @@ from storecast.errors import ConfigError
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.catalogue import ModelSpec, class_path_of, load_class, load_spec
 from storecast.models.shards import Sharded, shard_count, shard_rows
+from storecast.panel import Panel
+from storecast.panel_io import read_panel
 from storecast.settings import load_settings
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
@@ -128,11 +130,8 @@ class Fit:
         )
 
     def _build(self, folder: Path, work: Path) -> Mapping[str, Any]:
-        whole = open_panel(self.store, self.panel)
-        seen = whole.at(self.cutoff, whole.horizon)
-        if self.shard:
-            number, count = self.part
-            seen = seen.select(shard_rows(whole.n_series, number, count))
+        panel = self._series() if self.shard else open_panel(self.store, self.panel)
+        seen = panel.at(self.cutoff, panel.horizon)
         forecaster = self.spec.make(self.config.profile)
         context = FitContext(
             seed=self.config.seed,
@@ -147,6 +146,12 @@ class Fit:
         forecaster.save(folder / "model")
         fallbacks = [asdict(fallback) for fallback in report.fallbacks]
         return _write_fit(folder, forecaster, forecaster.forecast(seen).to_frame(), fallbacks, report.info)
+
+    def _series(self) -> Panel:
+        """The shard's series, and of the panel little more."""
+        number, count = self.part
+        series = int(self.store.open(self.panel).counts["series"])
+        return read_panel(self.store.path(self.panel), shard_rows(series, number, count))
 
     def _load_previous(self) -> Forecaster | None:
         if not self.previous:

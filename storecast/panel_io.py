@@ -58,31 +58,31 @@ def write_panel(panel: Panel, folder: Path, *, dataset: str = "", keys: tuple[st
     )
 
 
-def read_panel(folder: Path) -> Panel:
-    """Read what `write_panel` wrote.
+def read_panel(folder: Path, rows: slice | None = None) -> Panel:
+    """Read what `write_panel` wrote, or some neighbouring series of it.
+
+    Args:
+        folder: where it was written.
+        rows: positions of the series; memory holds these and little more. None: all.
 
     Raises:
         StoreError: a file is missing or does not fit `panel.json`.
     """
     about = _read_json(folder / "panel.json")
-    table = _read_parquet(folder / "panel.parquet")
-    shape = (about["series"], about["dates"])
-    if table.num_rows != shape[0] * shape[1]:
-        raise StoreError(
-            "the panel does not have the rows that panel.json states",
-            where=str(folder),
-            expected=f"{shape[0] * shape[1]} rows",
-            found=f"{table.num_rows} rows",
-            cure="run the ingest stage again",
-        )
+    n, dates = about["series"], about["dates"]
+    start, stop, _ = (rows or slice(None)).indices(n)
+    table = _read_rows(folder / "panel.parquet", n * dates, slice(start * dates, stop * dates))
+    shape = (stop - start, dates)
 
     def wide(name: str) -> Floats:
         return np.asarray(table.column(name).to_numpy(), dtype=np.float64).reshape(shape)
 
-    static = _read_parquet(folder / "static.parquet").to_pandas().set_index("unique_id")
+    static = (
+        _read_parquet(folder / "static.parquet").slice(start, shape[0]).to_pandas().set_index("unique_id")
+    )
     return Panel(
         ids=np.array(static.index, dtype=object),
-        dates=pd.date_range(about["start"], periods=shape[1], freq=about["freq"], unit="ns"),
+        dates=pd.date_range(about["start"], periods=dates, freq=about["freq"], unit="ns"),
         y=wide("y"),
         known={name: wide(name) for name in about["known"]},
         past={name: wide(name) for name in about["past"]},
@@ -125,9 +125,37 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         return pq.read_table(path, memory_map=True)
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(
-            "cannot be read as Parquet", where=str(path), found=str(error), cure="run the ingest stage again"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _read_rows(path: Path, total: int, rows: slice) -> pa.Table:
+    """Some rows of a file that holds `total`; row groups without any of them are not read."""
+    try:
+        with pq.ParquetFile(path, memory_map=True) as file:
+            if file.metadata.num_rows != total:
+                raise StoreError(
+                    "the panel does not have the rows that panel.json states",
+                    where=str(path.parent),
+                    expected=f"{total} rows",
+                    found=f"{file.metadata.num_rows} rows",
+                    cure="run the ingest stage again",
+                )
+            sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+            ends = np.cumsum(sizes)
+            groups = np.flatnonzero((ends > rows.start) & (ends - sizes < rows.stop))
+            if len(groups) == 0:
+                return file.schema_arrow.empty_table()
+            skipped = int(ends[groups[0]] - sizes[groups[0]])
+            table = file.read_row_groups(groups.tolist())
+            return table.slice(rows.start - skipped, rows.stop - rows.start)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        "cannot be read as Parquet", where=str(path), found=str(error), cure="run the ingest stage again"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from raw_files import DAYS, HORIZON, TODAY, Raw
@@ -256,6 +257,31 @@ def test_a_panel_of_any_origin_can_be_written_and_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.y, panel.y)
     assert again.static.equals(panel.static)
     assert again.cutoff == panel.cutoff
+
+
+@pytest.mark.parametrize("rows", [slice(0, 2), slice(3, 5), slice(5, 6), slice(2, 2)])
+def test_some_series_are_read_as_they_stand_in_the_whole(rows: slice, tmp_path: Path) -> None:
+    from storecast.synthetic import make_panel
+
+    panel = make_panel(n_stores=2, n_families=3, n_days=40)
+    write_panel(panel, tmp_path)
+    table = pq.read_table(tmp_path / "panel.parquet")
+    pq.write_table(table, tmp_path / "panel.parquet", row_group_size=75)  # a series spans groups
+
+    some, whole = read_panel(tmp_path, rows), read_panel(tmp_path).select(rows)
+
+    np.testing.assert_array_equal(some.y, whole.y)
+    np.testing.assert_array_equal(some.known["onpromotion"], whole.known["onpromotion"])
+    np.testing.assert_array_equal(some.past["transactions"], whole.past["transactions"])
+    assert some.ids.tolist() == whole.ids.tolist() == some.static.index.tolist()
+
+
+def test_a_panel_that_lacks_rows_is_named(tmp_path: Path) -> None:
+    folder = Raw().ingest(tmp_path).folder
+    pq.write_table(pq.read_table(folder / "panel.parquet").slice(1), folder / "panel.parquet")
+
+    with pytest.raises(StoreError, match=r"does not have the rows that panel\.json states"):
+        read_panel(folder)
 
 
 def test_empty_texts_in_parquet_are_missing_as_they_are_in_csv(tmp_path: Path) -> None:
