@@ -77,12 +77,12 @@ down: $(INSTALLED) ## Stop the local stack
 bench-serving: $(INSTALLED) ## Measure the service (ARGS="--home .storecast" for its current release)
 	@$(PY) -m benchmarks.serving $(ARGS)
 
-$(PEERS): $(INSTALLED)
-	@$(PIP) --group bench
+$(PEERS)/installed: benchmarks/peers.txt $(INSTALLED)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target $(PEERS) --requirement $<
 	@touch $@
 
-bench: $(PEERS) ## Measure everything beside its bars and peers, for hours (ARGS="--data DIR --only arima,lstm")
-	@$(PY) -m benchmarks.all $(ARGS)
+bench: $(PEERS)/installed ## Measure everything beside its bars and peers, for hours (ARGS="--data DIR --only arima,lstm")
+	@PYTHONPATH=$(PEERS) $(PY) -m benchmarks.all $(ARGS)
 
 kind-up: ## Make a kind cluster to try the platform on
 	@scripts/kind.sh up

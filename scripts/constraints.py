@@ -25,7 +25,7 @@ def resolve() -> dict[str, str]:
     """Normalised name → version of everything pip would install for the project, its extras and its tools."""
     command = [
         sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed",
-        "--no-build-isolation", "--report", "-", "--group", "dev", "--group", "bench",
+        "--no-build-isolation", "--report", "-", "--group", "dev",
         "--editable", ".[s3,kubernetes,kfp,serving,dashboard,mlflow-server]",
     ]  # fmt: skip
     report = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603
