@@ -34,7 +34,7 @@ from storecast.models.lstm.windows import Batch, Windows, reach
 from storecast.panel import Panel
 
 TIMES, BUSY, ON_GPU = 3, 90, 100_000
-WARM, STEPS, GPU_STEPS = 5, 40, 400
+WARM, STEPS, PEERS_STEPS, GPU_STEPS = 3, 40, 12, 400
 GPU_BATCHES = (512, 4_096, 16_384)
 NO_GPU = "no GPU here; run it where torch.cuda.is_available()"
 Item = tuple[Tensor, ...]
@@ -125,7 +125,7 @@ def _on_cpu(bars: Bars, given: Given) -> None:
         ours = _rate(given, windows, STEPS)
         rates = {}
         for workers in (0, cores):
-            drawn = OneByOne(windows, size * (WARM + STEPS + 1))
+            drawn = OneByOne(windows, size * (WARM + PEERS_STEPS + 1))
             rates[workers] = _rate(
                 given, Loaded(windows, DataLoader(drawn, size, num_workers=workers)), STEPS
             )
