@@ -126,9 +126,8 @@ def _on_cpu(bars: Bars, given: Given) -> None:
         rates = {}
         for workers in (0, cores):
             drawn = OneByOne(windows, size * (WARM + PEERS_STEPS + 1))
-            rates[workers] = _rate(
-                given, Loaded(windows, DataLoader(drawn, size, num_workers=workers)), STEPS
-            )
+            loaded = Loaded(windows, DataLoader(drawn, size, num_workers=workers))
+            rates[workers] = _rate(given, loaded, PEERS_STEPS)
     workers, peer = max(rates.items(), key=lambda item: item[1])
     label = f"DataLoader, {workers} workers"
     bars.more(f"LSTM on {cores} cores, batch {size}", ours, "windows/s", label, peer, TIMES)
