@@ -2,8 +2,10 @@
 
 The regression (weekly and yearly Fourier terms, paydays, holidays, promotion) is generalised least squares
 with a ridge and Huber weights; `storecast.models.arma` estimates and compares the noise. The one
-difference lets the level move, as shops do. Only parameters are kept: to forecast, the history of the panel
-that is asked about is filtered anew, so a later cutoff or another promotion plan needs no refit.
+difference lets the level move, as shops do. Of a promotion that lasts it sees no more than the first and the
+last day, so what promotions do is told from levels first, and the ridge pulls their effects there instead of
+to 0. Only parameters are kept: to forecast, the history of the panel that is asked about is filtered anew, so
+a later cutoff or another promotion plan needs no refit.
 
 Sources: Brockwell and Davis, Introduction to Time Series and Forecasting, 3rd ed.: 3.3 (ARMA forecasts),
 6.6 (regression with ARMA errors).
@@ -59,6 +61,9 @@ class ArimaConfig(ModelConfig):
     refine: int = Field(default=15, ge=0, description="Iterations of maximum likelihood after the choice.")
     ridge: float = Field(
         default=20.0, gt=0, description="Penalty on regression effects, in days of evidence."
+    )
+    level_ridge: float = Field(
+        default=20.0, gt=0, description="The same for covariates' effects as levels tell them."
     )
     event_ridge: float = Field(
         default=0.5, gt=0, description="The same for events with an effect of their own."
@@ -121,7 +126,8 @@ class Arima:
         for i, uid in enumerate(panel.ids):
             y = view.logs[i, view.start[i] :]
             x = view.regressors.of(i)[view.start[i] : view.panel.n_history]
-            self._series.append(_fit_series(y, x, penalty, known.get(uid), self.config))
+            prior = _level_effects(y, x, view.regressors, self.config.level_ridge)
+            self._series.append(_fit_series(y, x, prior, penalty, known.get(uid), self.config))
             if (i + 1) % 20 == 0 or i + 1 == panel.n_series:
                 context.progress(i + 1, panel.n_series)
         return self._report()
@@ -220,11 +226,33 @@ class Arima:
         return FitReport(tuple(fallbacks), {"orders": dict(sorted(orders.items()))})
 
 
-def _fit_series(y: Floats, x: Floats, penalty: Floats, known: Noise | None, config: ArimaConfig) -> _Series:
-    """Regression under the starting noise, the noise's order and parameters, regression under that noise."""
+def _level_effects(y: Floats, x: Floats, regressors: Regressors, ridge: float) -> Floats:
+    """(K,) effects of the covariates by ridge least squares on levels, beside a mean, a trend and the week.
+
+    Zero for all other columns, the week's too: their effects are told from differences.
+    """
+    beta = np.zeros(x.shape[1])
+    covariates = regressors.covariates
+    if len(y) < 2 or not covariates.any():
+        return beta
+    trend, week = np.linspace(-1, 1, len(y)), x[:, regressors.weekly]
+    z = np.column_stack([np.ones(len(y)), trend, week, x[:, covariates]])
+    penalty = np.r_[0.0, np.ones(1 + week.shape[1]), np.full(covariates.sum(), ridge)]
+    beta[covariates] = np.linalg.solve(z.T @ z + np.diag(penalty), z.T @ y)[-covariates.sum() :]
+    return beta
+
+
+def _fit_series(
+    y: Floats, x: Floats, prior: Floats, penalty: Floats, known: Noise | None, config: ArimaConfig
+) -> _Series:
+    """Regression under the starting noise, the noise's order and parameters, regression under that noise.
+
+    Effects are pulled towards `prior`.
+    """
     if len(y) < 2 or np.ptp(y) == 0:
         reason = "no sale in the history used" if not y.any() else "all values are the same"
         return _Series(np.zeros(x.shape[1]), START, MIN_SD, reason)
+    y = y - x @ prior
     beta = _regress(y, x, START, penalty, config.clip)
     reason, noise = "", None
     if len(y) < config.min_history:
@@ -238,7 +266,8 @@ def _fit_series(y: Floats, x: Floats, penalty: Floats, known: Noise | None, conf
         noise = START
     else:
         beta = _regress(y, x, noise, penalty, config.clip)
-    return _Series(beta, noise, _deviation(_tamed(y - x @ beta, noise, config.clip), noise), reason)
+    sigma = _deviation(_tamed(y - x @ beta, noise, config.clip), noise)
+    return _Series(prior + beta, noise, sigma, reason)
 
 
 def _regress(y: Floats, x: Floats, noise: Noise, penalty: Floats, clip: float) -> Floats:

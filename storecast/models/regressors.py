@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from storecast.calendar import DAYS_PER_YEAR, event_days, event_positions, fourier, payday_distance
 from storecast.panel import Floats, Panel
@@ -20,6 +21,9 @@ GROUPS = {
     "workday": ("workday",),
 }
 """Events that share one effect, whatever their name."""
+
+LOCAL = "local"
+"""The column of local events; those of the covariates follow it."""
 
 DAYS_PER_MONTH = DAYS_PER_YEAR / 12
 
@@ -37,6 +41,16 @@ class Regressors:
     names: tuple[str, ...]
     common: Floats
     own: Floats
+
+    @property
+    def covariates(self) -> NDArray[np.bool_]:
+        """(K,) which columns tell a known-future covariate."""
+        return np.arange(len(self.names)) > self.names.index(LOCAL)
+
+    @property
+    def weekly(self) -> NDArray[np.bool_]:
+        """(K,) which columns tell the season of the week."""
+        return np.array([name.startswith("week:") for name in self.names])
 
     def of(self, i: int) -> Floats:
         """(T, K) regressors of the series at position `i`."""
@@ -63,7 +77,7 @@ def build_regressors(panel: Panel, events: Sequence[str], week_order: int, year_
         year_order: Fourier order of the year, 0 for none.
     """
     common = {**_seasons(panel, week_order, year_order), **_common_events(panel, events)}
-    own = {"local": event_days(panel, local=True)}
+    own = {LOCAL: event_days(panel, local=True)}
     for name, values in sorted(panel.known.items()):
         own[f"{name}:log"] = np.log1p(np.maximum(values, 0.0))
         own[f"{name}:any"] = (values > 0).astype(np.float64)

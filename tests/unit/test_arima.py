@@ -91,6 +91,28 @@ def test_the_level_follows_a_shift_seen_after_the_fit(fitted: Arima, panel: Pane
     assert np.median(shifted / np.maximum(fitted.forecast(panel).point, 1e-9)) > 1.5
 
 
+def test_a_promotion_that_lasts_lifts_the_forecast_as_it_lifted_last_years_sales() -> None:
+    days, ahead = 400, 16
+    rng = np.random.default_rng(1)
+    dates = pd.date_range("2020-01-01", periods=days + ahead, freq="D")
+    promoted = np.zeros((1, len(dates)))
+    promoted[0, 150:200] = promoted[0, days - 2 :] = 10.0
+    levels = 2.0 + 1.2 * np.log1p(promoted) + rng.normal(0, 0.3, promoted.shape)
+    panel = Panel(
+        ids=np.array(["a"], dtype=object),
+        dates=dates,
+        y=np.where(np.arange(len(dates)) < days, np.expm1(levels), np.nan),
+        static=pd.DataFrame(index=["a"]),
+        freq="D",
+        cutoff=dates[days - 1],
+        known={"promotion": promoted},
+    )
+    model = Arima(QUICK)
+    model.fit(panel, FitContext())
+    expected = 2.0 + 1.2 * np.log1p(10.0)
+    assert np.log1p(model.forecast(panel).point).mean() == pytest.approx(expected, abs=0.5)
+
+
 def test_nothing_after_the_cutoff_is_seen(panel: Panel, past: Panel, fitted: Arima) -> None:
     spoilt = replace(panel, y=np.where(np.arange(panel.y.shape[1]) >= past.n_history, 1e6, panel.y))
     again = Arima(QUICK)
