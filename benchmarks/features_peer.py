@@ -1,8 +1,9 @@
 """The feature table as one writes it with pandas: groupby, shift, rolling and merge over the long frame.
 
-The same kinds of features as `storecast.features` for a daily panel, some fewer of each kind: recent levels,
-same weekdays, zeros, promotions and their effect, the year before, peers, past-only covariates, calendar and
-holidays. Features of a date see it and no later one; a row joins those of its cutoff.
+The same kinds of features as `storecast.features` for a daily panel, about as many: recent levels, same
+weekdays, zeros, promotions and their effect, the year before, peers by one and by two static columns,
+past-only covariates, calendar and holidays. Features of a date see it and no later one; a row joins those of
+its cutoff.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from storecast.calendar import EVENT_KINDS
+from storecast.features.peers import telling_pairs
 from storecast.panel import Panel
 
 WEEKS = (1, 2, 4, 8, 16, 52)
@@ -41,22 +43,34 @@ def table(frame: pd.DataFrame, panel: Panel, cutoffs: pd.DatetimeIndex, horizon:
         horizon: days ahead.
     """
     frame = frame.assign(logs=np.log1p(frame["y"]), weekday=frame["ds"].dt.dayofweek)
-    known, past = list(panel.known), list(panel.past)
+    known, past, static = list(panel.known), list(panel.past), [str(c) for c in panel.static.columns]
     recent = _recent(frame)
     for name in known:
-        recent = recent.join(_effects(frame, name))
+        recent = recent.join(_effects(frame, name, static))
     recent = recent.join(_past_only(frame, past)).join(_year(frame))
-    recent = pd.concat([frame[[*KEY, *map(str, panel.static.columns)]], recent], axis=1)
-    recent = _peers(recent, [str(c) for c in panel.static.columns])
+    recent = pd.concat([frame[[*KEY, *static]], recent], axis=1)
+    groups = [*([column] for column in static), *map(list, telling_pairs(panel.static))]
+    recent = _peers(recent, groups)
     recent = recent[recent["ds"].isin(cutoffs)]
     rows = _rows(frame, known, cutoffs, horizon)
     rows = rows.merge(_same_weekday(frame), on=["unique_id", "source"], how="left")
     rows = rows.merge(recent.rename(columns={"ds": "cutoff"}), on=["unique_id", "cutoff"], how="left")
     rows = _calendar(_holidays(rows, panel))
     for name in known:
+        rows[f"{name}_lift"] = rows[f"{name}_day"] - rows[f"{name}_usual"]
         for dates in EFFECT_DATES:
             change = rows[f"{name}_day"] - rows[f"{name}_mean_{dates}"]
-            rows[f"{name}_effect_{dates}"] = change * rows[f"{name}_slope_{dates}"]
+            for pool in ("own", *static):
+                rows[f"{name}_effect_{pool}_{dates}"] = change * rows[f"{name}_slope_{pool}_{dates}"]
+    rows = rows.copy()  # as pandas asks for after so many columns
+    rows["profile"] = rows["weekday_mean_8"] - rows["mean_4w"]
+    rows["year_ago_gap"] = rows["year_ago_around"] - rows["weekday_mean_6"]
+    rows["year_ago_around"] -= rows["year_ago_level"]
+    pooled = ["profile", "year_ago_around", *(f"{name}_lift" for name in known)]
+    for group in groups:
+        names = pooled if len(group) == 1 else ["year_ago_around", "year_ago_gap"]
+        means = rows.groupby([*group, "cutoff", "ahead"], observed=True)[names].transform("mean")
+        rows = rows.join(means.add_prefix(f"{'_and_'.join(group)}_"))
     return rows
 
 
@@ -91,7 +105,7 @@ def _recent(frame: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def _effects(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+def _effects(frame: pd.DataFrame, name: str, static: list[str]) -> pd.DataFrame:
     """What sales did with a covariate up to each date: levels with and without it, and slopes."""
     x = np.arcsinh(frame[name]).where(frame["y"].notna())
     parts = frame[["unique_id"]].assign(
@@ -106,8 +120,13 @@ def _effects(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     for dates in EFFECT_DATES:
         means = {column: _rolling(parts, column, dates) for column in ("x", "logs", "xx", "xy")}
         out[f"{name}_mean_{dates}"] = means["x"]
-        variance = means["xx"] - means["x"] ** 2 + RIDGE
-        out[f"{name}_slope_{dates}"] = (means["xy"] - means["x"] * means["logs"]) / variance
+        both = frame[["ds", *static]].assign(
+            variance=means["xx"] - means["x"] ** 2, covariance=means["xy"] - means["x"] * means["logs"]
+        )
+        out[f"{name}_slope_own_{dates}"] = both["covariance"] / (both["variance"] + RIDGE)
+        for column in static:
+            by = both.groupby([column, "ds"], observed=True)[["variance", "covariance"]].transform("mean")
+            out[f"{name}_slope_{column}_{dates}"] = by["covariance"] / (by["variance"] + RIDGE)
     return out
 
 
@@ -135,12 +154,12 @@ def _year(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _peers(recent: pd.DataFrame, static: list[str]) -> pd.DataFrame:
-    """Means over the series of the same date that share a static value."""
-    pooled = ["mean_4w", "trend_1w", "trend_8w", "zeros_1w", "year_ago_month"]
-    for column in static:
-        means = recent.groupby([column, "ds"], observed=True)[pooled].transform("mean")
-        recent = recent.join(means.add_prefix(f"{column}_"))
+def _peers(recent: pd.DataFrame, groups: list[list[str]]) -> pd.DataFrame:
+    """Means over the series of the same date that share a static value, or two."""
+    for group in groups:
+        pooled = ["mean_4w", "trend_1w", "trend_8w", "zeros_1w"] if len(group) == 1 else ["trend_8w"]
+        means = recent.groupby([*group, "ds"], observed=True)[pooled].transform("mean")
+        recent = recent.join(means.add_prefix(f"{'_and_'.join(group)}_"))
     return recent
 
 

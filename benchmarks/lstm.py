@@ -34,7 +34,7 @@ from storecast.models.lstm.windows import Batch, Windows, reach
 from storecast.panel import Panel
 
 TIMES, BUSY, ON_GPU = 3, 90, 100_000
-WARM, STEPS, PEERS_STEPS, GPU_STEPS = 3, 40, 12, 400
+WARM, STEPS, GPU_STEPS = 3, 40, 400
 GPU_BATCHES = (512, 4_096, 16_384)
 NO_GPU = "no GPU here; run it where torch.cuda.is_available()"
 Item = tuple[Tensor, ...]
@@ -104,7 +104,11 @@ def _tensors(batch: Batch) -> Item:
 
 def main() -> int:
     """Measure and print; the exit code."""
-    options = command("lstm", __doc__, 0).parse_args()
+    parser = command("lstm", __doc__, 0)
+    parser.add_argument(
+        "--steps", type=int, default=STEPS, help=f"steps to measure, the peer's a third ({STEPS})"
+    )
+    options = parser.parse_args()
     config = load_spec("lstm").config("full")
     if not isinstance(config, LstmConfig):
         raise TypeError("configs/model_configs/lstm.yaml is of another class")
@@ -113,21 +117,21 @@ def main() -> int:
     if options.series:
         panel = panel.select(slice(0, options.series))
     given, bars = Given(panel, Encoding.of(panel, config.use_past), config), Bars()
-    _on_cpu(bars, given)
+    _on_cpu(bars, given, options.steps)
     _on_gpu(bars, given)
     return ended(bars, options.json)
 
 
-def _on_cpu(bars: Bars, given: Given) -> None:
+def _on_cpu(bars: Bars, given: Given, steps: int) -> None:
     windows, cores = given.windows("cpu"), len(os.sched_getaffinity(0))
     size = given.config.batch
     with limited(cores):
-        ours = _rate(given, windows, STEPS)
+        ours, few = _rate(given, windows, steps), -(-steps // 3)
         rates = {}
         for workers in (0, cores):
-            drawn = OneByOne(windows, size * (WARM + PEERS_STEPS + 1))
+            drawn = OneByOne(windows, size * (WARM + few + 1))
             loaded = Loaded(windows, DataLoader(drawn, size, num_workers=workers))
-            rates[workers] = _rate(given, loaded, PEERS_STEPS)
+            rates[workers] = _rate(given, loaded, few)
     workers, peer = max(rates.items(), key=lambda item: item[1])
     label = f"DataLoader, {workers} workers"
     bars.more(f"LSTM on {cores} cores, batch {size}", ours, "windows/s", label, peer, TIMES)

@@ -124,7 +124,7 @@ class LeastSquares:
             blocks = [_lagged(y, p)[length + q - p :]]
             if q:
                 blocks.append(_lagged(self._long(length), q))
-            found, *_ = np.linalg.lstsq(np.column_stack(blocks), y[length + q :])
+            found = np.asarray(np.linalg.lstsq(np.column_stack(blocks), y[length + q :])[0], dtype=np.float64)
         except np.linalg.LinAlgError:
             return None
         noise = Noise(found[:p], found[p:])

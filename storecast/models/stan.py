@@ -56,7 +56,7 @@ class Problem:
     @property
     def t(self) -> Floats:
         """(T,) time, from 0 to 1."""
-        return (self.days - self.days[0]) / self.span
+        return np.asarray((self.days - self.days[0]) / self.span)
 
     @property
     def y_scale(self) -> float:
