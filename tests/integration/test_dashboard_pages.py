@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import streamlit as st
 from serving_shop import make_shop
 from streamlit import config
 from streamlit.testing.v1 import AppTest
+
+from storecast.monitor.health import Check, Health, write_health
 
 PAGES = ("overview", "data", "forecasts", "training", "models", "monitoring", "settings")
 
@@ -100,6 +103,48 @@ def test_without_prefect_and_service_the_overview_names_both_and_shows_the_forec
     served = next(metric for metric in drawn.metric if metric.label == "Served")
     assert (served.value, served.delta) == ("no", "the service cannot be reached")
     assert any(metric.label == "Forecast until" for metric in drawn.metric)
+
+
+def record(home: Path, *checks: Check) -> None:
+    """What monitoring found of the shop, as the stage writes it."""
+    folder = home / "datasets" / "monitor" / "a-day"
+    folder.mkdir(parents=True)
+    write_health(Health("shop", "r1", "2023-07-25", checks), folder)
+
+
+FEW = "96 rows of what was served have actuals, 200 are needed: about 3 more days of actuals."
+UNKNOWN = Check("error", "all", None, 0.0, False, 28, FEW)
+FRESH = Check("freshness", "all", 0.0, 2.0, False, 1, "the last actuals are of 2023-07-25")
+KNOWN = Check("error", "all", 0.9, 1.25, False, 28, "RMSLE 0.4, seasonal naive 0.44")
+YOUNG = Check("error_drift", "all", None, 0.0, False, 7, "Moves are told after about 68 dates.")
+LATE = Check("freshness", "all", 9.0, 2.0, True, 1, "the last actuals are of 2023-07-16")
+
+
+@pytest.mark.parametrize("page", ["overview", "monitoring"])
+@pytest.mark.parametrize(
+    ("checks", "shown", "not_shown"),
+    [
+        ((UNKNOWN, FRESH), ("Not judged yet.", f"**Error**: {FEW}"), ("larm",)),
+        ((KNOWN, FRESH, YOUNG), ("larm", "Not judged yet:", YOUNG.note), ("Not judged yet.",)),
+        ((UNKNOWN, LATE), (f"**Freshness**: {LATE.note}", f"**Error**: {FEW}"), ("larm",)),
+    ],
+)
+def test_what_could_not_be_judged_is_never_shown_as_all_well(
+    page: str,
+    checks: tuple[Check, ...],
+    shown: tuple[str, ...],
+    not_shown: tuple[str, ...],
+    shop: Path,
+    nobody_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shutil.copytree(shop / "releases", nobody_home / "releases")
+    record(nobody_home, *checks)
+    drawn = draw(page)
+    said = words(drawn) + "\n".join(str(box.value) for box in drawn.success)
+    assert all(text in said for text in shown)
+    calm = "\n".join(str(box.value) for box in drawn.success)
+    assert not any(text in calm for text in not_shown)
 
 
 def test_a_dashboard_on_a_network_that_asks_nobody_shows_nothing(nobody_home: Path) -> None:
