@@ -62,8 +62,8 @@ def releases(dataset: str) -> ReleaseStore:
 def service() -> Iterator[Client]:
     """The service of forecasts."""
     settings = load_settings()
-    key = settings.dashboard_service_key.get_secret_value()
-    with Client(settings.dashboard_service_url, key, timeout=WHAT_IF_SECONDS, attempts=2) as client:
+    key = settings.serving_key.get_secret_value()
+    with Client(settings.service_url, key, timeout=WHAT_IF_SECONDS, attempts=2) as client:
         yield client
 
 
@@ -98,8 +98,8 @@ def served() -> dict[str, Any]:
         ServiceError: it cannot be reached, refuses, or serves nothing yet.
     """
     settings = load_settings()
-    key = settings.dashboard_service_key.get_secret_value()
-    with Client(settings.dashboard_service_url, key, timeout=SECONDS, attempts=1) as client:
+    key = settings.serving_key.get_secret_value()
+    with Client(settings.service_url, key, timeout=SECONDS, attempts=1) as client:
         return client.current()
 
 
@@ -121,7 +121,7 @@ def _prefect_health(settings: Settings) -> Health:
 
 
 def _service_health(settings: Settings) -> Health:
-    return _asked("Forecasts", f"{settings.dashboard_service_url}/readyz", settings.dashboard_service_url)
+    return _asked("Forecasts", f"{settings.service_url}/readyz", settings.service_url)
 
 
 def _mlflow_health(settings: Settings) -> Health:

@@ -60,7 +60,7 @@ def requests() -> pd.DataFrame:
     Raises:
         StoreError: the service cannot be reached.
     """
-    url = f"{load_settings().dashboard_service_url}/metrics"
+    url = f"{load_settings().service_url}/metrics"
     try:
         answered = httpx.get(url, timeout=backends.SECONDS).raise_for_status()
     except httpx.HTTPError as error:

@@ -48,7 +48,7 @@ def nobody_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
-    monkeypatch.setenv("STORECAST_DASHBOARD_SERVICE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("STORECAST_SERVING_URL", "http://127.0.0.1:9")
     before = config.get_option("server.address")
     config.set_option("server.address", "127.0.0.1")
     st.cache_data.clear()
