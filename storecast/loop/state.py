@@ -61,7 +61,7 @@ def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
     """
     passes = [decision for decision in decisions if decision.action in PASSES]
     last = passes[-1] if passes else None
-    asked = pending(decisions)
+    asked, shadow = pending(decisions), in_shadow(decisions)
     return LoopState(
         trained_to=trained_to,
         trainings=tuple(_training(d, decisions) for d in passes if d.action == "train"),
@@ -69,7 +69,7 @@ def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
         seen_to=last.as_of if last else "",
         asked=asked[-1].id if asked else "",
         approved=_approved(decisions),
-        in_shadow=_in_shadow(decisions),
+        in_shadow=str(shadow.outcome["shadow"]) if shadow else "",
     )
 
 
@@ -91,6 +91,17 @@ def on_trial(decisions: Sequence[Decision]) -> Decision | None:
     return found
 
 
+def in_shadow(decisions: Sequence[Decision]) -> Decision | None:
+    """The training whose challenger has neither been promoted nor rejected; None where there is none."""
+    found = None
+    for decision in decisions:
+        if decision.action == "trained":
+            found = decision if decision.outcome.get("shadow") else None
+        elif decision.action in {"promote", "reject", "rollback"}:
+            found = None
+    return found
+
+
 def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
     ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
     minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
@@ -104,16 +115,5 @@ def _approved(decisions: Sequence[Decision]) -> str:
         if decision.action == "approve":
             found = decision.follows
         elif decision.action in {"train", "decline"}:
-            found = ""
-    return found
-
-
-def _in_shadow(decisions: Sequence[Decision]) -> str:
-    """The challenger that has neither been promoted nor rejected."""
-    found = ""
-    for decision in decisions:
-        if decision.action == "trained":
-            found = str(decision.outcome.get("shadow", ""))
-        elif decision.action in {"promote", "reject", "rollback"}:
             found = ""
     return found
