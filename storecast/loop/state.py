@@ -68,7 +68,7 @@ def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
         streak=last.streak if last and last.action != "train" else 0,
         seen_to=last.as_of if last else "",
         asked=asked[-1].id if asked else "",
-        approved=_approved(decisions),
+        approved=approved(decisions),
         in_shadow=str(shadow.outcome["shadow"]) if shadow else "",
     )
 
@@ -102,14 +102,8 @@ def in_shadow(decisions: Sequence[Decision]) -> Decision | None:
     return found
 
 
-def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
-    ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
-    minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
-    return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes)
-
-
-def _approved(decisions: Sequence[Decision]) -> str:
-    """The question that was answered with yes since the last training."""
+def approved(decisions: Sequence[Decision]) -> str:
+    """Id of the question that was answered with yes since the last training; "" where there is none."""
     found = ""
     for decision in decisions:
         if decision.action == "approve":
@@ -117,3 +111,9 @@ def _approved(decisions: Sequence[Decision]) -> str:
         elif decision.action in {"train", "decline"}:
             found = ""
     return found
+
+
+def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
+    ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
+    minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
+    return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes)

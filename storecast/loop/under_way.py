@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from storecast.loop.decisions import Decision, DecisionLog, pending
-from storecast.loop.state import in_shadow, on_trial, unfinished
+from storecast.loop.state import approved, in_shadow, on_trial, unfinished
 from storecast.store import uri as uris
 from storecast.store.needed import Held
 
@@ -54,7 +54,8 @@ def _open(decisions: Sequence[Decision]) -> Iterator[tuple[Decision, str, tuple[
         yield trial, f"the release {release} is on trial", (release, before)
     if training := unfinished(decisions):
         yield training, f"the training of {training.id} has not ended", ()
-    for question in pending(decisions):
+    yes = approved(decisions)
+    for question in [*pending(decisions), *(each for each in decisions if each.id == yes)]:
         yield question, f"the question {question.id} is open", ()
 
 

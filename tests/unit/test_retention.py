@@ -262,9 +262,9 @@ def test_a_release_on_trial_keeps_the_one_to_go_back_to_however_often_it_was_ref
 
 
 def test_an_open_question_and_a_training_under_way_are_not_forgotten(tmp_path: Path) -> None:
-    for action in ("ask", "train"):
-        store = DatasetStore(str(tmp_path / action))
-        names = decisions(store, ("nothing", {}), ("wait", {}), (action, {}))
+    for action, *rest in (("ask",), ("train",), ("ask", "approve")):
+        store = DatasetStore(str(tmp_path / "-".join([action, *rest])))
+        names = decisions(store, *((each, {}) for each in ("nothing", "wait", action, *rest)))
         assert away(store) == set()
         assert all(Path(store.root, name).exists() for name in names)
 
