@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,13 @@ def test_what_a_release_lacks_is_said_in_its_place(
     said = words(draw(page))
     assert shown in said
     assert missing in said
+
+
+def test_of_a_refreshed_release_the_page_says_whose_model_it_is(shop: Path, nobody_home: Path) -> None:
+    shutil.copytree(shop / "releases", nobody_home / "releases")
+    for file in nobody_home.glob("releases/shop/*/lineage.json"):
+        file.write_text(json.dumps({"panel": {"stage": "ingest", "inputs": {}}, "refreshed": "the-first"}))
+    assert "The model is that of the-first" in words(draw("models"))
 
 
 def test_without_prefect_and_service_the_overview_names_both_and_shows_the_forecast(
