@@ -100,6 +100,19 @@ def test_of_a_refreshed_release_the_page_says_whose_model_it_is(shop: Path, nobo
     assert "The model is that of the-first" in words(draw("models"))
 
 
+def test_the_system_tab_says_how_much_is_stored_of_what(shop: Path, nobody_home: Path) -> None:
+    shutil.copytree(shop / "releases", nobody_home / "releases")
+    (nobody_home / "audit").mkdir()
+    (nobody_home / "audit" / "one.json").write_bytes(b"x" * 2_000_000)
+    drawn = draw("monitoring")
+    table = next(frame.value for frame in drawn.dataframe if list(frame.value) == ["Kind", "Files", "MB"])
+    by_kind = table.set_index("Kind")
+    assert by_kind.loc["audit"].to_dict() == {"Files": 1, "MB": 2.0}
+    files = [path for path in (nobody_home / "releases").rglob("*") if path.is_file()]
+    assert by_kind.loc["releases", "Files"] == len(files)
+    assert by_kind.loc["releases", "MB"] == pytest.approx(sum(f.stat().st_size for f in files) / 1e6)
+
+
 def test_without_prefect_and_service_the_overview_names_both_and_shows_the_forecast(
     shop: Path, nobody_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
