@@ -286,7 +286,7 @@ class _Work:
 def _work(asked: _Work) -> int:
     """In a worker process: trials until there are enough; how many were done here."""
     measure, folds = asked.tuning.measure(), len(asked.tuning.cutoffs)
-    report, done = progress("trials"), 0
+    report, done = progress(f"tune {asked.tuning.spec.name}"), 0
 
     def folded(count: int) -> None:
         nonlocal done

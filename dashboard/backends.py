@@ -22,6 +22,8 @@ from storecast.store.releases import ReleaseStore
 SECONDS = 2.0
 """How long a backend may take to say that it is there."""
 WHAT_IF_SECONDS = 60.0
+TUNED, TRAINING_FILE = "tuned", "training.yaml"
+"""Where the stage `tune_report` leaves a config: tuned/DATASET/TRAINING/training.yaml."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ def datasets() -> list[str]:
 def releases(dataset: str) -> ReleaseStore:
     """The releases of a data set."""
     return ReleaseStore(store(), dataset)
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def tuned_configs() -> list[str]:
+    """URIs of the training configs that tunings have left in the workspace; none where it is away."""
+    root = uris.join(store().root, TUNED)
+    try:
+        places = [uris.join(root, dataset) for dataset in uris.children(root)]
+        made = [uris.join(place, name, TRAINING_FILE) for place in places for name in uris.children(place)]
+        return [uri for uri in made if uris.exists(uri)]
+    except (OSError, StorecastError):
+        return []  # a run can be started all the same; the other pages say that the store is away
 
 
 @contextmanager

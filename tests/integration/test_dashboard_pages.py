@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import streamlit as st
+from dashboard_pages import draw, on_loopback, words
 from serving_shop import make_shop
 from streamlit import config
 from streamlit.testing.v1 import AppTest
@@ -18,31 +18,6 @@ from storecast.monitor.health import Check, Health, write_health
 PAGES = ("overview", "data", "forecasts", "training", "models", "monitoring", "settings")
 
 
-def draw(page: str) -> AppTest:
-    """A page as a visitor gets it; errors that nothing in the page has caught end the test."""
-
-    def script(name: str) -> None:
-        import importlib
-
-        import streamlit as st
-
-        from dashboard.views import common
-
-        titles = {"training": "Training", "monitoring": "Monitoring"}
-        common.remember([st.Page(lambda: None, title=t, url_path=u) for u, t in titles.items()])
-        importlib.import_module(f"dashboard.views.{name}").page()
-
-    drawn = AppTest.from_function(script, args=(page,), default_timeout=60).run()
-    assert not drawn.exception, drawn.exception[0].message
-    return drawn
-
-
-def words(drawn: AppTest) -> str:
-    """All that a page says."""
-    parts = (drawn.title, drawn.header, drawn.markdown, drawn.caption, drawn.warning, drawn.error, drawn.info)
-    return "\n".join(str(element.value) for part in parts for element in part)
-
-
 @pytest.fixture
 def nobody_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty home, no Prefect, no service, and a dashboard on loopback."""
@@ -50,12 +25,8 @@ def nobody_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
     monkeypatch.setenv("STORECAST_SERVING_URL", "http://127.0.0.1:9")
-    before = config.get_option("server.address")
-    config.set_option("server.address", "127.0.0.1")
-    st.cache_data.clear()
-    yield tmp_path
-    config.set_option("server.address", before)
-    st.cache_data.clear()
+    with on_loopback():
+        yield tmp_path
 
 
 @pytest.mark.parametrize("page", PAGES)

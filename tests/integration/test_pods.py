@@ -39,7 +39,9 @@ from pipelines.register import DEAD_RUNS, deployments, register
 from pipelines.register_loop import ON_EVENT
 from pipelines.stage_flow import stage_flow
 from pipelines.training import training_flow
+from pipelines.tuning import tuning_flow
 from pipelines.work_pools import PlatformConfig
+from storecast.errors import StoreError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import Health
 from storecast.settings import Settings
@@ -246,6 +248,20 @@ def test_pods_that_failed_are_listed_with_the_cause_and_what_to_do(
     assert (found["the watch"].within, found["the watch"].found) == ("", "exit -9")
     assert "goes on where it stopped" in found["lost"].cure
     assert len(failures.latest(2)) == 2
+
+
+def test_a_tuning_in_pods_works_side_by_side_on_the_pool_of_its_model(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    with pytest.raises(StoreError, match="made/tune lstm"):  # the stand-in makes nothing
+        tuning_flow(
+            *("lstm", "synthetic", "s3://raw"),
+            jobs=2,
+            storage="sqlite:////tmp/shared.db",
+            workspace=platform.workspace,
+            pods=PodOptions(),
+        )
+    assert set(cluster.seen) == {("ingest", "cpu"), ("tune lstm", "gpu"), ("tune lstm, worker 2", "gpu")}
 
 
 def test_registering_again_changes_nothing(platform: PlatformConfig) -> None:
