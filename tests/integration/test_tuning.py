@@ -14,6 +14,7 @@ import pytest
 
 from components import ingest, mlflow_tracking, tune, tune_report
 from components.stage import open_store
+from components.tuning import Tuning
 from pipelines.pods import PodOptions
 from pipelines.tuning import tuning_flow
 from storecast.errors import ConfigError, ModelError, StoreError
@@ -125,10 +126,10 @@ def test_processes_share_the_trials_of_a_study(tmp_path: Path) -> None:
 
 def test_a_local_models_series_are_a_sample_by_the_seed(tmp_path: Path) -> None:
     panel = panel_of(tmp_path / "raw")
-    asked = tune.Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2)
+    asked = Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2)
     assert asked.seen.n_series == 2
     assert list(asked.seen.ids) == list(
-        tune.Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2).seen.ids
+        Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2).seen.ids
     )
 
 
