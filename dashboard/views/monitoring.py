@@ -22,9 +22,9 @@ MOST_DECISIONS = 200
 def page() -> None:
     """Draw the page."""
     common.heading("Monitoring")
+    dataset, seen = "", list[Health]()
     with part("Store"):
-        names = backends.datasets()
-        store = common.chosen_releases() if names else None
+        store = common.chosen_releases() if backends.datasets() else None
         dataset = str(st.session_state["dataset"]) if store else ""
         seen = watched.health(dataset) if dataset else []
         if seen:
@@ -33,9 +33,9 @@ def page() -> None:
             _first()
     now, decided, machine = st.tabs(["Trends", "Decisions", "System"])
     with now, part("Trends"):
-        _trends(seen if names else [])
+        _trends(seen)
     with decided, part("Decisions"):
-        _decisions(dataset if names else "")
+        _decisions(dataset)
     with machine:
         system.draw()
 
@@ -43,8 +43,8 @@ def page() -> None:
 def _first() -> None:
     st.info(
         "Nothing was monitored yet. Once a release is current and sales have arrived for days that it "
-        "forecasts, a pass of the loop compares the two: `storecast loop run --dataset NAME --data URI "
-        "--inbox URI`, or the flow `watch` on the platform.",
+        "forecasts, a pass of the loop compares the two: `storecast loop run --dataset NAME --data URI`, or "
+        "the flow `watch` on the platform.",
         icon=":material/radar:",
     )
 

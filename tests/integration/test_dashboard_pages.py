@@ -139,6 +139,16 @@ def test_what_could_not_be_judged_is_never_shown_as_all_well(
     assert not any(text in calm for text in not_shown)
 
 
+def test_without_a_store_the_monitoring_page_says_so_and_goes_on(
+    nobody_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORECAST_WORKSPACE", "nosuch://bucket/prefix")
+    said = words(draw("monitoring"))
+    assert "**Store**" in said
+    assert "The loop has decided nothing yet." in said
+    assert "no Prefect API is named" in said
+
+
 def test_a_dashboard_on_a_network_that_asks_nobody_shows_nothing(nobody_home: Path) -> None:
     config.set_option("server.address", "0.0.0.0")  # noqa: S104
     main = Path(__file__).parents[2] / "dashboard" / "main.py"
