@@ -21,10 +21,11 @@ from storecast.configs import config_file
 from storecast.dataset_config import load_dataset_config
 from storecast.ingest import ingest
 from storecast.monitor.config import MonitorConfig, load_monitor_config
+from storecast.monitor.feed_days import feed_table
 from storecast.monitor.inputs import Groups
 from storecast.monitor.moved import ERROR, drift_table
 from storecast.monitor.scores import daily
-from storecast.monitor.watch import feed_table, score_checks
+from storecast.monitor.watch import score_checks
 from storecast.panel import Panel
 from storecast.segments import segment_table
 from storecast.synthetic import make_panel

@@ -3,7 +3,8 @@
     python -m components.archive --policy default --dry-run
     python -m components.archive --policy default
 
-Nothing goes that the current release, or the one before it, needs. What was killed is done by the next run.
+Nothing goes that the current release, the one before it, or what the loop has under way needs. What was
+killed is done by the next run.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from components import mlflow_tracking
 from components.stage import Workspace, main, open_store, progress
 from storecast.configs import config_file
 from storecast.errors import ReleaseError
+from storecast.loop.under_way import decided, held_by_loops
 from storecast.settings import load_settings
 from storecast.store import uri as uris
 from storecast.store.archive import Archive, remove
 from storecast.store.datasets import DatasetStore
+from storecast.store.needed import in_use
 from storecast.store.releases import CHECKSUMS
-from storecast.store.retention import RetentionPolicy, Step, in_use, plan
+from storecast.store.retention import RetentionPolicy, Step, plan
 from storecast.yaml_model import load_yaml_model
 
 Policy = Annotated[str, typer.Option(help="Retention policy: name or YAML file.")]
@@ -67,35 +70,79 @@ def run(
         StoreError: the archive did not keep what was written to it; the original stays.
     """
     store, rules = open_store(workspace), load_policy(policy)
-    steps = [step for step in plan(store, rules) if step.action != "keep"]
+    watched = Watched(store)
+    steps = [step for step in plan(store, rules, watched.held) if step.action != "keep"]
     runs = old_runs(store, rules)
     counts = {"items": len(steps), "bytes": sum(step.item.bytes for step in steps), "mlflow_runs": len(runs)}
     if dry_run:
         for step in steps:
             print(f"{step.action:<8} {step.item.bytes:>14,}  {step.item.name}  ({step.why})")
         return Cleaned("", counts)
-    apply(store, rules, steps)
+    apply(store, rules, steps, watched)
     mlflow_tracking.delete_runs(load_settings(), runs)
     return Cleaned(_recorded(store, steps, runs), counts)
 
 
-def apply(store: DatasetStore, rules: RetentionPolicy, steps: list[Step]) -> None:
-    """Do what was planned, item by item: write, verify, then remove.
+def planned(store: DatasetStore, rules: RetentionPolicy) -> list[Step]:
+    """What a policy would do with everything that it names.
 
     Raises:
-        ReleaseError: another release became current meanwhile, which may need what is left of the plan.
+        ReleaseError: a release in use cannot be read, so nothing may go.
+        StoreError: nor may it where lineage or a decision of the loop cannot be.
     """
-    archive = Archive(store.root, rules.archive)
-    report, used = progress("archive"), [release.id for release in in_use(store)]
+    return plan(store, rules, held_by_loops(store.root))
+
+
+def apply(store: DatasetStore, rules: RetentionPolicy, steps: list[Step], watched: Watched) -> None:
+    """Do what was planned, item by item: write, verify, then remove.
+
+    Args:
+        store: where the items are.
+        rules: says where the archive is.
+        steps: what was planned.
+        watched: what it was planned for.
+
+    Raises:
+        ReleaseError: another release became current meanwhile, or the loop began something, which may need
+            what is left of the plan.
+    """
+    archive, report = Archive(store.root, rules.archive), progress("archive")
     for number, step in enumerate(steps, start=1):
         if step.action == "archive" and not archive.leaves(step.item):
             archive.put(step.item)
-        if [release.id for release in in_use(store)] != used:
-            raise ReleaseError(
-                "another release became current meanwhile", where=store.root, cure="run it again"
-            )
+        watched.refuse_change()
         remove(store.root, step.item)
         report(number, len(steps))
+
+
+class Watched:
+    """What a plan is made for: the releases in use, and what the loops have under way (`held`)."""
+
+    def __init__(self, store: DatasetStore) -> None:
+        self.store = store
+        self.decided = decided(store.root)
+        self.held = held_by_loops(store.root)
+        self.used = self._used()
+
+    def refuse_change(self) -> None:
+        """Refuse to go on where it is no longer so.
+
+        Raises:
+            ReleaseError: another release is current, or the loop has begun something.
+        """
+        new = decided(self.store.root) - self.decided
+        if new and held_by_loops(self.store.root) != self.held:
+            raise ReleaseError(
+                "the loop has begun something meanwhile", where=self.store.root, cure="run it again"
+            )
+        self.decided |= new
+        if self._used() != self.used:
+            raise ReleaseError(
+                "another release became current meanwhile", where=self.store.root, cure="run it again"
+            )
+
+    def _used(self) -> list[str]:
+        return [release.id for release in in_use(self.store, self.held)]
 
 
 def old_runs(store: DatasetStore, rules: RetentionPolicy) -> list[str]:
@@ -104,7 +151,7 @@ def old_runs(store: DatasetStore, rules: RetentionPolicy) -> list[str]:
         return []
     before = datetime.now(UTC) - timedelta(days=rules.mlflow_days)
     bundles = []
-    for release in in_use(store):
+    for release in in_use(store, held_by_loops(store.root)):
         sums = json.loads(uris.read_text(uris.join(release.uri, CHECKSUMS)))
         bundle = {
             n.removeprefix("bundle/"): {"sha256": s} for n, s in sums.items() if n.startswith("bundle/")

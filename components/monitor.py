@@ -74,7 +74,8 @@ def run(
         found.scores[shown].to_parquet(folder / "errors.parquet", index=False)
         found.drift.to_parquet(folder / "drift.parquet", index=False)
         summary(served).to_parquet(folder / "served.parquet", index=False)
-        return {**found.health.counts, "healthy": found.health.healthy, "as_of": found.health.as_of}
+        said = {"state": found.health.state, "healthy": found.health.healthy, "as_of": found.health.as_of}
+        return {**found.health.counts, **said}
 
     return store.materialise(
         "monitor",

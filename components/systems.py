@@ -6,7 +6,7 @@ A part that does not answer is named in `errors`, and the rest is kept.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TypedDict, TypeVar
 
@@ -14,11 +14,10 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from storecast.errors import StorecastError
-from storecast.store import uri as uris
+from storecast.store.sizes import sizes
 
 TIMEOUT_SECONDS = 5.0
 PREFIX = "storecast_serving_"
-FOLDERS = ("datasets", "releases", "actuals", "inbox", "work", "runs", "scratch")
 
 Part = TypeVar("Part")
 
@@ -46,7 +45,7 @@ class Serving(TypedDict):
 
 
 class Folder(TypedDict):
-    """Files below a folder of the store."""
+    """Files of one kind in the store."""
 
     files: int
     bytes: int
@@ -149,19 +148,10 @@ def _quantile(buckets: Mapping[float, float], share: float) -> float | None:
 
 
 def store(root: str) -> dict[str, Folder]:
-    """Files and bytes below each folder of the workspace that is there.
+    """Files and bytes of each kind of data in the workspace; see `storecast.store.sizes`.
 
     Raises:
         StoreError: storage of this kind is not available.
         OSError: it cannot be reached.
     """
-    return {name: size for name in FOLDERS if (size := _size(uris.join(root, name)))["files"]}
-
-
-def _size(uri: str) -> Folder:
-    filesystem, path = uris.filesystem(uri)
-    found: Iterable[Mapping[str, object]] = (
-        filesystem.find(path, detail=True).values() if filesystem.exists(path) else ()
-    )
-    sizes = [int(str(entry["size"] or 0)) for entry in found]
-    return {"files": len(sizes), "bytes": sum(sizes)}
+    return {kind: {"files": size.files, "bytes": size.bytes} for kind, size in sizes(root).items()}

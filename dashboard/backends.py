@@ -22,6 +22,8 @@ from storecast.store.releases import ReleaseStore
 SECONDS = 2.0
 """How long a backend may take to say that it is there."""
 WHAT_IF_SECONDS = 60.0
+TUNED, TRAINING_FILE = "tuned", "training.yaml"
+"""Where the stage `tune_report` leaves a config: tuned/DATASET/TRAINING/training.yaml."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,24 @@ def releases(dataset: str) -> ReleaseStore:
     return ReleaseStore(store(), dataset)
 
 
+@st.cache_data(ttl=10, show_spinner=False)
+def tuned_configs() -> list[str]:
+    """URIs of the training configs that tunings have left in the workspace; none where it is away."""
+    root = uris.join(store().root, TUNED)
+    try:
+        places = [uris.join(root, dataset) for dataset in uris.children(root)]
+        made = [uris.join(place, name, TRAINING_FILE) for place in places for name in uris.children(place)]
+        return [uri for uri in made if uris.exists(uri)]
+    except (OSError, StorecastError):
+        return []  # a run can be started all the same; the other pages say that the store is away
+
+
 @contextmanager
 def service() -> Iterator[Client]:
     """The service of forecasts."""
     settings = load_settings()
-    key = settings.dashboard_service_key.get_secret_value()
-    with Client(settings.dashboard_service_url, key, timeout=WHAT_IF_SECONDS, attempts=2) as client:
+    key = settings.serving_key.get_secret_value()
+    with Client(settings.service_url, key, timeout=WHAT_IF_SECONDS, attempts=2) as client:
         yield client
 
 
@@ -98,8 +112,8 @@ def served() -> dict[str, Any]:
         ServiceError: it cannot be reached, refuses, or serves nothing yet.
     """
     settings = load_settings()
-    key = settings.dashboard_service_key.get_secret_value()
-    with Client(settings.dashboard_service_url, key, timeout=SECONDS, attempts=1) as client:
+    key = settings.serving_key.get_secret_value()
+    with Client(settings.service_url, key, timeout=SECONDS, attempts=1) as client:
         return client.current()
 
 
@@ -121,7 +135,7 @@ def _prefect_health(settings: Settings) -> Health:
 
 
 def _service_health(settings: Settings) -> Health:
-    return _asked("Forecasts", f"{settings.dashboard_service_url}/readyz", settings.dashboard_service_url)
+    return _asked("Forecasts", f"{settings.service_url}/readyz", settings.service_url)
 
 
 def _mlflow_health(settings: Settings) -> Health:

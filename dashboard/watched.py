@@ -18,6 +18,7 @@ from storecast.errors import StoreError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import FILE, Health
 from storecast.settings import load_settings
+from storecast.store import sizes as store_sizes
 from storecast.store import uri as uris
 
 REQUESTS, SECONDS = "storecast_serving_requests_total", "storecast_serving_request_seconds"
@@ -53,6 +54,24 @@ def answer(dataset: str, asked: Decision, action: str, who: str) -> None:
     decisions(dataset).record(made)
 
 
+@st.cache_data(ttl=60, show_spinner=False)
+def sizes() -> pd.DataFrame:
+    """How much lies in the workspace: `kind, files, bytes`, the largest first.
+
+    Raises:
+        StoreError: the store cannot be reached.
+    """
+    root = backends.store().root
+    try:
+        found = store_sizes.sizes(root)
+    except OSError as error:
+        raise StoreError(
+            "the store cannot be reached", where=root, found=str(error), cure="check workspace"
+        ) from error
+    rows = [(kind, size.files, size.bytes) for kind, size in found.items()]
+    return pd.DataFrame(rows, columns=["kind", "files", "bytes"])
+
+
 @st.cache_data(ttl=5, show_spinner=False)
 def requests() -> pd.DataFrame:
     """What the service has answered since it was started: `route, status, count, mean_ms`.
@@ -60,7 +79,7 @@ def requests() -> pd.DataFrame:
     Raises:
         StoreError: the service cannot be reached.
     """
-    url = f"{load_settings().dashboard_service_url}/metrics"
+    url = f"{load_settings().service_url}/metrics"
     try:
         answered = httpx.get(url, timeout=backends.SECONDS).raise_for_status()
     except httpx.HTTPError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from orchestrator.api import connected
 from orchestrator.runs import Run, below, deployment, read
 
 SHARD = re.compile(r"(?P<stage>.+), shard (?P<number>\d+) of (?P<count>\d+)")
+VERDICTS = ("decision", "tuning")
+"""Artifacts that say what a run came to."""
 MOST_AT_ONCE = 200
 """What Prefect's API gives in one answer."""
 
@@ -68,11 +71,12 @@ class RunDetails:
 
     Attributes:
         run: its id, name and state.
-        flow: "train" or "demo".
+        flow: "train", "demo" or "tune".
         parameters: what it was given.
         stages: in the order in which they began.
         log: the last lines, the oldest first.
-        verdict: the gate's reasons and what followed, as Markdown; "" before.
+        verdict: the gate's reasons and what followed, or what a tuning found, as Markdown; "" before.
+        trials: of a tuning, a row each, the best first; of other runs none.
     """
 
     run: Run
@@ -81,6 +85,7 @@ class RunDetails:
     stages: list[StageRun]
     log: list[LogLine]
     verdict: str
+    trials: list[dict[str, Any]]
 
 
 def details(run: str, log_lines: int = MOST_AT_ONCE) -> RunDetails:
@@ -98,12 +103,13 @@ def details(run: str, log_lines: int = MOST_AT_ONCE) -> RunDetails:
         tasks = _tasks(client, tree)
         stages = [_stage(task, progress) for task in tasks]
         log = _log(client, tree, tasks, log_lines)
-        verdict = _verdict(client, [each.id for each in tree])
-    return RunDetails(Run.of(found), flow, dict(found.parameters), stages, log, verdict)
+        verdict = _latest(client, tree, VERDICTS)
+        trials = json.loads(_latest(client, tree, ("trials",)) or "[]")
+    return RunDetails(Run.of(found), flow, dict(found.parameters), stages, log, verdict, trials)
 
 
 def form_of(flow: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """JSON schema of what a run of "train" or "demo" can be given, and what its deployment gives.
+    """JSON schema of what a run of "train", "demo" or "tune" can be given, and what its deployment gives.
 
     Raises:
         StoreError: the Prefect API cannot be reached, or has no such deployment.
@@ -150,8 +156,10 @@ def _progress(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[str, floa
     return {str(each["description"]): float(each["data"]) for each in found if each["data"] is not None}
 
 
-def _verdict(client: SyncPrefectClient, runs: Sequence[UUID]) -> str:
-    found = _artifacts(client, runs, ArtifactFilter(key=ArtifactFilterKey(any_=["decision"])))
+def _latest(client: SyncPrefectClient, tree: Sequence[FlowRun], keys: Sequence[str]) -> str:
+    """The newest artifact of these keys; "" where there is none."""
+    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=list(keys)))
+    found = _artifacts(client, [run.id for run in tree], wanted)
     return str(found[0]["data"]) if found else ""
 
 

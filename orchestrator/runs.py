@@ -69,7 +69,7 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
     """Start a run of a deployment.
 
     Args:
-        flow: "train" or "demo".
+        flow: "train", "demo" or "tune".
         parameters: of the flow; what is not given is as the deployment says.
         pods: how stages run as pods; what is not given is as the deployment says.
 
@@ -125,7 +125,7 @@ def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[S
 
 
 def deployment(client: SyncPrefectClient, flow: str) -> DeploymentResponse:
-    """The deployment of "train" or "demo".
+    """The deployment of "train", "demo" or "tune".
 
     Raises:
         StoreError: there is none.

@@ -15,7 +15,7 @@ from components.archive import load_policy
 from components.stage import open_store
 from pipelines import environment
 from storecast.settings import load_settings
-from storecast.store.retention import RetentionPolicy, Step, plan
+from storecast.store.retention import RetentionPolicy, Step
 
 archive = typer.Typer(invoke_without_command=True, help="Keep, archive or delete what is old, by a policy.")
 console = Console()
@@ -34,7 +34,8 @@ def archive_all(
 ) -> None:
     """Show what the policy lets go and why; then, if you say so, archive and delete it.
 
-    What the current release and the one before it need stays, whatever the policy says.
+    What the current release, the one before it, and what the loop has under way need stays, whatever the
+    policy says.
     """
     if context.invoked_subcommand:
         return
@@ -43,7 +44,7 @@ def archive_all(
     from components import archive as stage
 
     store = open_store()
-    steps = plan(store, rules)
+    steps = stage.planned(store, rules)
     _show(steps, every=every)
     runs = stage.old_runs(store, rules)
     flows = _flow_runs(rules, delete=False)

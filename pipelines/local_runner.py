@@ -1,7 +1,7 @@
 """Runs that people start on the local stack, as processes of this machine: python -m pipelines.local_runner
 
-It makes the deployments `train/train` and `demo/demo` and starts what is asked of them, one run at a time: a
-run uses all cores. Prefect's own runner, which the Prefect server at PREFECT_API_URL tells what to do.
+It makes the deployments `train/train`, `demo/demo` and `tune/tune` and starts what is asked of them, one run
+at a time: a run uses all cores. Prefect's own runner, which the server at PREFECT_API_URL tells what to do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from prefect.types.entrypoint import EntrypointType
 from orchestrator import api
 from pipelines.demo import demo_flow
 from pipelines.training import training_flow
+from pipelines.tuning import tuning_flow
 
 AT_ONCE = 1
 
@@ -25,6 +26,7 @@ def deployments() -> list[RunnerDeployment]:
         for flow, about in (
             (training_flow, "Train and release a forecast."),
             (demo_flow, "Try the platform on synthetic sales."),
+            (tuning_flow, "Choose a model's parameters."),
         )
     ]
 

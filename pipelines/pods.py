@@ -26,8 +26,8 @@ from prefect.states import Cancelling
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.stage import open_store
+from orchestrator.pod_failures import GIVEN_UP, NotStartedError, failure_of, not_started
 from pipelines.executor import Argument, Executor, InProcess, Made, stage_task
-from pipelines.pod_failures import NotStartedError, failure_of, not_started
 from storecast.store import uri as uris
 
 MOST_WAITING = 512
@@ -190,7 +190,7 @@ class Pods:
         """Cancel a run whose pod does not start; the error that says why it did not."""
         error = not_started(run, self.options.pending_seconds)
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run.id, Cancelling(message="its pod did not start in time"), force=True)
+            client.set_flow_run_state(run.id, Cancelling(message=GIVEN_UP), force=True)
         return error
 
 

@@ -54,22 +54,28 @@ def start(
     ] = "",
     demo: Annotated[bool, typer.Option(help="Train on synthetic sales instead.")] = False,
     seed: Annotated[int, typer.Option(help="Of the demo's sales.")] = 7,
+    tune: Annotated[str, typer.Option(help="Tune this model instead of training: a name or URI.")] = "",
+    trials: Annotated[int, typer.Option(help="Of the tuning, in all.", min=1)] = 20,
     pods: Annotated[
         Path | None, typer.Option(help="YAML file: how this run's stages use the pools.", dir_okay=False)
     ] = None,
     watch: Annotated[bool, typer.Option(help="Watch the run until it ends.")] = False,
 ) -> None:
-    """Start a training run."""
+    """Start a training run, or the tuning of a model."""
     from orchestrator import runs as api
     from pipelines.pods import PodOptions
 
     if not data and not demo:
         raise ConfigError("no data are named", expected="--data URI, or --demo for synthetic sales")
+    if demo and tune:
+        raise ConfigError("the demo trains, it does not tune", where="--tune", cure="name data: --data URI")
     given: dict[str, Any] = {"seed": seed} if demo else {"dataset": dataset, "data": data}
+    if tune:
+        given |= {"model": tune, "trials": trials}
     if training:
         given["training"] = training
     chosen = load_yaml_model(pods, PodOptions).model_dump(mode="json", exclude_unset=True) if pods else {}
-    run = api.start("demo" if demo else "train", given, chosen)
+    run = api.start("tune" if tune else "demo" if demo else "train", given, chosen)
     console.print(f"{run.id}  {run.name}", highlight=False)
     if watch:
         _watch(run.id)

@@ -35,8 +35,6 @@ PORTS: Mapping[str, int] = {
     "serving": SERVING_PORT,
     "dashboard": DASHBOARD_PORT,
 }
-DASHBOARD_KEY = "dashboard"
-"""Id of the key with which the local dashboard asks the local service; made anew by each `up`."""
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 180.0, 20.0, 0.2
 
 
@@ -75,6 +73,8 @@ def up(settings: Settings, ports: Mapping[str, int] = PORTS) -> dict[str, str]:
         addresses["prefect"] = settings.prefect_api_url.removesuffix("/api")
     if settings.tracking_uri:
         addresses["mlflow"] = settings.tracking_uri
+    if settings.serving_url:
+        addresses["serving"] = settings.serving_url
 
     wanted = [
         _server(settings, name, {**_addresses(ports), **addresses})
@@ -121,9 +121,9 @@ def _server(settings: Settings, name: str, addresses: Mapping[str, str]) -> Serv
     """A server by its name, to be at its address, which knows the others' addresses."""
     port = int(addresses[name].rsplit(":", 1)[-1])
     if name == "runner":
-        return _runner(settings, port, addresses["prefect"])
+        return _runner(settings, port, addresses["prefect"], addresses.get("serving", ""))
     if name == "dashboard":
-        return _dashboard(settings, port, addresses["prefect"], addresses["serving"])
+        return _dashboard(settings, port, addresses["prefect"], addresses.get("serving", ""))
     make = {"prefect": _prefect, "mlflow": _mlflow, "serving": _serving}[name]
     return make(settings, port)
 
@@ -168,7 +168,7 @@ def _serving(settings: Settings, port: int) -> Server:
     )
 
 
-def _runner(settings: Settings, port: int, prefect: str) -> Server:
+def _runner(settings: Settings, port: int, prefect: str, serving: str) -> Server:
     return Server(
         name="runner",
         port=port,
@@ -176,6 +176,7 @@ def _runner(settings: Settings, port: int, prefect: str) -> Server:
         command=["pipelines.local_runner"],
         environment={
             **_prefect_client(settings, prefect),
+            **_service_client(settings, serving, "runner", ("read",)),
             **mlflow_tracking.QUIET,
             "PREFECT_RUNNER_SERVER_ENABLE": "true",
             "PREFECT_RUNNER_SERVER_HOST": HOST,
@@ -187,7 +188,6 @@ def _runner(settings: Settings, port: int, prefect: str) -> Server:
 
 
 def _dashboard(settings: Settings, port: int, prefect: str, serving: str) -> Server:
-    key = keys.create(keys.keys_path(settings), DASHBOARD_KEY, ("read", "what-if"), None)
     return Server(
         name="dashboard",
         port=port,
@@ -195,10 +195,9 @@ def _dashboard(settings: Settings, port: int, prefect: str, serving: str) -> Ser
         command=dashboard.command(settings, HOST, port)[1:],
         environment={
             **_prefect_client(settings, prefect),
+            **_service_client(settings, serving, "dashboard", ("read", "what-if")),
             **mlflow_tracking.QUIET,
             "STORECAST_PREFECT_API_URL": f"{prefect}/api",
-            "STORECAST_DASHBOARD_SERVICE_URL": serving,
-            "STORECAST_DASHBOARD_SERVICE_KEY": key,
         },
     )
 
@@ -210,6 +209,17 @@ def _prefect_client(settings: Settings, prefect: str) -> dict[str, str]:
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     }
+
+
+def _service_client(settings: Settings, serving: str, name: str, scopes: Sequence[str]) -> dict[str, str]:
+    """What makes a process a client of the local service: a key of its own, made anew by each `up`.
+
+    Where the settings place the service elsewhere, they name its key as well.
+    """
+    if settings.serving_url or not serving:
+        return {}
+    key = keys.create(keys.keys_path(settings), name, scopes, None)
+    return {"STORECAST_SERVING_URL": serving, "STORECAST_SERVING_KEY": key}
 
 
 def _folder(settings: Settings) -> Path:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pandas as pd
 from prefect import flow
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
 
 from components.stage import open_store
-from components.tune import TRIALS
+from components.tune import ABOUT, TRIALS
 from pipelines.executor import Argument
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
+from pipelines.progress import shown_on_the_run
 from storecast.errors import ConfigError
 from storecast.models.catalogue import load_spec
 from storecast.settings import load_settings
@@ -47,11 +50,11 @@ def tuning_flow(
     dataset: str = "store_sales",
     data: str = "",
     training: str = "full",
-    trials: int = 20,
-    minutes: float = 0,
-    jobs: int = 0,
-    folds: int = 0,
-    series: int = 0,
+    trials: Annotated[int, Field(ge=1)] = 20,
+    minutes: Annotated[float, Field(ge=0)] = 0,
+    jobs: Annotated[int, Field(ge=0)] = 0,
+    folds: Annotated[int, Field(ge=0)] = 0,
+    series: Annotated[int, Field(ge=0)] = 0,
     space: str = "",
     storage: str = "",
     workspace: str = "",
@@ -84,9 +87,7 @@ def tuning_flow(
             cure="set STORECAST_TUNING_STORAGE on the platform",
         )
     raw: dict[str, Argument] = {"dataset": dataset, "data": data, "workspace": workspace}
-    panel = executor.submit("ingest", "ingest", raw)
     arguments: dict[str, Argument] = {
-        "panel": panel,
         "model": model,
         "training": training,
         "space": space,
@@ -99,15 +100,45 @@ def tuning_flow(
         "workspace": workspace,
     }
     labels = [f"tune {spec.name}" + (f", worker {n}" if n > 1 else "") for n in range(1, side_by_side + 1)]
-    workers = [executor.submit("tune", label, arguments, gpu=spec.gpu) for label in labels]
-    tuning = max(
-        (store.open(worker.result()) for worker in workers), key=lambda made: int(made.counts["trials"])
-    )
-    last: dict[str, Argument] = {"tuning": tuning.uri, "training": training, "workspace": workspace}
-    report = store.open(executor.submit("tune_report", "report", last).result())
-    table = trials_of(store.path(tuning) / TRIALS)
-    create_table_artifact(key="trials", table=json.loads(table.round(4).to_json(orient="records")))
+    with shown_on_the_run():
+        given = {**arguments, "panel": executor.submit("ingest", "ingest", raw)}
+        workers = [executor.submit("tune", label, given, gpu=spec.gpu) for label in labels]
+        made = [worker.result() for worker in workers]
+        tuning = max((store.open(uri) for uri in made), key=lambda one: int(one.counts["trials"]))
+        last: dict[str, Argument] = {"tuning": tuning.uri, "training": training, "workspace": workspace}
+        report = store.open(executor.submit("tune_report", "report", last).result())
+    _show(store.path(tuning), report.counts)
     return Tuned(tuning, report)
+
+
+def _show(folder: Path, counts: Mapping[str, Any]) -> None:
+    """The trials, and what was found, on the run's page."""
+    table = trials_of(folder / TRIALS)
+    create_table_artifact(key="trials", table=json.loads(table.round(4).to_json(orient="records")))
+    lines = found(json.loads((folder / ABOUT).read_text()), counts)
+    create_markdown_artifact(key="tuning", markdown="\n".join(["## The tuning", "", *lines]))
+
+
+def found(about: Mapping[str, Any], counts: Mapping[str, Any]) -> list[str]:
+    """What a tuning came to, as a Markdown list.
+
+    Args:
+        about: what the stage `tune` says of itself, `tuning.json`.
+        counts: of the stage `tune_report`.
+    """
+    measured = (
+        f"pooled over the folds after {', '.join(about['cutoffs'])} and {about['series']:,} of "
+        f"{about['of_series']:,} series; nothing after {about['backtest_from']} was seen."
+    )
+    if not counts["training"]:
+        return [f"- Nothing better than the default was found: RMSLE {about['default']:.4f}, {measured}"]
+    changed = [f"- `{path}`: {value}" for path, value in sorted(about["values"].items())]
+    return [
+        f"- RMSLE {about['rmsle']:.4f}, the default has {about['default']:.4f}: {counts['gain']:.1%} less, "
+        + measured,
+        *changed,
+        f"- Train with it by the training config `{counts['training']}`",
+    ]
 
 
 def trials_of(path: Path) -> pd.DataFrame:

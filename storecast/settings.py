@@ -20,6 +20,8 @@ from storecast.store import uri as uris
 
 PREFIX = "STORECAST_"
 FILE_VARIABLE = "STORECAST_CONFIG"
+LOCAL_SERVICE = "http://127.0.0.1:3000"
+"""Where the local stack's service of forecasts is, unless `storecast up` was told otherwise."""
 
 
 class Settings(BaseSettings):
@@ -117,18 +119,13 @@ class Settings(BaseSettings):
         default="",
         description="With OIDC: e-mail addresses, separated by commas, of those who may act; others look.",
     )
-    dashboard_service_url: str = Field(
-        default="http://127.0.0.1:3000", description="Where the dashboard finds the service of forecasts."
-    )
-    dashboard_service_key: SecretStr = Field(
-        default=SecretStr(""), description="The dashboard's API key for it, with scopes read and what-if."
-    )
     serving_url: str = Field(
         default="",
-        description="Address of the service, to ask whether it serves a release; empty: the local stack's.",
+        description="Address of the service, for the loop and the dashboard; empty: the local stack's.",
     )
     serving_key: SecretStr = Field(
-        default=SecretStr(""), description="API key (scope read) to ask the service with."
+        default=SecretStr(""),
+        description="API key to ask the service with: scope read, for the dashboard's what-if also what-if.",
     )
     notify_urls: tuple[SecretStr, ...] = Field(
         default=(),
@@ -139,6 +136,11 @@ class Settings(BaseSettings):
     def serving_home(self) -> Path:
         """Folder of the local copies of releases and of the API keys."""
         return (self.serving_folder or self.home / "serving").absolute()
+
+    @property
+    def service_url(self) -> str:
+        """Where the service of forecasts is: as set, or the local stack's usual place."""
+        return self.serving_url.rstrip("/") or LOCAL_SERVICE
 
     @property
     def root(self) -> str:

@@ -19,6 +19,8 @@ SHOWN = ("model", "rmsle", "vs_naive", "mae", "wape", "mase", "bias", "coverage_
 AS_PERCENT = ("vs_naive", "wape", "bias", "coverage_80", "coverage_95")
 MOST_CELLS = 60
 PERCENT = "%.1f %%"
+REFRESHED = "refreshed"
+"""In the lineage of a release that forecasts from newer data by the model of another: that one's id."""
 
 
 def page() -> None:
@@ -176,8 +178,11 @@ def _lineage(release: Release) -> None:
     rows = [
         {"Part": name} | {title: str(made.get(key, ""))[:16] for key, title in titles.items()}
         for name, made in lineage.items()
+        if name != REFRESHED
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The data sets that the release was made from")
+    if REFRESHED in lineage:
+        st.caption(f"The model is that of {lineage[REFRESHED]}, which forecasts here from newer data.")
     st.caption("Raw files, by their content:")
     raw = lineage["panel"].get("inputs", {})
     st.dataframe(

@@ -10,20 +10,10 @@ import streamlit as st
 
 from dashboard import audit, backends, charts, look, watched
 from dashboard.boundary import part
-from dashboard.views import common, system
+from dashboard.views import common, system, verdict
 from storecast.loop.decisions import ACTIONS, Decision, pending
 from storecast.monitor.health import ALL, CHECKS, Health
 
-TITLES = {
-    "error": "Error",
-    "bias": "Bias",
-    "coverage": "Coverage",
-    "input_drift": "Drift of inputs",
-    "error_drift": "Drift of errors",
-    "freshness": "Freshness",
-    "volume": "Volume",
-    "scale": "Scale",
-}
 PARTS = {"error": ("over the naive", "over the promise")}
 """Checks that are made of one figure more than once, in their order."""
 MOST_DECISIONS = 200
@@ -32,9 +22,9 @@ MOST_DECISIONS = 200
 def page() -> None:
     """Draw the page."""
     common.heading("Monitoring")
+    dataset, seen = "", list[Health]()
     with part("Store"):
-        names = backends.datasets()
-        store = common.chosen_releases() if names else None
+        store = common.chosen_releases() if backends.datasets() else None
         dataset = str(st.session_state["dataset"]) if store else ""
         seen = watched.health(dataset) if dataset else []
         if seen:
@@ -43,9 +33,9 @@ def page() -> None:
             _first()
     now, decided, machine = st.tabs(["Trends", "Decisions", "System"])
     with now, part("Trends"):
-        _trends(seen if names else [])
+        _trends(seen)
     with decided, part("Decisions"):
-        _decisions(dataset if names else "")
+        _decisions(dataset)
     with machine:
         system.draw()
 
@@ -53,8 +43,8 @@ def page() -> None:
 def _first() -> None:
     st.info(
         "Nothing was monitored yet. Once a release is current and sales have arrived for days that it "
-        "forecasts, a pass of the loop compares the two: `storecast loop run --dataset NAME --data URI "
-        "--inbox URI`, or the flow `watch` on the platform.",
+        "forecasts, a pass of the loop compares the two: `storecast loop run --dataset NAME --data URI`, or "
+        "the flow `watch` on the platform.",
         icon=":material/radar:",
     )
 
@@ -63,20 +53,18 @@ def _today(health: Health) -> None:
     breaches = health.breaches
     st.caption(
         f"As of {look.day(health.as_of)}, release {health.release or 'none'}: "
-        f"{len(health.checks)} checks, {len(breaches)} breached."
+        f"{len(health.checks)} checks, {len(breaches)} breached, {len(health.unjudged)} not judged yet."
     )
-    if not breaches:
-        st.success("No alarm: every check is within its limit.", icon=":material/check_circle:")
+    verdict.draw_calm(health, "No alarm: every check that could be judged is within its limit.")
     for check in breaches[:10]:
-        where = "" if check.segment == ALL else f" ({check.segment})"
-        st.error(
-            f"**{TITLES.get(check.name, check.name)}{where}**: {check.note}", icon=":material/notifications:"
-        )
+        st.error(verdict.alarm(check), icon=":material/notifications:")
     if len(breaches) > 10:
         st.caption(f"and {len(breaches) - 10} more below")
+    verdict.draw_needs(health)
     with st.expander("All checks", icon=":material/checklist:"):
         table = health.to_frame()
         table["state"] = table["breached"].map({True: "breached", False: "within"})
+        table.loc[table["value"].isna(), "state"] = "not judged"
         shown = {"name": "Check", "segment": "Segment", "state": "State", "value": "Value"}
         shown |= {"limit": "Limit", "window_days": "Days", "note": "What it says"}
         st.dataframe(
@@ -105,23 +93,27 @@ def _trends(seen: Sequence[Health]) -> None:
     table = pd.DataFrame(rows)
     left, right = st.columns(2)
     known = [name for name in CHECKS if (table["check"] == name).any()]
-    name = left.selectbox("Check", known, format_func=lambda each: TITLES.get(each, each))
+    name = left.selectbox("Check", known, format_func=verdict.title)
     of_check = table[table["check"] == name]
     segments = sorted(of_check["segment"].unique(), key=lambda each: (each != ALL, each))
     segment = right.selectbox("Segment", segments)
     mine = of_check[of_check["segment"] == segment]
     numbered = mine.assign(n=mine.groupby("ds").cumcount())
-    titles = PARTS.get(name, (TITLES.get(name, name),))
+    titles = PARTS.get(name, (verdict.title(name),))
     parts = {
         titles[n] if n < len(titles) else f"{name} {n + 1}": part.set_index("ds")
         for n, part in ((int(str(n)), part) for n, part in numbered.groupby("n"))
     }
-    said = f"{TITLES.get(name, name)} of {segment} by day, and its limit"
-    charts.show(charts.limits(parts, TITLES.get(name, name)), key="trend", alt=said)
-    counts = pd.Series({pd.Timestamp(health.as_of): len(health.breaches) for health in seen})
+    said = f"{verdict.title(name)} of {segment} by day, and its limit"
+    charts.show(charts.limits(parts, verdict.title(name)), key="trend", alt=said)
+    told = [health for health in seen if health.state != "unjudged"]
     st.markdown("**Breached checks by day**")
-    figure = charts.columns(counts, "breached", look.BAD, height=200)
-    charts.show(figure, key="breaches", alt="Number of breached checks by day")
+    if len(told) < len(seen):
+        st.caption(f"{len(seen) - len(told)} days are left out: what was served could not be judged yet.")
+    if told:
+        counts = pd.Series({pd.Timestamp(health.as_of): len(health.breaches) for health in told})
+        figure = charts.columns(counts, "breached", look.BAD, height=200)
+        charts.show(figure, key="breaches", alt="Number of breached checks by day")
 
 
 def _decisions(dataset: str) -> None:

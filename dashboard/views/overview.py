@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import backends, charts, history, look, released, watched
 from dashboard.boundary import part
-from dashboard.views import common, states
+from dashboard.views import common, states, verdict
 from orchestrator import runs
 from storecast.errors import StorecastError
 from storecast.monitor.health import ALL
@@ -122,18 +122,17 @@ def _alarms(dataset: str) -> None:
         return
     last = seen[-1]
     against = [check.note for check in last.checks if check.name == "error" and check.segment == ALL]
-    told = {check.note for check in last.breaches[:3]}
+    told = {check.note for check in (*last.breaches[:3], *last.unjudged)}
     rest = "; ".join(note for note in against if note not in told)
     said = f"As of {look.day(last.as_of)}" + (f": {rest}." if rest else ".")
-    if last.healthy:
-        st.success(f"No open alarm. {said}", icon=":material/check_circle:")
-        return
-    notes = "  \n".join(
-        f"**{check.name.replace('_', ' ').capitalize()}**: {check.note}" for check in last.breaches[:3]
-    )
-    more = f"  \nand {len(last.breaches) - 3} more" if len(last.breaches) > 3 else ""
-    st.error(f"{notes}{more}  \n{said}", icon=":material/notifications:")
-    common.link("Monitoring", "Look at the alarms", ":material/notifications:")
+    if last.breaches:
+        notes = "  \n".join(verdict.alarm(check) for check in last.breaches[:3])
+        more = f"  \nand {len(last.breaches) - 3} more" if len(last.breaches) > 3 else ""
+        st.error(f"{notes}{more}  \n{said}", icon=":material/notifications:")
+    verdict.draw_calm(last, f"No open alarm. {said}")
+    verdict.draw_needs(last)
+    if not last.healthy:
+        common.link("Monitoring", "Look at the checks", ":material/notifications:")
 
 
 def warm() -> None:

@@ -54,8 +54,15 @@ def _draw(found: RunDetails) -> None:
         say = st.error if run.state in states.FAILED else st.info
         say(run.message.splitlines()[0][:400])
     if found.verdict:
-        with st.expander("What the gate said", expanded=True, icon=":material/gavel:"):
-            st.markdown(found.verdict.replace("## The gate", ""))
+        tuned = found.flow == "tune"
+        title, icon = (
+            ("What was found", ":material/tune:") if tuned else ("What the gate said", ":material/gavel:")
+        )
+        with st.expander(title, expanded=True, icon=icon):
+            st.markdown(found.verdict.replace("## The gate", "").replace("## The tuning", ""))
+    if found.trials:
+        with st.expander(f"Trials ({len(found.trials)})", icon=":material/format_list_numbered:"):
+            st.dataframe(pd.DataFrame(found.trials), hide_index=True, alt="Every trial, the best first")
     stages, log = st.tabs([f"Stages ({len(found.stages)})", "Log"])
     with stages:
         _stages(found)

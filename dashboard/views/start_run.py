@@ -1,9 +1,10 @@
-"""The form that starts a run: the fields of a training config, and how pods are used."""
+"""The form that starts a run: what it works on, the fields of a training config, and how pods are used."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
@@ -12,27 +13,32 @@ from pydantic import ValidationError
 
 from dashboard import audit, backends, forms
 from dashboard.boundary import text_of
-from dashboard.views import common
+from dashboard.views import common, tuning
 from orchestrator import details, runs
 from storecast.configs import config_folder, explain
 from storecast.errors import ConfigError, StorecastError
 from storecast.store import uri as uris
 from storecast.training_config import TrainingConfig, load_training_config
 
-DEMO, TRAIN = "Demo on synthetic sales", "Training on your data"
+DEMO, TRAIN, TUNE = "Demo on synthetic sales", "Training on your data", "Tuning of a model"
+FLOWS = {DEMO: "demo", TRAIN: "train", TUNE: "tune"}
+FIRST_CONFIG = {"demo": "demo", "train": "full", "tune": "full"}
 
 
 def draw() -> None:
     """The form; a run that was started is the one that is shown below it."""
     who = common.here()
     with st.container(border=True):
-        kind = st.segmented_control("Start", [DEMO, TRAIN], default=_first(), required=True)
-        flow = "demo" if kind == DEMO else "train"
+        kind = st.segmented_control("Start", list(FLOWS), default=_first(), required=True)
+        flow = FLOWS[str(kind)]
+        schema, defaults = details.form_of(flow)
         given = _seed() if kind == DEMO else _data()
+        if kind == TUNE:
+            given |= tuning.fields(schema)
         training, changed = _training(flow)
-        pods = _pods(flow)
+        pods = _pods(schema, defaults)
         pressed = st.button(
-            "Start the run",
+            "Start the tuning" if kind == TUNE else "Start the run",
             type="primary",
             icon=":material/play_arrow:",
             disabled=not who.acts,
@@ -74,9 +80,18 @@ def _data() -> dict[str, Any]:
 
 def _training(flow: str) -> tuple[str, dict[str, Any] | None]:
     """The config's name, and what was entered where it is to differ."""
-    names = _shipped("training_configs")
-    first = "demo" if flow == "demo" else "full"
-    name = st.selectbox("Training config", names, index=names.index(first), key=f"training {flow}", width=400)
+    names = [*_shipped("training_configs"), *backends.tuned_configs()]
+    name = st.selectbox(
+        "Training config",
+        names,
+        index=names.index(FIRST_CONFIG[flow]),
+        format_func=_config_name,
+        key=f"training {flow}",
+        width=400,
+        help="Its profile of the model is tuned, on folds before those that it scores."
+        if flow == "tune"
+        else None,
+    )
     with st.expander("Change the config for this run", icon=":material/tune:"):
         base = load_training_config(name).model_dump(mode="json")
         models = _shipped("model_configs")
@@ -86,9 +101,16 @@ def _training(flow: str) -> tuple[str, dict[str, Any] | None]:
     return name, entered if entered != base else None
 
 
-def _pods(flow: str) -> dict[str, Any]:
+def _config_name(name: str) -> str:
+    """A training config's name; of one that a tuning has left, what it was tuned for."""
+    if not name.endswith(".yaml"):
+        return name
+    dataset, training = name.split("/")[-3:-1]  # tuned/DATASET/TRAINING/training.yaml
+    return f"{training}, tuned on {dataset}"
+
+
+def _pods(schema: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """What is to differ from how the platform uses its pools; {} where runs have no pods."""
-    schema, defaults = details.form_of(flow)
     if "pods" not in defaults:
         return {}
     found = (schema.get("definitions") or schema.get("$defs") or {}).get("PodOptions", {})
@@ -102,7 +124,7 @@ def _pods(flow: str) -> dict[str, Any]:
 def _start(
     flow: str, given: dict[str, Any], training: str, changed: dict[str, Any] | None, pods: dict[str, Any]
 ) -> None:
-    if flow == "train" and not str(given["data"]).strip():
+    if flow != "demo" and not str(given["data"]).strip():
         st.error("Name the raw files: a folder or URI. The page Data takes uploads.")
         return
     who = common.here()

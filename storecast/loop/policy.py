@@ -142,7 +142,7 @@ def decide(policy: Policy, state: LoopState, health: Health, now: datetime) -> D
 
     due = _due(policy, state, health, streak)
     if due is None:
-        return decision("nothing", *_quiet(policy, counted, streak))
+        return decision("nothing", *_quiet(policy, health, counted, streak))
     if forbidden := _forbidden(policy, state, health, now):
         rule, because = forbidden
         return decision("wait", rule, f"{due[1]} But {because}")
@@ -177,11 +177,16 @@ def _due(policy: Policy, state: LoopState, health: Health, streak: int) -> tuple
     return None
 
 
-def _quiet(policy: Policy, counted: list[Check], streak: int) -> tuple[str, str]:
+def _quiet(policy: Policy, health: Health, counted: list[Check], streak: int) -> tuple[str, str]:
+    """The rule by which nothing is due; that nothing is breached says little while nothing can be judged."""
     if counted:
         more = f"{streak} of {policy.consecutive} days in a row with a breach"
         return "breach", f"{more}: {_notes(counted)}"
-    return "healthy", "No check that counts is breached, and the model is young enough."
+    because = "No check that counts is breached, and the model is young enough."
+    waiting = [check for check in health.unjudged if check.name in policy.checks]
+    if waiting:
+        because += f" Not judged yet: {_notes(waiting)}"
+    return ("healthy" if health.judged else "unjudged"), because
 
 
 def _forbidden(policy: Policy, state: LoopState, health: Health, now: datetime) -> tuple[str, str] | None:

@@ -61,15 +61,15 @@ def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
     """
     passes = [decision for decision in decisions if decision.action in PASSES]
     last = passes[-1] if passes else None
-    asked = pending(decisions)
+    asked, shadow = pending(decisions), in_shadow(decisions)
     return LoopState(
         trained_to=trained_to,
         trainings=tuple(_training(d, decisions) for d in passes if d.action == "train"),
         streak=last.streak if last and last.action != "train" else 0,
         seen_to=last.as_of if last else "",
         asked=asked[-1].id if asked else "",
-        approved=_approved(decisions),
-        in_shadow=_in_shadow(decisions),
+        approved=approved(decisions),
+        in_shadow=str(shadow.outcome["shadow"]) if shadow else "",
     )
 
 
@@ -91,14 +91,19 @@ def on_trial(decisions: Sequence[Decision]) -> Decision | None:
     return found
 
 
-def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
-    ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
-    minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
-    return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes)
+def in_shadow(decisions: Sequence[Decision]) -> Decision | None:
+    """The training whose challenger has neither been promoted nor rejected; None where there is none."""
+    found = None
+    for decision in decisions:
+        if decision.action == "trained":
+            found = decision if decision.outcome.get("shadow") else None
+        elif decision.action in {"promote", "reject", "rollback"}:
+            found = None
+    return found
 
 
-def _approved(decisions: Sequence[Decision]) -> str:
-    """The question that was answered with yes since the last training."""
+def approved(decisions: Sequence[Decision]) -> str:
+    """Id of the question that was answered with yes since the last training; "" where there is none."""
     found = ""
     for decision in decisions:
         if decision.action == "approve":
@@ -108,12 +113,7 @@ def _approved(decisions: Sequence[Decision]) -> str:
     return found
 
 
-def _in_shadow(decisions: Sequence[Decision]) -> str:
-    """The challenger that has neither been promoted nor rejected."""
-    found = ""
-    for decision in decisions:
-        if decision.action == "trained":
-            found = str(decision.outcome.get("shadow", ""))
-        elif decision.action in {"promote", "reject", "rollback"}:
-            found = ""
-    return found
+def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
+    ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
+    minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
+    return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 
@@ -25,6 +25,10 @@ CHECKS = ("error", "bias", "coverage", "input_drift", "error_drift", "freshness"
 - scale: everything is a constant factor higher or lower.
 """
 
+State = Literal["healthy", "breached", "unjudged"]
+DECISIVE = "error"
+"""The check that says how good the forecast is: while it has no figure, nothing is healthy."""
+
 ALL = "all"
 """Segment of a check over all rows; the others are written `column=value`, such as `volume=high`."""
 
@@ -38,7 +42,7 @@ class Check:
     Attributes:
         name: one of `CHECKS`.
         segment: `ALL`, or `column=value`.
-        value: the figure; None where it cannot be told, and the note says why.
+        value: the figure; None where it cannot be told, and the note says why and what is needed.
         limit: what it must not pass, in the figure's own unit.
         breached: whether it does.
         window_days: days of actuals that it is taken over.
@@ -82,9 +86,36 @@ class Health:
         return tuple(check for check in self.checks if check.breached)
 
     @property
+    def unjudged(self) -> tuple[Check, ...]:
+        """Of each check that has no figure yet, in no segment, the first that says why and what is needed."""
+        told = {check.name for check in self.checks if check.value is not None}
+        found: dict[str, Check] = {}
+        for check in self.checks:
+            if check.name not in told:
+                found.setdefault(check.name, check)
+        return tuple(found.values())
+
+    @property
+    def state(self) -> State:
+        """What all checks together say.
+
+        - breached: at least one is.
+        - unjudged: none is, but the error of what was served is not known: nobody can say that all is well.
+        - healthy: none is, and the error is known.
+        """
+        if self.breaches:
+            return "breached"
+        return "healthy" if self.judged else "unjudged"
+
+    @property
+    def judged(self) -> bool:
+        """Whether the error of what was served is known."""
+        return any(check.name == DECISIVE and check.value is not None for check in self.checks)
+
+    @property
     def healthy(self) -> bool:
-        """Whether no check is breached."""
-        return not self.breaches
+        """Whether no check is breached and the error of what was served is known."""
+        return self.state == "healthy"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per check."""

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from storecast.monitor.config import FeedLimits, MonitorConfig, ScoreLimits
-from storecast.monitor.feed import figures, look, scale_factors
+from storecast.monitor.feed_days import KINDS, feed_table
 from storecast.monitor.health import ALL, CHECKS, Check, Health
 from storecast.monitor.inputs import Groups
 from storecast.monitor.moved import ERROR, drift_table
+from storecast.monitor.needs import drift_needs, scores_need
 from storecast.monitor.scores import daily, rolling
 from storecast.panel import Panel
 from storecast.segments import segment_table
@@ -63,7 +64,7 @@ def watch(
     config = config or MonitorConfig()
     segments = segment_table(panel, panel.cutoff)
     columns = config.columns({str(name): int(column.nunique()) for name, column in segments.items()})
-    served = served[served["ds"] <= panel.cutoff]
+    to_come, served = served, served[served["ds"] <= panel.cutoff]
     sums = daily(served[served["ds"] > panel.cutoff - SCORED], segments, columns)
     drift = drift_table(panel, served, segments, columns, config, min(drift_days, panel.n_history))
     groups = Groups.of(segments.loc[list(panel.ids)], columns).decisive(config.scores.decisive_share)
@@ -72,6 +73,7 @@ def watch(
         *drift_checks(drift[drift["ds"] == panel.cutoff]),
         *feed_checks(panel, served, as_of, config.feed),
     ]
+    found += _not_told(found, panel, to_come, sums, config)
     ordered = sorted(found, key=lambda check: (CHECKS.index(check.name), not check.breached))
     known = served["y"].notna() if len(served) else pd.Series(dtype=bool)
     last = str(served["release"].iloc[int(served["ds"].argmax())]) if len(served) else ""
@@ -91,17 +93,30 @@ def score_checks(
     sums: pd.DataFrame, day: pd.Timestamp, limits: ScoreLimits, decisive: set[tuple[str, str]]
 ) -> Iterator[Check]:
     """Checks of error, bias and coverage over the longest window, by decisive segment."""
-    window, told = max(limits.windows_days), False
-    rows = [] if sums.empty else _records(rolling(sums, window, day))
-    for row in rows:
+    if sums.empty:
+        return
+    window = max(limits.windows_days)
+    for row in _records(rolling(sums, window, day)):
         if (row["column"], row["segment"]) in decisive and row["n"] >= limits.min_rows:
-            told = True
             yield from _scored(row, limits, window)
-    if not told:
-        count = max((int(row["n"]) for row in rows), default=0)
-        note = f"{count} rows of what was served have actuals, {limits.min_rows} are needed"
-        for name in ("error", "bias", "coverage"):
+
+
+def _not_told(
+    found: list[Check], panel: Panel, served: pd.DataFrame, sums: pd.DataFrame, config: MonitorConfig
+) -> Iterator[Check]:
+    """For each check of accuracy and drift that is not among those found: why, and what is needed."""
+    window, names = max(config.scores.windows_days), {check.name for check in found}
+    recent = [] if sums.empty else _records(rolling(sums, window, panel.cutoff))
+    rows = max((int(row["n"]) for row in recent), default=0)
+    for name in ("error", "bias", "coverage"):
+        if name not in names:
+            note = scores_need(served, panel, rows, config.scores)
             yield Check(name, ALL, None, 0.0, False, window, note)
+    dates = {"error_drift": served.loc[served["y"].notna(), "ds"].nunique(), "input_drift": panel.n_history}
+    for name, count in dates.items():
+        if name not in names:
+            note = drift_needs(name, int(count), config.drift, panel)
+            yield Check(name, ALL, None, 0.0, False, max(config.drift.windows_days), note)
 
 
 def _scored(row: dict[str, Any], limits: ScoreLimits, window: int) -> Iterator[Check]:
@@ -126,6 +141,9 @@ def _scored(row: dict[str, Any], limits: ScoreLimits, window: int) -> Iterator[C
     if np.isfinite(bias):
         note = f"forecasts are {bias:+.1%} of the sales"
         yield Check("bias", at, bias, limits.bias, abs(bias) > limits.bias, window, note)
+    else:
+        note = f"Nothing was sold in {window} days: there are no sales to compare with."
+        yield Check("bias", at, None, limits.bias, False, window, note)
     low, high = limits.coverage_80
     note = f"{coverage:.1%} of the sales are inside the 80 % interval; {low:.0%} to {high:.0%} are tolerated"
     limit = low if coverage < 0.8 else high
@@ -133,10 +151,12 @@ def _scored(row: dict[str, Any], limits: ScoreLimits, window: int) -> Iterator[C
 
 
 def drift_checks(drift: pd.DataFrame) -> Iterator[Check]:
-    """Of each figure the largest move over all series, and every breach."""
-    if drift.empty:
-        return
-    size = drift["move"].abs() / drift["limit"]
+    """Of each figure the largest move over all series, and every breach.
+
+    A move of which nobody knows yet how far such moves usually go is none: it has no p-value.
+    """
+    series = drift["figure"].astype(str).str.endswith(" series")
+    size = (drift["move"].abs() / drift["limit"]).where(series | drift["adjusted"].notna())
     shown = drift[drift["breached"] | (drift["column"].eq("") & size.notna())]
     shown = shown.assign(size=size).sort_values(["breached", "size"], ascending=False)
     for row in _records(shown.drop_duplicates(["figure", "column", "segment"])):
@@ -159,84 +179,17 @@ def feed_checks(
     yield Check("freshness", ALL, float(late), float(limit), late > limit, 1, note)
     found = feed_table(panel, served, limits)
     for (name, kind), rows in found.groupby(["name", "kind"], sort=False):
-        worst = rows.loc[[(rows["value"].abs() / rows["limit"]).idxmax()]]
-        for row in _records(pd.concat([rows[rows["breached"]], worst]).drop_duplicates()):
+        told = rows[rows["series"] >= limits.min_series]
+        if told.empty:
+            most, least = rows["series"].max(), float(rows["limit"].iloc[0])
+            note = f"{KINDS[str(kind)]}: {most} series tell it, {limits.min_series} are needed"
+            yield Check(str(name), ALL, None, least, False, limits.days, f"{note} (feed.min_series)")
+            continue
+        worst = told.loc[[(told["value"].abs() / told["limit"]).idxmax()]]
+        for row in _records(pd.concat([told[told["breached"]], worst]).drop_duplicates()):
             value, at = float(row["value"]), str(row["segment"])
             note = f"{KINDS[str(kind)]} on {row['ds'].date()}: {value:.2f} ({row['series']} series tell)"
             yield Check(str(name), at, value, float(row["limit"]), bool(row["breached"]), limits.days, note)
-
-
-KINDS = {
-    "missing": "share of series without a row",
-    "zeros": "share of series that always sell and have no sales",
-    "repeated": "share of series with exactly the sales of the day or week before",
-    "scale": "log factor that neither forecast, nor last weeks, nor last year explain",
-}
-
-
-def feed_table(panel: Panel, served: pd.DataFrame, limits: FeedLimits) -> pd.DataFrame:
-    """What the last days of the feed look like.
-
-    Returns:
-        One row per day, kind and group with enough series: `ds, name` (of the check), `kind` (of `KINDS`),
-        `segment, value, limit, series, breached`.
-    """
-    column = limits.groups or str(panel.static.columns[0])
-    names = sorted(set(panel.static[column]))
-    codes = pd.Index(names).get_indexer(pd.Index(panel.static[column]))
-    together = np.zeros(panel.n_series, dtype=np.int64)
-    rows: list[pd.DataFrame] = []
-    step = 1 if panel.freq == "D" else 7
-    wanted = panel.dates[max(0, panel.n_history - max(1, limits.days // step)) : panel.n_history]
-    earlier = limits.sender_days // step - 1
-    for day in panel.dates[max(0, panel.n_history - len(wanted) - max(0, earlier)) : panel.n_history]:
-        mine = served[served["ds"] == day]
-        expected = pd.Series(mine["yhat"].to_numpy(np.float64), index=pd.Index(mine["unique_id"]))
-        today = look(panel, day, expected[~expected.index.duplicated()] if len(mine) else None)
-        for groups, labels in ((together, [ALL]), (codes, [f"{column}={name}" for name in names])):
-            table = figures(today, groups, len(labels))
-            asked = float(np.log(limits.scale)) if groups is codes else np.inf
-            table["scale"] = scale_factors(panel, day, table, groups, asked)
-            table["n_scale"] = table["n_over_usual"]
-            rows += [_kind(table, kind, day, labels, limits) for kind in KINDS]
-    found = _lasting(pd.concat(rows, ignore_index=True), max(1, limits.sender_days // step))
-    return found[found["ds"].isin(wanted)].reset_index(drop=True)
-
-
-def _lasting(found: pd.DataFrame, days: int) -> pd.DataFrame:
-    """One sender's factor counts when it lasts: the least of the last days, 0 where signs differ."""
-    mine = found[(found["kind"] == "scale") & (found["segment"] != ALL)]
-    by = mine.groupby("segment", sort=False)["value"]
-    low = by.transform(lambda v: v.rolling(days, min_periods=days).min()).fillna(0.0)
-    high = by.transform(lambda v: v.rolling(days, min_periods=days).max()).fillna(0.0)
-    value = low.where(low > 0, high.where(high < 0, 0.0))
-    found.loc[mine.index, "value"] = value
-    found.loc[mine.index, "breached"] = mine["breached"] & (value.abs() > mine["limit"])
-    return found
-
-
-def _kind(
-    table: pd.DataFrame, kind: str, day: pd.Timestamp, labels: list[str], limits: FeedLimits
-) -> pd.DataFrame:
-    limit = {
-        "missing": limits.missing_series,
-        "zeros": limits.zero_series,
-        "repeated": limits.repeated_series,
-        "scale": float(np.log(limits.scale)),
-    }[kind]
-    rows = pd.DataFrame(
-        {
-            "ds": day,
-            "name": "scale" if kind == "scale" else "volume",
-            "kind": kind,
-            "segment": labels,
-            "value": table[kind].to_numpy(),
-            "limit": limit,
-            "series": table[f"n_{kind}"].to_numpy(),
-        }
-    )
-    rows = rows[(rows["series"] >= limits.min_series) | (rows["segment"] == ALL)]
-    return rows.assign(breached=(rows["value"].abs() > limit) & (rows["series"] >= limits.min_series))
 
 
 def _segment(row: dict[str, Any]) -> str:

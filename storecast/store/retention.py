@@ -1,27 +1,24 @@
-"""What may go: everything of a workspace against a policy, and what releases need against all of it.
+"""What may go: everything of a workspace against a policy, and what must stay (`needed`) against all of it.
 
-Sizes and ages come from the files themselves. A data set is needed where the lineage of the current release,
-or of the one before it, leads to its content by whatever way; so are raw files that it was made from.
+Sizes and ages come from the files themselves.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from storecast.store import uri as uris
-from storecast.store.datasets import MANIFEST, DatasetStore
-from storecast.store.releases import POINTER, Release, ReleaseStore
+from storecast.store.datasets import DatasetStore
+from storecast.store.needed import Held, Needed
+from storecast.store.releases import POINTER
 
 Action = Literal["keep", "archive", "delete"]
-LINEAGE = "lineage.json"
 OURS = ("archive", "retention", "scratch")
 """Folders of the archive itself, of its records, and of work under way."""
 FOLDERS_ONLY = ("releases", "datasets")
@@ -80,14 +77,23 @@ class Step:
     why: str
 
 
-def plan(store: DatasetStore, policy: RetentionPolicy, now: datetime | None = None) -> list[Step]:
+def plan(
+    store: DatasetStore, policy: RetentionPolicy, held: Sequence[Held], now: datetime | None = None
+) -> list[Step]:
     """What is to become of everything that the policy names, by name.
 
+    Args:
+        store: what is there.
+        policy: what becomes of what.
+        held: what is under way, of every data set.
+        now: from when ages count; None: this moment.
+
     Raises:
-        ReleaseError: the current release, or the one before it, is not there: then nothing may go.
+        ReleaseError: the current release, the one before it, or one that is held is not there: then nothing
+            may go.
         StoreError: its lineage is not.
     """
-    when, needed = now or datetime.now(UTC), Needed(store)
+    when, needed = now or datetime.now(UTC), Needed(store, held)
     found, steps = _by_kind(store.root, policy), []
     needed.named = [item.name for items in found.values() for item in items]
     for kind, items in found.items():
@@ -105,109 +111,9 @@ def _step(item: Item, place: int, rule: Rule, needed: Needed, now: datetime) -> 
         return Step(item, "keep", f"one of the newest {rule.keep}")
     if age < rule.days:
         return Step(item, "keep", f"{age:.0f} days old, {rule.days} stay")
-    if why := needed.why(item):
+    if why := needed.why(item.name, item.files):
         return Step(item, "keep", why)
     return Step(item, rule.then, f"{item.kind}: {age:.0f} days old, {rule.days} stay")
-
-
-class Needed:
-    """What the current release of each data set, and the one before it, need.
-
-    Attributes:
-        paths: names of release folders and pointers that stay, with the reason.
-        hashes: contents of data sets and raw files, with the reason.
-        named: everything that the policy names: a folder around some of it is no item of its own.
-    """
-
-    def __init__(self, store: DatasetStore) -> None:
-        self.store = store
-        self.paths: dict[str, str] = {}
-        self.hashes: dict[str, str] = {}
-        self.named: Sequence[str] = ()
-        for dataset in uris.children(uris.join(store.root, "releases")):
-            releases = ReleaseStore(store, dataset)
-            for release, why in _in_use(releases):
-                self.paths[f"releases/{dataset}/{POINTER}"] = "it says which release is current"
-                self._release(dataset, release, why)
-
-    def why(self, item: Item) -> str:
-        """Why an item must stay; "" where it may go."""
-        inside = f"{item.name}/"
-        for path, reason in self._all_paths.items():
-            if path == item.name or path.startswith(inside) or item.name.startswith(f"{path}/"):
-                return reason
-        if any(name.startswith(inside) for name in self.named):
-            return "it holds what another kind names"
-        if self.hashes and item.name not in self._manifests:  # raw files, perhaps
-            for file in item.files:
-                uri = (
-                    uris.join(self.store.root, item.name, file)
-                    if file
-                    else uris.join(self.store.root, item.name)
-                )
-                if reason := self.hashes.get(uris.content_hash(uri), ""):
-                    return reason
-        return ""
-
-    @cached_property
-    def _all_paths(self) -> dict[str, str]:
-        """What stays by its name: releases, pointers, and data sets whose content or files are needed."""
-        found = dict(self.paths)
-        for name, manifest in self._manifests.items():
-            files = manifest.get("files", {}).values()
-            for content in (str(manifest["hash"]), *(str(entry["sha256"]) for entry in files)):
-                if content in self.hashes:
-                    found[name] = self.hashes[content]
-        return found
-
-    @cached_property
-    def _manifests(self) -> dict[str, Mapping[str, Any]]:
-        """The manifest of every data set, by the data set's name."""
-        found = {}
-        base = uris.join(self.store.root, "datasets")
-        for stage in uris.children(base):
-            for key in uris.children(uris.join(base, stage)):
-                uri = uris.join(base, stage, key, MANIFEST)
-                if uris.exists(uri):
-                    found[f"datasets/{stage}/{key}"] = json.loads(uris.read_text(uri))
-        return found
-
-    def _release(self, dataset: str, release: Release, why: str) -> None:
-        self.paths.setdefault(f"releases/{dataset}/{release.id}", why)
-        rival = str(release.about.get("champion") or "")
-        if rival:
-            self.paths.setdefault(f"releases/{dataset}/{rival}", f"{why} was measured against it")
-        lineage = json.loads(uris.read_text(uris.join(release.uri, LINEAGE)))
-        todo: list[str] = []
-        for part in lineage.values():
-            todo += [str(part["hash"]), *map(str, part["inputs"].values())]
-        while todo:
-            content = todo.pop()
-            if content not in self.hashes:
-                self.hashes[content] = f"needed by {why}"
-                todo += self._inputs.get(content, [])
-
-    @cached_property
-    def _inputs(self) -> dict[str, list[str]]:
-        """The contents that each content was made from, by whichever data set."""
-        found: dict[str, list[str]] = {}
-        for manifest in self._manifests.values():
-            found.setdefault(str(manifest["hash"]), []).extend(map(str, manifest["inputs"].values()))
-        return found
-
-
-def in_use(store: DatasetStore) -> list[Release]:
-    """The current release of each data set and the one to roll back to."""
-    datasets = uris.children(uris.join(store.root, "releases"))
-    return [release for name in datasets for release, _ in _in_use(ReleaseStore(store, name))]
-
-
-def _in_use(releases: ReleaseStore) -> Iterator[tuple[Release, str]]:
-    trail = releases.trail()
-    for release_id, what in zip(
-        reversed(trail), ("current release", "release before the current"), strict=False
-    ):
-        yield releases.get(release_id), f"the {what}, {release_id}"
 
 
 def _by_kind(root: str, policy: RetentionPolicy) -> dict[str, list[Item]]:

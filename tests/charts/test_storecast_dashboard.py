@@ -128,7 +128,7 @@ def test_its_key_asks_for_forecasts_and_what_ifs_and_switches_nothing(tmp_path: 
     found = KeyRing(tmp_path / "keys.json").find(key.encode())
     assert found is not None
     assert (found.id, set(found.scopes)) == ("dashboard", {"read", "what-if"})
-    given = environment(container())["STORECAST_DASHBOARD_SERVICE_KEY"]
+    given = environment(container())["STORECAST_SERVING_KEY"]
     assert given == {"secretKeyRef": {"name": "storecast-dashboard", "key": "service-key"}}
 
 
@@ -143,7 +143,7 @@ def test_its_key_asks_for_forecasts_and_what_ifs_and_switches_nothing(tmp_path: 
 )
 def test_a_key_of_yours_takes_the_place_of_the_one_made_here(settings: tuple[str, ...], secret: str) -> None:
     chart = render("storecast", *settings)
-    given = environment(container(*settings)).get("STORECAST_DASHBOARD_SERVICE_KEY")
+    given = environment(container(*settings)).get("STORECAST_SERVING_KEY")
     assert given == ({"secretKeyRef": {"name": secret, "key": "service-key"}} if secret else None)
     names = [item["metadata"]["name"] for item in chart.of("Secret")]
     assert "storecast-dashboard" not in names
@@ -157,8 +157,8 @@ def test_it_knows_every_setting_that_the_chart_gives_it(monkeypatch: pytest.Monk
         if name.startswith("STORECAST_"):
             monkeypatch.setenv(name, value if isinstance(value, str) else "a-key")
     settings = Settings()
-    assert settings.dashboard_service_url == "http://storecast-serving:3000"
-    assert settings.dashboard_service_key.get_secret_value() == "a-key"
+    assert settings.service_url == "http://storecast-serving:3000"
+    assert settings.serving_key.get_secret_value() == "a-key"
     assert str(users.users_path(settings)) == "/etc/storecast/users/users.json"
     assert settings.root == "s3://storecast/storecast"
     assert settings.tracking_uri == "http://storecast-mlflow:5000"
@@ -168,8 +168,10 @@ def test_it_knows_every_setting_that_the_chart_gives_it(monkeypatch: pytest.Monk
 
 def test_forecasts_may_be_elsewhere_or_speak_tls() -> None:
     def url(*settings: str) -> Any:
-        return environment(container(*settings)).get("STORECAST_DASHBOARD_SERVICE_URL")
+        config = render("storecast", *settings).one("ConfigMap", "storecast-run")["data"]
+        return {**config, **environment(container(*settings))}.get("STORECAST_SERVING_URL")
 
+    assert url() == "http://storecast-serving:3000"
     assert url("serving.tls.existingSecret=certificate") == "https://storecast-serving:3000"
     assert url("dashboard.service.url=https://forecasts.example.com/") == "https://forecasts.example.com"
     assert url("serving.enabled=false") is None

@@ -6,18 +6,21 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
+from components.archive import Watched, apply
 from pipelines.loop import watch_flow
 from pipelines.training import training_flow
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.loop.state import on_trial
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import ReleaseStore
+from storecast.store.retention import RetentionPolicy, Rule, plan
 from storecast.synthetic import raw_tables
 
 DAYS, HORIZON = 300, 16
@@ -80,6 +83,17 @@ class Shop:
 
     def watch(self, raw: str, policy: str) -> list[Decision]:
         return watch_flow("synthetic", raw, policy, workspace=str(self.home))
+
+    def forget(self) -> set[str]:
+        """Delete all that retention may, as if years had passed; what that was."""
+        everything = ("datasets/*/*", "releases/*/*", "loop/*/decisions/*")
+        rules = RetentionPolicy(kinds={"all": Rule(paths=everything, days=1, then="delete")})
+        store = DatasetStore(str(self.home))
+        watched = Watched(store)
+        steps = plan(store, rules, watched.held, datetime.now(UTC) + timedelta(days=999))
+        going = [step for step in steps if step.action != "keep"]
+        apply(store, rules, going, watched)
+        return {step.item.name for step in going}
 
     @property
     def home(self) -> Path:
@@ -176,7 +190,9 @@ def test_a_challenger_in_shadow_takes_over_after_its_days(shop: Shop) -> None:
     assert challenger
     assert not shop.releases.was_current(challenger)
     assert shop.releases.get(shop.current).about["fitted_to"] == shop.releases.get(first).about["fitted_to"]
-    assert shop.watch(shop.raw(287, shift), policy)[0].action == "shadow"
+    gone = shop.forget()
+    assert any(name.startswith("datasets/monitor/") for name in gone), "what nobody needs goes"
+    assert shop.watch(shop.raw(287, shift), policy)[0].action == "shadow", "what the shadow needs is there"
     taken = shop.watch(shop.raw(289, shift), policy)
     assert taken[0].action == "promote"
     assert taken[0].outcome["newer"] < taken[0].outcome["older"]

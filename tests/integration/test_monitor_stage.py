@@ -190,9 +190,14 @@ def address() -> Iterator[str]:
 def test_the_service_and_the_store_tell_their_figures(address: str, tmp_path: Path) -> None:
     (tmp_path / "releases").mkdir()
     (tmp_path / "releases" / "x.bin").write_bytes(b"12345")
+    (tmp_path / "datasets" / "train" / "key").mkdir(parents=True)
+    (tmp_path / "datasets" / "train" / "key" / "model.bin").write_bytes(b"123")
     found = gather(address, str(tmp_path))
     assert found["errors"] == {}
-    assert found["store"] == {"releases": {"files": 1, "bytes": 5}}
+    assert found["store"] == {
+        "releases": {"files": 1, "bytes": 5},
+        "datasets/train": {"files": 1, "bytes": 3},
+    }
     told = found["serving"]
     assert told is not None
     assert (told["ready"], told["release"]) == (True, "r1")

@@ -25,18 +25,23 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
-from prefect.states import Completed, Crashed, Failed, Pending, Running
+from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running
 from prefect.testing.utilities import prefect_test_harness
 
-from orchestrator import runs
-from pipelines import old_runs, pod_failures, pods
+from orchestrator import failures, pod_failures, runs
+from orchestrator.pod_failures import GIVEN_UP, NotStartedError, OutOfMemoryError, StageFailedError
+from pipelines import old_runs, pods
 from pipelines.executor import Argument
+from pipelines.loop import watch_flow
 from pipelines.loop_records import Records
-from pipelines.pod_failures import NotStartedError, OutOfMemoryError, StageFailedError
 from pipelines.pods import PodOptions, Pods
 from pipelines.register import DEAD_RUNS, deployments, register
 from pipelines.register_loop import ON_EVENT
+from pipelines.stage_flow import stage_flow
+from pipelines.training import training_flow
+from pipelines.tuning import tuning_flow
 from pipelines.work_pools import PlatformConfig
+from storecast.errors import StoreError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import Health
 from storecast.settings import Settings
@@ -209,6 +214,54 @@ def test_where_the_run_says_so_a_stage_without_a_gpu_runs_on_the_cpu(
     cluster.scripts["last"] = [cannot_start]
     assert run_stages(platform, gpu=True, pending_seconds=1, gpu_fallback=True)[2] == "made/last"
     assert [pool for label, pool in cluster.seen if label == "last"] == ["gpu", "cpu"]
+
+
+def test_pods_that_failed_are_listed_with_the_cause_and_what_to_do(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    cluster.scripts["first"] = [runs_out_of_memory]
+    with pytest.raises(OutOfMemoryError):
+        run_stages(platform)
+    lost = Crashed(message="exit -9")
+    runs_that_ended = [
+        (stage_flow, "slow", Cancelled(message=GIVEN_UP)),
+        (stage_flow, "by hand", Cancelled()),
+        (stage_flow, "lost", lost),
+        (watch_flow, "the watch", lost),
+        (training_flow, "the run", Failed(message="a stage failed")),
+    ]
+    with get_client(sync_client=True) as client:
+        for of, name, state in runs_that_ended:
+            client.create_flow_run(of, name=name, state=state)
+    found = {failure.label: failure for failure in reversed(failures.latest(100))}
+    assert "by hand" not in found, "a person's cancelling is no failure"
+    assert "the run" not in found, "a run that failed by a stage is told by the stage"
+    memory = found["first"]
+    assert (memory.what, memory.pool, memory.state) == (
+        "the pod was killed because it ran out of memory", "cpu", "Crashed"
+    )  # fmt: skip
+    assert memory.found == OOM
+    assert "give it more" in memory.cure
+    assert memory.within
+    assert "gpu_fallback" in found["slow"].cure
+    assert "no word from Kubernetes" in found["slow"].found
+    assert (found["the watch"].within, found["the watch"].found) == ("", "exit -9")
+    assert "goes on where it stopped" in found["lost"].cure
+    assert len(failures.latest(2)) == 2
+
+
+def test_a_tuning_in_pods_works_side_by_side_on_the_pool_of_its_model(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    with pytest.raises(StoreError, match="made/tune lstm"):  # the stand-in makes nothing
+        tuning_flow(
+            *("lstm", "synthetic", "s3://raw"),
+            jobs=2,
+            storage="sqlite:////tmp/shared.db",
+            workspace=platform.workspace,
+            pods=PodOptions(),
+        )
+    assert set(cluster.seen) == {("ingest", "cpu"), ("tune lstm", "gpu"), ("tune lstm, worker 2", "gpu")}
 
 
 def test_registering_again_changes_nothing(platform: PlatformConfig) -> None:

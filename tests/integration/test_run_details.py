@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import lift
 import pytest
+from dashboard_pages import draw, on_loopback, words
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
+from prefect.settings import PREFECT_API_URL
 from prefect.testing.utilities import prefect_test_harness
+from streamlit.testing.v1 import AppTest
 
 from orchestrator import details, runs
+from orchestrator.details import RunDetails
 from pipelines import local_runner
 from pipelines.executor import stage_task
 from pipelines.progress import Reporter
+from pipelines.tuning import tuning_flow
 from storecast.errors import ConfigError, StoreError
+from storecast.synthetic import write_raw
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,6 +74,99 @@ def test_what_a_run_can_be_given_is_told_as_its_deployment_says() -> None:
     assert given == {}
     with pytest.raises(StoreError, match=r"no deployment other/other(?s:.*)storecast up"):
         details.form_of("other")
+
+
+def test_a_tuning_can_be_given_what_its_flow_takes_within_its_limits() -> None:
+    asked = details.form_of("tune")[0]["properties"]
+    assert {"model", "dataset", "data", "training", "minutes", "jobs", "folds", "series"} <= set(asked)
+    trials = asked["trials"]
+    assert (trials["type"], trials["minimum"], trials["default"]) == ("integer", 1, 20)
+    assert "those of an earlier run count" in trials["description"]
+    with pytest.raises(StoreError):
+        runs.start("tune", {"trials": 0})
+
+
+def test_the_training_page_starts_a_tuning_as_its_form_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
+    tuned = tmp_path / "tuned" / "shop" / "quick" / "training.yaml"
+    tuned.parent.mkdir(parents=True)
+    tuned.write_text("name: quick-tuned\nmodels: [naive, gbm]\n")
+    with on_loopback():
+        page = draw("training")
+        page.get("button_group")[0].set_value("Tuning of a model").run()
+        assert selected(page, "Model").options == ["arima", "gbm", "lstm", "prophet"]
+        assert "quick, tuned on shop" in selected(page, "Training config").options
+        start(page)
+        assert "Name the raw files" in words(page)
+        selected(page, "Model").set_value("lstm")
+        selected(page, "Data set config").set_value("synthetic")
+        next(box for box in page.text_input if box.label == "Raw files").set_value("s3://shop/raw")
+        page.number_input(key="tuning trials").set_value(5)
+        page.number_input(key="tuning more folds").set_value(2)
+        start(page)
+        assert not page.exception
+
+    run = str(page.session_state["run"])
+    found = details.details(run)
+    given = found.parameters
+    assert found.flow == "tune"
+    assert (given["model"], given["data"], given["trials"], given["folds"]) == ("lstm", "s3://shop/raw", 5, 2)
+    assert "jobs" not in given, "what was left as it is, the deployment says"
+    (asked, *_) = sorted((tmp_path / "audit").rglob("*-asked.json"))
+    assert json.loads(asked.read_text())["about"]["flow"] == "tune"
+    assert runs.cancel(run).state in {"Cancelling", "Cancelled"}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with raw files and a model to tune, where runs are carried out."""
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    lift.write(tmp_path)
+    write_raw(tmp_path / "raw", n_stores=2, n_families=2, n_days=220)
+    yield tmp_path
+    sys.modules.pop("lift_model", None)
+
+
+def test_a_tuning_tells_its_progress_its_trials_and_what_to_train_with(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "mine")  # reports as a deployment's run does
+    asked = {"model": "lift.yaml", "space": "space.yaml", "training": "mine.yaml", "dataset": "synthetic"}
+    state = tuning_flow(**asked, data=str(place / "raw"), trials=6, jobs=1, return_state=True)
+    run = str(state.state_details.flow_run_id)
+
+    deadline = time.monotonic() + 60
+    while not all_done(found := details.details(run), 3):  # Prefect writes stages a little later
+        assert time.monotonic() < deadline, found
+    assert (found.flow, found.run.state) == ("tune", "Completed")
+    progress = {stage.stage: stage.progress for stage in found.stages}
+    assert set(progress) == {"ingest", "tune lift", "report"}
+    assert progress["tune lift"] == 100.0
+    assert len(found.trials) == 6
+    assert found.trials[0]["rmsle"] <= found.trials[-1]["rmsle"]
+    assert "% less, pooled over the folds after" in found.verdict
+    (config,) = (place / "home" / "tuned").rglob("training.yaml")
+    assert str(config) in found.verdict
+
+
+def all_done(found: RunDetails, stages: int) -> bool:
+    """Whether so many stages are there, and all of them done."""
+    return [stage.state for stage in found.stages] == ["Completed"] * stages
+
+
+def selected(page: AppTest, label: str) -> Any:
+    """The select box of a label."""
+    return next(box for box in page.selectbox if box.label == label)
+
+
+def start(page: AppTest) -> None:
+    """Press the button that starts it."""
+    next(button for button in page.button if button.label == "Start the tuning").click().run()
 
 
 def test_a_run_that_waits_is_listed_and_cancelled() -> None:

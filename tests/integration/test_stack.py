@@ -15,6 +15,7 @@ import pytest
 
 from components import mlflow_tracking as tracking
 from pipelines import stack
+from serving.keys import KeyRing, keys_path
 from storecast.errors import ConfigError
 from storecast.settings import Settings
 
@@ -96,6 +97,26 @@ def test_a_taken_port_is_named_with_the_option_that_chooses_another(settings: Se
         with pytest.raises(ConfigError, match=f"port {port}.*(?s:.*)--mlflow-port"):
             stack.up(settings, {"prefect": free_port(), "mlflow": port, "serving": free_port()})
     assert stack.running(settings) == {}
+
+
+def test_runner_and_dashboard_ask_the_local_service_each_with_a_key_of_its_own(settings: Settings) -> None:
+    addresses = {name: f"http://127.0.0.1:{port}" for name, port in stack.PORTS.items()}
+    scopes = {"runner": {"read"}, "dashboard": {"read", "what-if"}}
+    for name, wanted in scopes.items():
+        given = stack._server(settings, name, addresses).environment
+        assert given["STORECAST_SERVING_URL"] == addresses["serving"] == settings.service_url
+        found = KeyRing(keys_path(settings)).find(given["STORECAST_SERVING_KEY"].encode())
+        assert found is not None
+        assert (found.id, set(found.scopes)) == (name, wanted)
+
+
+def test_a_service_elsewhere_is_asked_with_the_key_that_the_settings_name(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, serving_url="https://forecasts.example.com/")
+    assert settings.service_url == "https://forecasts.example.com"
+    addresses = {name: f"http://127.0.0.1:{port}" for name, port in stack.PORTS.items()}
+    for name in ("runner", "dashboard"):
+        given = stack._server(settings, name, addresses).environment
+        assert not any(variable.startswith("STORECAST_SERVING") for variable in given)
 
 
 def test_a_stale_pid_file_is_not_taken_for_a_running_server(settings: Settings) -> None:

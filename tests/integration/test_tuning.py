@@ -8,11 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import lift
 import pandas as pd
 import pytest
 
 from components import ingest, mlflow_tracking, tune, tune_report
 from components.stage import open_store
+from components.tuning import Tuning
 from pipelines.pods import PodOptions
 from pipelines.tuning import tuning_flow
 from storecast.errors import ConfigError, ModelError, StoreError
@@ -23,41 +25,6 @@ from storecast.synthetic import write_raw
 from storecast.training_config import load_training_config
 
 ROOT = Path(__file__).parents[2]
-MODEL = """
-import json
-import os
-from pathlib import Path
-import numpy as np
-from dataclasses import replace
-from storecast.models.naive import NaiveConfig, SeasonalNaive
-
-class LiftConfig(NaiveConfig):
-    lift: float = 2.0
-    bug: bool = False
-
-class Lift(SeasonalNaive):
-    \"\"\"Last weeks' sales times a factor: the nearer to 1, the better.\"\"\"
-    Config = LiftConfig
-
-    def fit(self, panel, context):
-        if self.config.bug:
-            raise ValueError("a bug")
-        trap = Path(os.environ.get("TRAP", "/nowhere"))
-        if trap.parent.is_dir():
-            count = int(trap.read_text()) if trap.exists() else 0
-            trap.write_text(str(count + 1))
-            if count == 7:
-                os.kill(os.getpid(), 9)
-        return super().fit(panel, context)
-
-    @classmethod
-    def load(cls, folder):
-        return cls(LiftConfig(**json.loads((folder / "naive.json").read_text())))
-
-    def forecast(self, panel):
-        made = super().forecast(panel)
-        return replace(made, point=made.point * self.config.lift)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -66,10 +33,7 @@ def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "lift_model.py").write_text(MODEL)
-    (tmp_path / "lift.yaml").write_text("name: lift\nclass: lift_model:Lift\nparams: {seasons: 2}\n")
-    (tmp_path / "space.yaml").write_text("params:\n  lift: {type: float, low: 0.5, high: 4.0}\n")
-    (tmp_path / "mine.yaml").write_text("name: mine\nmodels: [naive, lift.yaml]\nfolds: 2\n")
+    lift.write(tmp_path)
     yield
     sys.modules.pop("lift_model", None)
 
@@ -162,10 +126,10 @@ def test_processes_share_the_trials_of_a_study(tmp_path: Path) -> None:
 
 def test_a_local_models_series_are_a_sample_by_the_seed(tmp_path: Path) -> None:
     panel = panel_of(tmp_path / "raw")
-    asked = tune.Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2)
+    asked = Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2)
     assert asked.seen.n_series == 2
     assert list(asked.seen.ids) == list(
-        tune.Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2).seen.ids
+        Tuning(panel.uri, "lift.yaml", "mine.yaml", "space.yaml", "", "", most_series=2).seen.ids
     )
 
 

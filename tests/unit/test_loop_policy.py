@@ -171,6 +171,17 @@ def test_a_manual_policy_asks_once_and_trains_after_the_yes() -> None:
     assert state_of([*log, trains], "2024-01-02").approved == "", "a yes is good for one training"
 
 
+def test_that_nothing_is_breached_is_not_called_healthy_while_nothing_can_be_judged() -> None:
+    state, seen = LoopState(trained_to="2023-12-31"), health(START)
+    note = "96 rows of what was served have actuals, 200 are needed."
+    early = replace(seen, checks=(Check("error", "all", None, 0.0, False, 28, note),))
+    made = decide(NO_LIMITS, state, early, START)
+    assert (made.action, made.rule) == ("nothing", "unjudged")
+    assert f"Not judged yet: error (all): {note}" in made.because
+    known = replace(seen, checks=(Check("error", "all", 0.9, 1.25, False, 28, "fine"),))
+    assert decide(NO_LIMITS, state, known, START).rule == "healthy"
+
+
 def test_a_challenger_in_shadow_is_waited_for() -> None:
     state = LoopState(trained_to="2023-12-31", in_shadow="2024-01-01-abc")
     assert decide(NO_LIMITS, state, health(START, "error"), START).rule == "shadow"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from storecast.errors import ConfigError
-from storecast.monitor.config import MonitorConfig, load_monitor_config
+from storecast.monitor.config import MonitorConfig, ScoreLimits, load_monitor_config
 from storecast.monitor.drift import Reference, corrected, moves
 from storecast.monitor.health import Health
 from storecast.monitor.moved import drift_table
@@ -92,6 +93,58 @@ def test_without_a_release_the_feed_is_checked_all_the_same() -> None:
     assert ("volume", "all") in _breached(found)
     assert next(check for check in found.checks if check.name == "error").value is None
     assert found.release == ""
+
+
+def test_a_shift_before_the_error_is_known_is_not_healthy_but_not_judged_yet() -> None:
+    whole = monitored.spoiled(1.3, days=2)
+    first = whole.cutoff - pd.Timedelta(days=1)
+    new = replace(monitored.activations(whole)[-1], at=first)
+    health = watch(whole, served_rows([new], whole), whole.cutoff).health
+    assert (health.state, health.breaches) == ("unjudged", ())
+    needs = {check.name: check.note for check in health.unjudged}
+    assert set(needs) == {"error", "bias", "coverage", "error_drift"}
+    assert "96 rows of what was served have actuals, 200 are needed: about 3 more days" in needs["error"]
+    assert "of what was served, with actuals; there are 2" in needs["error_drift"]
+
+
+def test_what_is_missing_before_the_error_is_known_is_said() -> None:
+    whole = monitored.panel()
+    last = monitored.activations(whole)[-1]
+    early = whole.at(last.at - DAY, 28)
+
+    def error(panel: Panel, rows: pd.DataFrame, config: MonitorConfig | None = None) -> str:
+        found = watch(panel, rows, panel.cutoff, config).health
+        return next(check.note for check in found.unjudged if check.name == "error")
+
+    assert "a release is needed (storecast run)" in error(whole, served_rows([], whole))
+    said = error(early, served_rows([last], early))
+    assert f"actuals from {last.at.date()} on are needed" in said
+    high = MonitorConfig(scores=ScoreLimits(windows_days=(2,), min_rows=100))
+    assert "lower scores.min_rows" in error(whole, monitored.served(whole), high)
+
+
+def test_drift_of_errors_is_judged_from_about_the_day_that_is_named_on() -> None:
+    whole = monitored.panel()
+    rows = monitored.served(whole)
+
+    def unjudged(served_days: int) -> dict[str, str]:
+        mine = rows[rows["ds"] > whole.cutoff - served_days * DAY]
+        found = watch(whole, mine, whole.cutoff).health.unjudged
+        return {check.name: check.note for check in found}
+
+    named = re.search(r"after about (\d+) dates", unjudged(20)["error_drift"])
+    assert named
+    assert "error_drift" in unjudged(int(named[1]) - 2)
+    assert "error_drift" not in unjudged(int(named[1]) + 2)
+
+
+def test_too_few_series_to_tell_of_the_feed_are_no_clean_feed() -> None:
+    whole = monitored.panel()
+    small, rows = whole.select(np.arange(5)), monitored.served(whole)
+    health = watch(small, rows[rows["unique_id"].isin(small.ids)], small.cutoff).health
+    needs = {check.name: check.note for check in health.unjudged}
+    assert "5 series tell it, 10 are needed" in needs["volume"]
+    assert not any(check.value == 0.0 for check in health.checks if check.name == "volume")
 
 
 def test_a_date_is_served_by_the_release_that_was_activated_last_before_it() -> None:

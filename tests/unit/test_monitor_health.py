@@ -1,5 +1,6 @@
 """A health record survives the trip through its file, and says what is wrong with one that is not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,21 @@ def test_only_breached_checks_are_breaches() -> None:
     assert HEALTH.breaches == (BAD,)
     assert not HEALTH.healthy
     assert HEALTH.to_frame()["breached"].tolist() == [True, False, False]
+
+
+def test_without_the_error_nothing_is_healthy_and_a_breach_is_a_breach_all_the_same() -> None:
+    unknown = replace(BAD, value=None, breached=False, note="no actuals yet")
+    nothing = replace(HEALTH, checks=(unknown, GOOD))
+    assert (nothing.state, nothing.healthy, nothing.breaches) == ("unjudged", False, ())
+    assert replace(HEALTH, checks=()).state == "unjudged"
+    assert replace(nothing, checks=(unknown, replace(GOOD, breached=True))).state == "breached"
+    well = replace(HEALTH, checks=(replace(BAD, value=1.0, breached=False), UNKNOWN))
+    assert (well.state, well.healthy, well.unjudged) == ("healthy", True, (UNKNOWN,))
+
+
+def test_a_check_that_has_a_figure_in_some_segment_is_judged() -> None:
+    assert HEALTH.unjudged == (UNKNOWN,)
+    assert replace(HEALTH, checks=(UNKNOWN, replace(UNKNOWN, segment="store=1", value=0.8))).unjudged == ()
 
 
 def test_a_check_of_an_unknown_name_and_a_record_of_another_form_are_refused() -> None:

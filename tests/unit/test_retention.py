@@ -17,8 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.archive import apply, load_policy
+from components.archive import Watched, apply, load_policy
 from storecast.errors import ReleaseError, StoreError
+from storecast.loop.decisions import Decision, DecisionLog
+from storecast.loop.under_way import held_by_loops
+from storecast.monitor.health import Health
 from storecast.store import archive as archives
 from storecast.store import uri as uris
 from storecast.store.archive import Archive
@@ -84,7 +87,7 @@ def everything(then: str = "archive", archive: str = "") -> RetentionPolicy:
 
 
 def going(store: DatasetStore, rules: RetentionPolicy, now: datetime = LATER) -> list[Step]:
-    return [step for step in plan(store, rules, now) if step.action != "keep"]
+    return [step for step in plan(store, rules, held_by_loops(store.root), now) if step.action != "keep"]
 
 
 def whole(store: DatasetStore, dataset: Dataset) -> bool:
@@ -117,7 +120,7 @@ def test_whatever_the_policy_says_what_releases_in_use_need_is_there_and_whole(
     releases = ReleaseStore(store, "shop")
     used = releases.trail()[-2:]
     chosen = policy(*kinds)
-    apply(store, chosen, going(store, chosen))
+    apply(store, chosen, going(store, chosen), Watched(store))
     assert releases.trail()[-2:] == used
     for found, datasets in made:
         if found.id in used:
@@ -138,7 +141,7 @@ def test_what_no_release_in_use_needs_is_archived_and_comes_back_as_it_was(tmp_p
     names = {step.item.name for step in steps}
     assert f"releases/shop/{made[0][0].id}" in names
     assert "raw/day-0" in names
-    apply(store, chosen, steps)
+    apply(store, chosen, steps, Watched(store))
     old = made[0][1][2]
     assert not Path(old.uri).exists()
     archive = Archive(store.root, chosen.archive)
@@ -159,7 +162,7 @@ def test_an_object_store_is_archived_to_another_and_back(tmp_path: Path) -> None
     made = shop(store, 3)
     activate(store, made, [0, 1, 2])
     chosen = everything(archive=f"{root}/away")
-    apply(store, chosen, going(store, chosen))
+    apply(store, chosen, going(store, chosen), Watched(store))
     old = made[0][1][2]
     assert store.find("train", old.key) is None
     assert store.find("train", made[1][1][2].key) is not None
@@ -195,13 +198,114 @@ def test_the_release_that_a_champion_was_measured_against_stays(tmp_path: Path) 
     assert f"releases/shop/{made[1].id}" in gone
 
 
+def decisions(store: DatasetStore, *made: tuple[str, dict[str, str]]) -> list[str]:
+    """Decisions of the loop over the shop, each following on the one before; their names."""
+    log, last, names = DecisionLog(store.root, "shop"), None, []
+    now = datetime(2023, 8, 1, tzinfo=UTC)
+    for day, (action, outcome) in enumerate(made):
+        when = now + timedelta(days=day)
+        health = Health("shop", "r", str(when.date()), ())
+        one = Decision.of(health, action, "rule", "why", when).with_outcome(outcome)
+        one = one.following(last.id) if last else one
+        log.record(one)
+        names.append(f"loop/shop/decisions/{one.id}.json")
+        last = one
+    return names
+
+
+def away(store: DatasetStore) -> set[str]:
+    """What goes where nothing is spared that may go, the loop's decisions among it."""
+    everywhere = ("raw/*", "datasets/*/*", "releases/*/*", "loop/*/decisions/*")
+    kinds = {"all": Rule(paths=everywhere, days=1, then="delete")}
+    chosen = RetentionPolicy(kinds=kinds)
+    steps = going(store, chosen)
+    apply(store, chosen, steps, Watched(store))
+    return {step.item.name for step in steps}
+
+
+def test_a_challenger_in_shadow_keeps_its_release_all_it_was_made_from_and_its_decisions(
+    tmp_path: Path,
+) -> None:
+    store = DatasetStore(str(tmp_path))
+    made = shop(store, 4)
+    activate(store, made, [1, 2])
+    challenger = made[0][0].id
+    steps = (("train", {}), ("trained", {"shadow": challenger}), ("refresh", {}))
+    names = decisions(store, ("nothing", {}), *steps)
+    gone = away(store)
+    assert ReleaseStore(store, "shop").verify(challenger) == []
+    assert all(whole(store, dataset) for dataset in made[0][1])
+    assert Path(store.root, "raw", "day-0", "train.csv").exists()
+    assert all(Path(store.root, name).exists() for name in names)
+    assert {f"releases/shop/{made[3][0].id}", "raw/day-3"} <= gone, "what nobody needs goes all the same"
+
+
+@pytest.mark.parametrize("end", ["reject", "promote"])
+def test_a_challenger_whose_shadow_is_over_is_no_longer_spared_for_it(end: str, tmp_path: Path) -> None:
+    store = DatasetStore(str(tmp_path))
+    made = shop(store, 3)
+    activate(store, made, [1, 2])
+    names = decisions(store, ("trained", {"shadow": made[0][0].id}), (end, {"release": "x"}))
+    assert {f"releases/shop/{made[0][0].id}", *names} <= away(store)
+
+
+def test_a_release_on_trial_keeps_the_one_to_go_back_to_however_often_it_was_refreshed(
+    tmp_path: Path,
+) -> None:
+    store = DatasetStore(str(tmp_path))
+    made = shop(store, 4)
+    before, promoted = made[0][0].id, made[1][0].id
+    activate(store, made, [0, 1, 2, 3])
+    decisions(store, ("trained", {}), ("promote", {"release": promoted, "before": before}), ("refresh", {}))
+    assert not {f"releases/shop/{before}", f"releases/shop/{promoted}"} & away(store)
+    assert all(whole(store, dataset) for _, datasets in made for dataset in datasets)
+
+
+def test_an_open_question_and_a_training_under_way_are_not_forgotten(tmp_path: Path) -> None:
+    for action, *rest in (("ask",), ("train",), ("ask", "approve")):
+        store = DatasetStore(str(tmp_path / "-".join([action, *rest])))
+        names = decisions(store, *((each, {}) for each in ("nothing", "wait", action, *rest)))
+        assert away(store) == set()
+        assert all(Path(store.root, name).exists() for name in names)
+
+
+def test_a_shadow_that_begins_meanwhile_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = DatasetStore(str(tmp_path))
+    made = shop(store, 3)
+    activate(store, made, [1, 2])
+    chosen, watched = everything(), Watched(store)
+    steps = going(store, chosen)
+    put: Callable[..., object] = Archive.put
+
+    def put_and_begin(self: Archive, item: object) -> object:
+        decisions(store, ("trained", {"shadow": made[0][0].id}))
+        return put(self, item)
+
+    monkeypatch.setattr(Archive, "put", put_and_begin)
+    with pytest.raises(ReleaseError, match="the loop has begun something meanwhile"):
+        apply(store, chosen, steps, watched)
+    assert all(whole(store, dataset) for dataset in made[0][1])
+
+
+def test_a_refreshed_release_keeps_what_its_model_was_made_from(tmp_path: Path) -> None:
+    store = DatasetStore(str(tmp_path))
+    (first, datasets), *_ = shop(store, 1)
+    lineage = json.loads((Path(first.uri) / "lineage.json").read_text())
+    with store.building("refreshed") as folder:
+        (folder / "lineage.json").write_text(json.dumps({**lineage, "refreshed": first.id}))
+        again = ReleaseStore(store, "shop").publish(folder, {"cutoff": "2023-08-01", "champion": first.id})
+    ReleaseStore(store, "shop").activate(again.id, "refresh")
+    assert not away(store)
+    assert all(whole(store, dataset) for dataset in datasets)
+
+
 def test_nothing_goes_where_a_release_in_use_cannot_be_read(tmp_path: Path) -> None:
     store = DatasetStore(str(tmp_path))
     made = shop(store, 2)
     activate(store, made, [0, 1])
     shutil.rmtree(made[0][0].uri)
     with pytest.raises(ReleaseError):
-        plan(store, everything(), LATER)
+        plan(store, everything(), [], LATER)
 
 
 def test_a_copy_that_does_not_read_back_as_it_was_keeps_the_original(
@@ -217,7 +321,7 @@ def test_a_copy_that_does_not_read_back_as_it_was_keeps_the_original(
     monkeypatch.setattr(archives, "_upload", torn)
     chosen = everything(archive=str(tmp_path / "away"))
     with pytest.raises(StoreError, match="the original stays"):
-        apply(store, chosen, going(store, chosen))
+        apply(store, chosen, going(store, chosen), Watched(store))
     assert whole(store, old)
     assert Archive(store.root, chosen.archive).names() == []
 
@@ -226,7 +330,7 @@ def test_a_damaged_archive_restores_nothing(tmp_path: Path) -> None:
     store = DatasetStore(str(tmp_path))
     old = make(store, "train", "fit")
     chosen = everything()
-    apply(store, chosen, going(store, chosen))
+    apply(store, chosen, going(store, chosen), Watched(store))
     archive = Archive(store.root)
     (record,) = archive.names()
     path = tmp_path / "archive" / f"{record.name}.json"
@@ -249,7 +353,7 @@ def _archive_and_die(root: str, moment: str) -> None:
         stage.remove = die
     else:
         setattr(archives.uris if moment == "write_text" else archives, moment, die)
-    apply(store, everything(), going(store, everything()))
+    apply(store, everything(), going(store, everything()), Watched(store))
 
 
 @pytest.mark.parametrize("moment", ["_upload", "write_text", "removing"])
@@ -265,7 +369,7 @@ def test_a_killed_archive_leaves_all_readable_and_the_next_run_finishes_it(
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
     assert all(whole(store, made) for made in old)
-    apply(store, everything(), going(store, everything()))
+    apply(store, everything(), going(store, everything()), Watched(store))
     assert len(Archive(store.root).names()) == 2
     assert not any(Path(made.uri).exists() for made in old)
 
@@ -279,7 +383,7 @@ def test_a_rest_that_a_killed_removal_left_does_not_replace_the_archive(tmp_path
     fs, path = uris.filesystem(uris.join(old.uri, "manifest.json"))
     fs.rm(path)
     assert store.find("train", old.key) is None
-    apply(store, everything(), going(store, everything()))
+    apply(store, everything(), going(store, everything()), Watched(store))
     assert not uris.exists(uris.join(old.uri, "a.txt"))
     Archive(root).restore(f"datasets/train/{old.key}")
     assert store.open(old.uri).hash == old.hash
@@ -300,14 +404,14 @@ def test_a_release_that_becomes_current_meanwhile_ends_the_run(
 
     monkeypatch.setattr(Archive, "put", put_and_roll_back)
     with pytest.raises(ReleaseError, match="meanwhile"):
-        apply(store, everything(), steps)
+        apply(store, everything(), steps, Watched(store))
     assert all(whole(store, dataset) for dataset in made[0][1])
 
 
 def test_the_policy_that_ships_is_one_and_pointers_are_no_items(tmp_path: Path) -> None:
     store = DatasetStore(str(tmp_path))
     activate(store, shop(store, 1), [0])
-    names = {step.item.name for step in plan(store, load_policy("default"), LATER)}
+    names = {step.item.name for step in plan(store, load_policy("default"), [], LATER)}
     assert "releases/shop/current.json" not in names
     assert any(name.startswith("datasets/ingest/") for name in names)
     assert any(name == "raw/day-0" for name in names)

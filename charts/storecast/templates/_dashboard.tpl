@@ -17,12 +17,3 @@
 {{- define "storecast.dashboardKey" -}}
 {{- include "storecast.credential" (dict "root" . "secret" (include "storecast.dashboardName" .) "key" "service-key" "given" .Values.serving.keys.dashboard "prefix" "sc_dashboard_") }}
 {{- end }}
-
-{{/* Where it finds the forecasts; empty where there are none. */}}
-{{- define "storecast.dashboardServiceUrl" -}}
-{{- if .Values.dashboard.service.url }}
-{{- .Values.dashboard.service.url | trimSuffix "/" }}
-{{- else if .Values.serving.enabled }}
-{{- include "storecast.servingUrl" . }}
-{{- end }}
-{{- end }}

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
+from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId, LogFilterLevel
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import LogSort
 
@@ -20,6 +21,9 @@ from storecast.errors import StorecastError, StoreError
 OUT_OF_MEMORY = re.compile(r"OOMKilled|out-of-memory", re.IGNORECASE)
 LATE_SECONDS = 15.0
 """The worker sees how a pod ended some seconds after the run's own process has reported it."""
+WARNING, MOST_LOGS = 30, 200
+GIVEN_UP = "its pod did not start in time"
+"""What the state of a run says whose pod did not start by its deadline."""
 DIAGNOSES = re.compile(
     r"OOMKilled|Image pull failed|crash-looping|evicted|cannot be scheduled|schedul", re.IGNORECASE
 )
@@ -43,21 +47,33 @@ class PodLostError(Exception):
 
 def not_started(run: FlowRun, seconds: int) -> NotStartedError:
     """The error of a pod that did not start by a deadline."""
+    return never_began(run, f"the pod did not start within {seconds} s", _diagnosis(run))
+
+
+def never_began(run: FlowRun, what: str, diagnosis: str) -> NotStartedError:
+    """The error of a pod that did not start, with what Kubernetes said of it."""
     return NotStartedError(
-        f"the pod did not start within {seconds} s",
+        what,
         where=run.name,
         expected="a node with room for it, and its image",
-        found=_diagnosis(run) or "no word from Kubernetes; is the pool's worker running?",
+        found=diagnosis or "no word from Kubernetes; is the pool's worker running?",
         cure="see the cause above; more or larger nodes, smaller requests, a pool's image or, for a GPU, "
         "`gpu_fallback` to train without one",
     )
 
 
 def failure_of(run: FlowRun, label: str) -> Exception:
-    """The error of a stage whose run ended without success: one worth retrying, or one that is not."""
-    message = (run.state.message or "") if run.state else ""
+    """The error of a stage whose run ended without success: one worth retrying, or one that is not.
+
+    Waits some seconds for what Kubernetes says of a crash.
+    """
     crashed = run.state is not None and run.state.is_crashed()
-    diagnosis = _diagnosis(run, LATE_SECONDS if crashed else 0.0)
+    return error_of(run, label, _diagnosis(run, LATE_SECONDS if crashed else 0.0))
+
+
+def error_of(run: FlowRun, label: str, diagnosis: str) -> Exception:
+    """The same, with what Kubernetes said of the pod ("": nothing)."""
+    message = (run.state.message or "") if run.state else ""
     if OUT_OF_MEMORY.search(diagnosis):
         return OutOfMemoryError(
             "the pod was killed because it ran out of memory",
@@ -74,18 +90,30 @@ def failure_of(run: FlowRun, label: str) -> Exception:
     return PodLostError("; ".join(part for part in (f"{label}: {message}", diagnosis) if part))
 
 
-def _diagnosis(run: FlowRun, seconds: float = 0.0) -> str:
-    """The last thing that Kubernetes said was wrong with the run, or "" where it says nothing in time."""
-    deadline = time.monotonic() + seconds
-    while not (found := next(_diagnoses(run), "")) and time.monotonic() < deadline:
-        time.sleep(1)
+def diagnoses(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[UUID, str]:
+    """The last thing that Kubernetes said was wrong with each run, as far as it said something.
+
+    Args:
+        client: the Prefect API.
+        runs: their ids.
+    """
+    wanted = LogFilter(
+        flow_run_id=LogFilterFlowRunId(any_=list(runs)), level=LogFilterLevel.model_validate({"ge_": WARNING})
+    )
+    logs = client.read_logs(wanted, limit=MOST_LOGS, offset=0, sort=LogSort.TIMESTAMP_DESC) if runs else []
+    found: dict[UUID, str] = {}
+    for log in logs:
+        if log.flow_run_id and DIAGNOSES.search(log.message):
+            found.setdefault(log.flow_run_id, " ".join(log.message.split()))
     return found
 
 
-def _diagnoses(run: FlowRun) -> Iterator[str]:
-    with get_client(sync_client=True) as client:
-        of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run.id]))
-        logs = client.read_logs(of_run, limit=200, offset=0, sort=LogSort.TIMESTAMP_DESC)
-    for log in logs:
-        if log.level >= 30 and DIAGNOSES.search(log.message):
-            yield " ".join(log.message.split())
+def _diagnosis(run: FlowRun, seconds: float = 0.0) -> str:
+    """What Kubernetes said was wrong with one run, or "" where it says nothing in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        with get_client(sync_client=True) as client:
+            found = diagnoses(client, [run.id]).get(run.id, "")
+        if found or time.monotonic() >= deadline:
+            return found
+        time.sleep(1)
