@@ -43,6 +43,7 @@ from storecast.models.catalogue import ModelSpec, load_class, load_spec, uses_fe
 from storecast.panel import Panel
 from storecast.search_space import Parameter, check_space, load_search_space, value_at, with_values
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.training_config import TrainingConfig, load_training_config
@@ -138,7 +139,7 @@ class Tuning:
         def build(folder: Path, work: Path) -> Mapping[str, Any]:
             del work
             scores = {"rmsle": best.value, "default": default.value}
-            table.to_parquet(folder / TRIALS, index=False)
+            parquet.write_frame(table, folder / TRIALS)
             about = {**self.about(), **scores, "best": best.number, "values": values}
             about["params"] = with_values(self.base, values)
             (folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")

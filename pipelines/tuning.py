@@ -20,6 +20,7 @@ from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from storecast.errors import ConfigError
 from storecast.models.catalogue import load_spec
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store.datasets import Dataset
 
 
@@ -112,4 +113,4 @@ def tuning_flow(
 
 def trials_of(path: Path) -> pd.DataFrame:
     """The trials, the best first."""
-    return pd.read_parquet(path).sort_values(["rmsle", "trial"]).reset_index(drop=True)
+    return parquet.read_frame(path).sort_values(["rmsle", "trial"]).reset_index(drop=True)
