@@ -10,24 +10,19 @@ a plain one: what is named by its content keeps its name.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.parquet.encryption as pe
 
 from storecast.errors import StoreError
-from storecast.store import keyring
-from storecast.store.keyring import Keys
+from storecast.store import encryption, keyring
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +33,6 @@ ENDINGS = (".parquet", ".pq")
 ENCRYPTED = b"PARE"
 """How a file with an encrypted footer begins; a plain one begins with PAR1."""
 _CONTENT = "storecast.content"
-_NONCE = 12
 
 
 class Writer:
@@ -66,7 +60,7 @@ class Writer:
         options = {"compression": compression, "compression_level": level}
         if keys and not content:  # the same file once more, plain: only its hash is kept
             self._twin = pq.ParquetWriter(self._digest, schema, **options)
-        locks = _encryption(keys) if keys else None
+        locks = encryption.locking(keys) if keys else None
         self._encrypted = keys is not None
         self._file = pq.ParquetWriter(path, schema, encryption_properties=locks, **options)
 
@@ -183,69 +177,13 @@ class _Digest(io.RawIOBase):
         return len(data)
 
 
-class _Locked(Exception):  # noqa: N818 (a reason, on its way through pyarrow to `_explained`)
-    """Why a file's key cannot be had: what, and the cure."""
-
-    def __init__(self, what: str, cure: str) -> None:
-        super().__init__(what)
-        self.cure = cure
-
-
-class _Wrapping(pe.KmsClient):  # type: ignore[misc]
-    """Wraps the keys of files by the store's keys, in this process: AES-256-GCM with random nonces."""
-
-    def __init__(self, keys: Keys) -> None:
-        super().__init__()
-        self.keys = keys
-
-    def wrap_key(self, key_bytes: bytes, master_key_identifier: str) -> bytes:
-        nonce = os.urandom(_NONCE)
-        sealed = self._cipher(master_key_identifier).encrypt(nonce, key_bytes, None)
-        return base64.b64encode(nonce + sealed)
-
-    def unwrap_key(self, wrapped_key: str, master_key_identifier: str) -> bytes:
-        from cryptography.exceptions import InvalidTag
-
-        sealed = base64.b64decode(wrapped_key)
-        cipher = self._cipher(master_key_identifier)
-        try:
-            return bytes(cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], None))
-        except InvalidTag as error:
-            raise _Locked(
-                f"is encrypted by another key than the one that is given as {master_key_identifier}",
-                f"put the key back that {master_key_identifier} stood for",
-            ) from error
-
-    def _cipher(self, key_id: str) -> Any:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        if (key := self.keys.get(key_id)) is None:
-            raise _Locked(
-                f"is encrypted by key {key_id}, which is not given",
-                f"put the line of {key_id} back, below the newest",
-            )
-        return AESGCM(key)
-
-
-@lru_cache(maxsize=4)
-def _factory(keys: Keys) -> pe.CryptoFactory:
-    return pe.CryptoFactory(lambda _: _Wrapping(keys))
-
-
-def _encryption(keys: Keys) -> Any:
-    how = pe.EncryptionConfiguration(
-        footer_key=keys.newest, uniform_encryption=True, double_wrapping=True, internal_key_material=True
-    )
-    return _factory(keys).file_encryption_properties(pe.KmsConnectionConfig(), how)
-
-
 @contextmanager
 def _explained(source: Path | IO[bytes]) -> Iterator[Any]:
     """What opens encrypted files (None without keys), and errors that say which key is missing."""
     keys = keyring.in_force()
     try:
-        yield _factory(keys).file_decryption_properties(pe.KmsConnectionConfig()) if keys else None
-    except _Locked as error:
+        yield encryption.opening(keys) if keys else None
+    except encryption.LockedError as error:
         given = ", ".join(keys.ids) if keys else ""
         raise StoreError(
             str(error),

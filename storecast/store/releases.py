@@ -4,8 +4,8 @@
     releases/current.json     {"current": id, "history": [{"id", "at", "why", ...}, ...]}, replaced whole
 
 A release's id is the cutoff and a hash of its content, so the same content is the same release.
-Times are kept in the pointer only: the folder is the same, byte for byte, whenever it is made (where files are
-encrypted it has the same id, and other bytes).
+Times are kept in the pointer only: the folder is the same, byte for byte, whenever it is made, or where
+its files are encrypted the same but for their bytes.
 """
 
 from __future__ import annotations

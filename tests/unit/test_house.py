@@ -103,10 +103,10 @@ def test_what_make_installed_is_what_is_pinned() -> None:
 
 
 def test_parquet_is_read_and_written_in_one_place() -> None:
-    place = ROOT / "storecast" / "store" / "parquet.py"
+    places = {ROOT / "storecast" / "store" / name for name in ("parquet.py", "encryption.py")}
     around = re.compile(r"pyarrow[. ]+(import )?parquet|\.(to|read)_parquet\(|\bpq\.|_parquet_encryption")
     packages = ("storecast", "components", "serving", "orchestrator", "dashboard", "pipelines", "benchmarks")
-    paths = [path for package in packages for path in (ROOT / package).rglob("*.py") if path != place]
+    paths = [path for package in packages for path in (ROOT / package).rglob("*.py") if path not in places]
     found = [str(path.relative_to(ROOT)) for path in paths if around.search(path.read_text())]
     assert not found, "use storecast.store.parquet: it knows whether files are encrypted"
-    assert around.search(place.read_text())
+    assert all(around.search(path.read_text()) for path in places)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,22 @@ def test_a_key_that_is_added_to_the_file_holds_at_once(keys: KeyFile, tmp_path: 
     written(tmp_path / "a.parquet")
     keys.path.write_text(f"{keys.new}\n{keys.old}\n")
     assert b'"masterKeyID":"new"' in written(tmp_path / "a.parquet")
+
+
+def test_threads_read_and_write_side_by_side_while_a_key_is_added(keys: KeyFile, tmp_path: Path) -> None:
+    keys.holds(keys.old)
+
+    def there_and_back(number: int) -> float:
+        path = tmp_path / f"{number}.parquet"
+        parquet.write_frame(FRAME.assign(yhat=float(number)), path)
+        if number == 20:
+            keys.path.with_suffix(".part").write_text(f"{keys.new}\n{keys.old}\n")
+            keys.path.with_suffix(".part").replace(keys.path)
+        return float(parquet.read_frame(path)["yhat"].mean())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(there_and_back, range(60))) == list(range(60))
+    assert b'"masterKeyID":"new"' in written(tmp_path / "after.parquet")
 
 
 def test_plain_files_are_read_beside_encrypted_ones(keys: KeyFile, tmp_path: Path) -> None:
