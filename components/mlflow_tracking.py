@@ -125,7 +125,7 @@ def run(settings: Settings, experiment: str, name: str, key: str) -> Iterator[Tr
 def register(tracked: TrackedRun, bundle: Path, name: str) -> int:
     """Log a bundle's folder as the run's model and register it as the challenger; its version.
 
-    A bundle with the same content is registered once, whichever run asks.
+    A bundle of the same files is registered once, whichever run asks.
     """
     client = tracked.client
     digest = bundle_digest(checksums(bundle))
@@ -160,7 +160,7 @@ def version_of(settings: Settings, name: str, alias: str = CHAMPION) -> int | No
 
 
 def version_of_bundle(settings: Settings, name: str, bundle: Path) -> int | None:
-    """The version that was registered from a bundle with this content, or None."""
+    """The version that was registered from a bundle of these files, or None."""
     with _clear_errors(settings):
         return _version_of_bundle(_client(settings), name, bundle_digest(checksums(bundle)))
 

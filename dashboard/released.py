@@ -38,7 +38,7 @@ def table(uri: str, name: str, columns: tuple[str, ...] | None = None) -> pd.Dat
     """
     path = Path(folder(uri)) / f"{name}.parquet"
     try:
-        return parquet.read_frame(path, columns)
+        return parquet.read_frame(path, columns or None)
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"the release's {name} cannot be read", where=uri, found=str(error)) from error
 

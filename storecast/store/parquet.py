@@ -56,7 +56,8 @@ class Writer:
         content: str = "",
     ) -> None:
         keys = keyring.in_force()
-        self._content, self._digest, self._twin = content, _Digest(), None
+        self._content, self._digest = content, _Digest()
+        self._twin: Any = None
         options = {"compression": compression, "compression_level": level}
         if keys and not content:  # the same file once more, plain: only its hash is kept
             self._twin = pq.ParquetWriter(self._digest, schema, **options)
