@@ -55,7 +55,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     (folder / "keys.txt").write_text(f"first:{base64.b64encode(os.urandom(32)).decode()}\n")
     (folder / "two.yaml").write_text(TRAINING)
     for name in ("early", "late"):
-        write_raw(folder / name, n_stores=3, n_families=3, n_days=300)
+        write_raw(folder / name, n_stores=3, n_families=3, n_days=200)
     drop_last_days(folder / "early", 16)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -93,17 +93,6 @@ def test_a_rerun_finds_all_that_was_made(shop: Shop, monkeypatch: pytest.MonkeyP
     again, _ = release_of(shop.folder, "early", "current")
     assert again.id == shop.release.id
     assert {path: path.stat().st_mtime_ns for path in shop.home.rglob("*.parquet")} == before
-
-
-def test_it_is_the_release_that_a_plain_store_makes(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    shop.enter(monkeypatch, key=False)
-    monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
-    plain, _ = release_of(shop.folder, "early", "current")
-    assert plain.id == shop.release.id
-    keys = {path.relative_to(shop.home) for path in shop.home.glob("datasets/*/*")}
-    assert {path.relative_to(tmp_path) for path in tmp_path.glob("datasets/*/*")} <= keys
 
 
 def _series(call: tuple[str, str]) -> int:
