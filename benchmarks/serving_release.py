@@ -11,6 +11,7 @@ from storecast.conformal import Calibration
 from storecast.models.base import QUANTILES, FitContext
 from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
 from storecast.panel_io import write_panel
+from storecast.store import parquet
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import Release, ReleaseStore
 from storecast.synthetic import make_panel
@@ -42,7 +43,7 @@ def publish(
     with store.store.building(NAME) as folder:
         write_bundle(folder / "bundle", model, plain, context, about)
         forecast = Bundle.load(folder / "bundle").forecast()
-        forecast.to_parquet(folder / "forecasts.parquet", index=False)
+        parquet.write_frame(forecast, folder / "forecasts.parquet")
         (folder / "lineage.json").write_text(json.dumps({}))
         counts = {"series": panel.n_series, "rows": len(forecast)}
         release = store.publish(

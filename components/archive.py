@@ -153,9 +153,7 @@ def old_runs(store: DatasetStore, rules: RetentionPolicy) -> list[str]:
     bundles = []
     for release in in_use(store, held_by_loops(store.root)):
         sums = json.loads(uris.read_text(uris.join(release.uri, CHECKSUMS)))
-        bundle = {
-            n.removeprefix("bundle/"): {"sha256": s} for n, s in sums.items() if n.startswith("bundle/")
-        }
+        bundle = {n.removeprefix("bundle/"): s for n, s in sums.items() if n.startswith("bundle/")}
         bundles.append(mlflow_tracking.bundle_digest(bundle))
     return mlflow_tracking.runs_before(load_settings(), before, bundles)
 

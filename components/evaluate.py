@@ -22,6 +22,7 @@ from storecast.conformal import Calibration, calibrate_folds
 from storecast.metrics import naive_scale, score
 from storecast.panel import Panel
 from storecast.segments import VOLUME, attach, segment_table
+from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.training_config import NAIVE, TrainingConfig, load_training_config
@@ -72,7 +73,7 @@ def _cv_table(store: DatasetStore, panel: Panel, fits: list[Dataset]) -> pd.Data
     parts = []
     for fit in fits:
         about = fit.manifest["config"]
-        forecast = pd.read_parquet(store.path(fit) / "forecast.parquet")
+        forecast = parquet.read_frame(store.path(fit) / "forecast.parquet")
         parts.append(cv_rows(panel, about["model"]["name"], pd.Timestamp(about["cutoff"]), forecast))
     return pd.concat(parts, ignore_index=True)
 
@@ -91,9 +92,9 @@ def _evaluate(panel: Panel, cv: pd.DataFrame, config: TrainingConfig, folder: Pa
     columns = [[], ["cutoff"], ["h"], *([name] for name in segments.columns)]
     tables = {"_".join(extra) or "overall": score(cv, ["model", *extra], scale) for extra in columns}
     for name, table in tables.items():
-        table.to_parquet(folder / f"scores_{name}.parquet", index=False)
-    cv.to_parquet(folder / "cv.parquet", index=False, compression="zstd")
-    segments.reset_index().to_parquet(folder / "segments.parquet", index=False)
+        parquet.write_frame(table, folder / f"scores_{name}.parquet")
+    parquet.write_frame(cv, folder / "cv.parquet", "zstd")
+    parquet.write_frame(segments.reset_index(), folder / "segments.parquet")
     _write_json(folder / "weights.json", weights.to_dict())
     _write_json(folder / "calibration.json", calibration.to_dict())
     by_fold = tables["cutoff"].assign(cutoff=tables["cutoff"]["cutoff"].dt.strftime("%Y-%m-%d"))

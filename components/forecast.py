@@ -34,6 +34,7 @@ from storecast.conformal import Calibration
 from storecast.errors import ReleaseError
 from storecast.models.blend import Blend
 from storecast.panel import Panel
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
@@ -86,7 +87,7 @@ def run(
                 found=" ".join(verdict["reasons"]),
                 cure="look at the report; give more history or better covariates, or other models",
             )
-        forecast.to_parquet(folder / "forecasts.parquet", index=False, compression="zstd")
+        parquet.write_frame(forecast, folder / "forecasts.parquet", "zstd")
         return {"rows": len(forecast), "series": int(forecast["unique_id"].nunique())}
 
     inputs = {"panel": panel, "evaluation": evaluation, "decision": decision}
@@ -107,14 +108,14 @@ def _challenger(
 ) -> pd.DataFrame:
     weights = BlendWeights.from_dict(json.loads((evaluation / "weights.json").read_text()))
     calibration = Calibration.from_dict(json.loads((evaluation / "calibration.json").read_text()))
-    segments = pd.read_parquet(evaluation / "segments.parquet").set_index("unique_id")[weights.column]
+    segments = parquet.read_frame(evaluation / "segments.parquet").set_index("unique_id")[weights.column]
     by_name = {str(fit.manifest["config"]["model"]["name"]): store.path(fit) for fit in fits}
     members = {name: load_fit(path) for name, path in by_name.items()}
     model = Blend.of(members, weights, {str(k): str(v) for k, v in segments.items()})
     write_bundle(folder / "bundle", model, calibration, context, _about(panel, context))
     rows = pd.concat(
         [
-            cv_rows(panel, name, panel.cutoff, pd.read_parquet(path / "forecast.parquet"))
+            cv_rows(panel, name, panel.cutoff, parquet.read_frame(path / "forecast.parquet"))
             for name, path in by_name.items()
         ]
     )

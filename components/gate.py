@@ -25,6 +25,7 @@ from storecast.errors import ModelError
 from storecast.gate import Decision, decide
 from storecast.panel import Panel
 from storecast.segments import attach
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
@@ -64,12 +65,12 @@ def run(
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
         whole = open_panel(store, panel)
-        cv = pd.read_parquet(store.path(scores) / "cv.parquet")
+        cv = parquet.read_frame(store.path(scores) / "cv.parquet")
         cv = cv[cv["model"].isin([BLEND, NAIVE])]
         rival = None
         if against:
             cv = _beside_champion(cv, whole, uris.fetch(against.uri, store.scratch / "releases"))
-            segments = pd.read_parquet(store.path(scores) / "segments.parquet").set_index("unique_id")
+            segments = parquet.read_frame(store.path(scores) / "segments.parquet").set_index("unique_id")
             cv = attach(cv, segments, config.gate.segments)
             rival = CHAMPION
         decision = decide(cv, challenger=BLEND, champion=rival, naive=NAIVE, config=config.gate)
@@ -94,7 +95,7 @@ def _rival(releases: ReleaseStore, champion: str, scores: Dataset) -> Release | 
 def write_decision(folder: Path, decision: Decision) -> Mapping[str, Any]:
     """Write a decision as JSON and its comparisons as a table."""
     (folder / "decision.json").write_text(json.dumps(decision.to_dict(), indent=1, sort_keys=True) + "\n")
-    decision.to_frame().to_parquet(folder / "comparisons.parquet", index=False)
+    parquet.write_frame(decision.to_frame(), folder / "comparisons.parquet")
     return {"promoted": decision.promoted, "comparisons": len(decision.comparisons)}
 
 
@@ -105,7 +106,7 @@ def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFr
     if theirs is not None:
         unseen = theirs["cutoff"].unique()
         return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), ["cutoff", "unique_id", "ds"])
-    backtest = pd.read_parquet(release / "backtest.parquet")
+    backtest = parquet.read_frame(release / "backtest.parquet")
     theirs = backtest[backtest["model"] == BLEND].assign(model=CHAMPION)
     both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
     return _common(both, ["unique_id", "ds"])

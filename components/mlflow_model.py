@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from storecast.bundle import Bundle
+from storecast.settings import load_settings
 
 
 class Predictor(Protocol):
@@ -36,4 +37,5 @@ class BundleModel:
 
 
 def _load_pyfunc(path: str) -> BundleModel:
+    load_settings()  # they name the keys of an encrypted bundle
     return BundleModel(Bundle.load(Path(path)))

@@ -26,7 +26,8 @@ import pandas as pd
 
 from storecast.errors import StoreError
 from storecast.settings import Settings
-from storecast.store.datasets import content_hash, describe_files
+from storecast.store import parquet
+from storecast.store.datasets import checksums, content_hash
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,7 +86,7 @@ class TrackedRun:
                 frame.to_csv(path, index=False)
             else:
                 path = Path(folder) / f"{name}.parquet"
-                frame.to_parquet(path, index=False)
+                parquet.write_frame(frame, path)
             self.client.log_artifact(self.id, str(path), "tables")
 
     def file(self, path: Path, folder: str = "") -> None:
@@ -124,10 +125,10 @@ def run(settings: Settings, experiment: str, name: str, key: str) -> Iterator[Tr
 def register(tracked: TrackedRun, bundle: Path, name: str) -> int:
     """Log a bundle's folder as the run's model and register it as the challenger; its version.
 
-    A bundle with the same content is registered once, whichever run asks.
+    A bundle of the same files is registered once, whichever run asks.
     """
     client = tracked.client
-    digest = content_hash(describe_files(bundle))
+    digest = bundle_digest(checksums(bundle))
     version = _version_of_bundle(client, name, digest)
     if version is None:
         with _without_its_warnings(), _as_global(client.tracking_uri):
@@ -159,14 +160,14 @@ def version_of(settings: Settings, name: str, alias: str = CHAMPION) -> int | No
 
 
 def version_of_bundle(settings: Settings, name: str, bundle: Path) -> int | None:
-    """The version that was registered from a bundle with this content, or None."""
+    """The version that was registered from a bundle of these files, or None."""
     with _clear_errors(settings):
-        return _version_of_bundle(_client(settings), name, content_hash(describe_files(bundle)))
+        return _version_of_bundle(_client(settings), name, bundle_digest(checksums(bundle)))
 
 
-def bundle_digest(files: Mapping[str, Mapping[str, object]]) -> str:
-    """What a bundle's registered version is tagged with, from its described files."""
-    return content_hash(files)
+def bundle_digest(sums: Mapping[str, str]) -> str:
+    """What a bundle's registered version is tagged with, from the sha256 of its files' bytes."""
+    return content_hash({name: {"sha256": digest} for name, digest in sums.items()})
 
 
 def runs_before(settings: Settings, when: datetime, bundles: Sequence[str]) -> list[str]:

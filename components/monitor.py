@@ -19,6 +19,7 @@ from storecast.monitor.config import load_monitor_config
 from storecast.monitor.health import write_health
 from storecast.monitor.served import activations_of, served_rows
 from storecast.monitor.watch import watch
+from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
 
@@ -71,9 +72,9 @@ def run(
         )
         write_health(found.health, folder)
         shown = found.scores["ds"] > whole.cutoff - pd.Timedelta(days=SHOWN_DAYS)
-        found.scores[shown].to_parquet(folder / "errors.parquet", index=False)
-        found.drift.to_parquet(folder / "drift.parquet", index=False)
-        summary(served).to_parquet(folder / "served.parquet", index=False)
+        parquet.write_frame(found.scores[shown], folder / "errors.parquet")
+        parquet.write_frame(found.drift, folder / "drift.parquet")
+        parquet.write_frame(summary(served), folder / "served.parquet")
         said = {"state": found.health.state, "healthy": found.health.healthy, "as_of": found.health.as_of}
         return {**found.health.counts, **said}
 

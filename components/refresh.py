@@ -18,6 +18,7 @@ import typer
 from components.stage import PanelUri, Workspace, main, open_panel, open_store, releases_of
 from storecast.bundle import Bundle, write_bundle
 from storecast.errors import ReleaseError
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import ABOUT, CHECKSUMS, Release
@@ -77,7 +78,7 @@ def _fill(store: DatasetStore, panel: str, origin: Path, folder: Path) -> dict[s
     about = {**bundle.about, "cutoff": str(whole.cutoff.date()), "horizon": whole.horizon}
     write_bundle(folder / "bundle", bundle.model, bundle.calibration, context, about)
     forecast = bundle.forecast(whole)
-    forecast.to_parquet(folder / "forecasts.parquet", index=False, compression="zstd")
+    parquet.write_frame(forecast, folder / "forecasts.parquet", "zstd")
     return {**about, "series": int(forecast["unique_id"].nunique()), "rows": len(forecast)}
 
 

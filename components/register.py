@@ -20,6 +20,7 @@ from components import mlflow_tracking
 from components.stage import DecisionUri, EvaluationUri, PanelUri, Training, Workspace, main, open_store
 from storecast import __version__
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
 from storecast.training_config import TrainingConfig, load_training_config
@@ -76,7 +77,7 @@ def run(
             tracked.tags({"panel": source["panel"].hash, "release": uris.name_of(release)})
             _log_scores(tracked, store.path(source["evaluation"]))
             tracked.table(
-                "comparisons", pd.read_parquet(store.path(source["decision"]) / "comparisons.parquet")
+                "comparisons", parquet.read_frame(store.path(source["decision"]) / "comparisons.parquet")
             )
             for path in sorted(store.path(source["report"]).iterdir()):
                 if path.suffix in {".html", ".png"}:
@@ -114,7 +115,7 @@ def _log_scores(tracked: mlflow_tracking.TrackedRun, evaluation: Path) -> None:
         for column in figures:
             tracked.metrics({f"{column}/{model}": v for model, v in figures[column].items()}, step=fold)
     for path in sorted(evaluation.glob("scores_*.parquet")):
-        tracked.table(path.stem, pd.read_parquet(path))
+        tracked.table(path.stem, parquet.read_frame(path))
 
 
 if __name__ == "__main__":

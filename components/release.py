@@ -12,11 +12,11 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from components.stage import DecisionUri, EvaluationUri, PanelUri, Workspace, main, open_store
 from storecast.blend import BLEND
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
 from storecast.store.releases import Release, ReleaseStore
@@ -84,9 +84,9 @@ def _fill(folder: Path, paths: dict[str, Path]) -> None:
     for path in sorted(paths["report"].iterdir()):
         if path.suffix in {".html", ".png"}:
             shutil.copy(path, folder)
-    cv = pd.read_parquet(paths["evaluation"] / "cv.parquet")
+    cv = parquet.read_frame(paths["evaluation"] / "cv.parquet")
     kept = cv[cv["model"].isin([BLEND, NAIVE])]
-    kept.to_parquet(folder / "backtest.parquet", index=False, compression="zstd")
+    parquet.write_frame(kept, folder / "backtest.parquet", "zstd")
 
 
 def _lineage(made: dict[str, Dataset]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from storecast.models.base import FeatureUser, FitContext, Forecast, Forecaster
 from storecast.models.catalogue import ModelSpec, load_class, load_spec
 from storecast.panel import Floats, Panel
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.training_config import NAIVE, TrainingConfig
@@ -159,13 +160,11 @@ class ReplayParts:
         return load_class(self.spec.class_path).load(self.store.path(fit) / MODEL)
 
     def _read(self, made: Dataset) -> Floats:
-        values = pd.read_parquet(self.store.path(made) / FORECAST)["yhat"].to_numpy(dtype=np.float64)
+        values = parquet.read_frame(self.store.path(made) / FORECAST)["yhat"].to_numpy(dtype=np.float64)
         return values.reshape(self.panel.n_series, -1)
 
 
 def _write(forecast: Forecast, folder: Path) -> None:
     """The point forecasts: rows by series, then day ahead, as the panel has them."""
     frame = forecast.to_frame()[["unique_id", "ds", "yhat"]]
-    frame.assign(yhat=frame["yhat"].astype(np.float32)).to_parquet(
-        folder / FORECAST, index=False, compression="zstd"
-    )
+    parquet.write_frame(frame.assign(yhat=frame["yhat"].astype(np.float32)), folder / FORECAST, "zstd")

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from components.stage import (
@@ -28,6 +27,7 @@ from storecast.blend import BlendWeights
 from storecast.gate import Decision
 from storecast.metrics import naive_scale
 from storecast.report import ReportInputs, write_report
+from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.training_config import TrainingConfig, load_training_config
@@ -90,7 +90,7 @@ def material(
     about = json.loads((store.path(panel) / "panel.json").read_text())
     return ReportInputs(
         title=f"{about['dataset']}, forecast from {about['cutoff']}",
-        cv=pd.read_parquet(made / "cv.parquet"),
+        cv=parquet.read_frame(made / "cv.parquet"),
         panel=whole,
         weights=BlendWeights.from_dict(json.loads((made / "weights.json").read_text())),
         decision=Decision.from_dict(json.loads((store.path(decision) / "decision.json").read_text())),

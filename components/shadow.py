@@ -22,6 +22,7 @@ from components.stage import PanelUri, Workspace, main, open_panel, open_store, 
 from storecast.bundle import Bundle
 from storecast.loop.judge import Duel
 from storecast.panel import Floats, Panel
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
@@ -80,7 +81,7 @@ def duel_of(panel: Panel, newer: Path, older: Path) -> Duel:
     about = json.loads((newer / "bundle" / "bundle.json").read_text())
     cutoff, horizon = pd.Timestamp(about["cutoff"]), int(about["horizon"])
     actual = panel.actuals(cutoff, horizon)[:, : max((panel.cutoff - cutoff).days, 0)]
-    released = pd.read_parquet(newer / "forecasts.parquet", columns=["unique_id", "ds", "yhat"])
+    released = parquet.read_frame(newer / "forecasts.parquet", ["unique_id", "ds", "yhat"])
     if actual.shape[1] == 0:
         return Duel(0, 0, float("nan"), float("nan"))
     anew = Bundle.load(older / "bundle").forecast(panel.at(cutoff, horizon))

@@ -58,8 +58,9 @@ progress = Progress()
 
 
 def open_store(workspace: str = "") -> DatasetStore:
-    """The data set store at a URI, or where the settings say."""
-    return DatasetStore(workspace or load_settings().root)
+    """The data set store at a URI, or where the settings say; they say how it is encrypted, too."""
+    settings = load_settings()
+    return DatasetStore(workspace or settings.root)
 
 
 def releases_of(store: DatasetStore, panel: Dataset) -> ReleaseStore:

@@ -29,6 +29,7 @@ from storecast.models.shards import Sharded, shard_count, shard_rows
 from storecast.panel import Panel
 from storecast.panel_io import read_panel
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.training_config import TrainingConfig, load_training_config
@@ -178,7 +179,7 @@ class Fit:
 
     def _merge(self, folder: Path, shards: Sequence[Path]) -> Mapping[str, Any]:
         """The shards as one fit: a Sharded model, their forecasts below each other, all fallbacks."""
-        forecasts = [pd.read_parquet(shard / "forecast.parquet") for shard in shards]
+        forecasts = [parquet.read_frame(shard / "forecast.parquet") for shard in shards]
         ids = [list(forecast["unique_id"].unique()) for forecast in forecasts]
         model = Sharded.of([load_fit(shard) for shard in shards], ids)
         (folder / "model").mkdir()
@@ -207,7 +208,7 @@ def _write_fit(
     fallbacks: Sequence[Mapping[str, str]],
     info: Mapping[str, Any],
 ) -> Mapping[str, Any]:
-    forecast.to_parquet(folder / "forecast.parquet", index=False, compression="zstd")
+    parquet.write_frame(forecast, folder / "forecast.parquet", "zstd")
     report = {"class": class_path_of(model), "fallbacks": list(fallbacks), "info": dict(info)}
     (folder / REPORT).write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     return {"series": int(forecast["unique_id"].nunique()), "fallbacks": len(fallbacks)}

@@ -34,6 +34,7 @@ from storecast.errors import ModelError
 from storecast.models.catalogue import load_spec
 from storecast.search_space import check_space, with_values
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
 
@@ -114,7 +115,7 @@ def outcome(tuning: Tuning) -> Dataset:
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
         scores = {"rmsle": best.value, "default": default.value}
-        table.to_parquet(folder / TRIALS, index=False)
+        parquet.write_frame(table, folder / TRIALS)
         about = {**tuning.about(), **scores, "best": best.number, "values": values}
         about["params"] = with_values(tuning.base, values)
         (folder / ABOUT).write_text(json.dumps(about, indent=1, sort_keys=True) + "\n")

@@ -24,6 +24,7 @@ from storecast import __version__
 from storecast.models.catalogue import load_spec
 from storecast.report import style
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
 from storecast.training_config import TrainingConfig, load_training_config
@@ -56,7 +57,7 @@ def run(
     store, config, settings = open_store(workspace), load_training_config(training), load_settings()
     source = store.open(tuning)
     about = json.loads((store.path(source) / ABOUT).read_text())
-    trials = pd.read_parquet(store.path(source) / TRIALS)
+    trials = parquet.read_frame(store.path(source) / TRIALS)
     gain = 1 - about["rmsle"] / about["default"]
     place = uris.join(store.root, "tuned", str(about["dataset"]), re.sub(r"[^\w.-]+", "-", config.name))
 

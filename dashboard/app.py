@@ -15,7 +15,7 @@ from streamlit import App
 from dashboard import boundary
 from storecast.errors import StorecastError
 
-NEEDED = ("plotly.graph_objects", "pyarrow.parquet", "orchestrator.details", "dashboard.views")
+NEEDED = ("plotly.graph_objects", "storecast.store.parquet", "orchestrator.details", "dashboard.views")
 
 
 @asynccontextmanager

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.parquet as pq
 import streamlit as st
 
 from storecast.errors import StoreError
+from storecast.store import parquet
 
 Floats = npt.NDArray[np.float64]
 
@@ -66,8 +66,8 @@ def open_panel(folder: str) -> PanelFiles:
     path = Path(folder)
     try:
         about = json.loads((path / "panel.json").read_text())
-        static = pd.read_parquet(path / "static.parquet").astype(str)
-        events = pd.read_parquet(path / "events.parquet")
+        static = parquet.read_frame(path / "static.parquet").astype(str)
+        events = parquet.read_frame(path / "events.parquet")
     except (OSError, ValueError) as error:
         raise StoreError("the panel cannot be read", where=folder, found=str(error)) from error
     dates = pd.date_range(about["start"], periods=about["dates"], freq=about["freq"])
@@ -83,7 +83,7 @@ def column(folder: str, name: str) -> Floats:
     """
     panel = open_panel(folder)
     try:
-        table = pq.read_table(Path(folder) / "panel.parquet", columns=[name])
+        table = parquet.read_table(Path(folder) / "panel.parquet", [name])
         values = np.asarray(table.column(0).to_numpy(), dtype=np.float64)
         return values.reshape(len(panel.static), len(panel.dates))
     except (OSError, ValueError, KeyError, IndexError) as error:

@@ -14,6 +14,7 @@ from dashboard.history import PanelFiles, open_panel
 from storecast.blend import BLEND
 from storecast.errors import StoreError
 from storecast.gate import Decision
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.releases import Release
 from storecast.training_config import NAIVE
@@ -37,7 +38,7 @@ def table(uri: str, name: str, columns: tuple[str, ...] | None = None) -> pd.Dat
     """
     path = Path(folder(uri)) / f"{name}.parquet"
     try:
-        return pd.read_parquet(path, columns=list(columns) if columns else None)
+        return parquet.read_frame(path, columns or None)
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"the release's {name} cannot be read", where=uri, found=str(error)) from error
 
@@ -98,6 +99,6 @@ def _cv(uri: str) -> pd.DataFrame:
     store = backends.store()
     store.open(uri)
     try:
-        return pd.read_parquet(store.path(uri) / "cv.parquet", columns=list(HOLDS))
+        return parquet.read_frame(store.path(uri) / "cv.parquet", HOLDS)
     except (OSError, ValueError) as error:
         raise StoreError("the evaluation cannot be read", where=uri, found=str(error)) from error

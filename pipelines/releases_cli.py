@@ -13,6 +13,7 @@ from rich.table import Table
 
 from components.stage import open_store
 from storecast.errors import ReleaseError
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.releases import Release, ReleaseStore
 
@@ -105,12 +106,12 @@ def export(
     """Write a release's forecasts to a file."""
     store = _store(dataset)
     folder = store.path(_release(store, release))
-    frame = pd.read_parquet(folder / "forecasts.parquet")
+    frame = parquet.read_frame(folder / "forecasts.parquet")
     if export_format is ExportFormat.SUBMISSION:
         frame = _submission(frame, folder)
     part = out.with_name(f".{out.name}.part")
     if export_format is ExportFormat.PARQUET:
-        frame.to_parquet(part, index=False)
+        parquet.export_frame(frame, part)
     else:
         frame.to_csv(part, index=False)
     part.replace(out)
@@ -126,7 +127,7 @@ def _submission(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
             expected="an id column in the table of the future (test.csv)",
             cure="name it in the data set's YAML: columns.id, or export as csv",
         )
-    ids = pd.read_parquet(path)
+    ids = parquet.read_frame(path)
     ids["unique_id"] = ids["unique_id"].astype(frame["unique_id"].dtype)
     joined = ids.merge(frame[["unique_id", "ds", "yhat"]], on=["unique_id", "ds"], how="left")
     return joined.rename(columns={"yhat": "sales"})[["id", "sales"]].sort_values("id")

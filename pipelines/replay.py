@@ -19,6 +19,7 @@ from storecast.loop.policy import load_policy
 from storecast.loop.replay import DAILY, LOOP, NAIVE, NEVER, Replay
 from storecast.panel import Panel
 from storecast.report import style
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.training_config import load_training_config
 
@@ -109,7 +110,7 @@ def replay(
     table = run.result()
     summary = Summary.of(table)
     with store.building(f"replay-{key}") as folder:
-        table.to_parquet(folder / DAYS, index=False)
+        parquet.write_frame(table, folder / DAYS)
         style.write_png(folder / PICTURE, lambda: picture(table, summary))
         (folder / LOG).write_text(json.dumps([d.to_dict() for d in run.log], indent=1) + "\n")
         (folder / SUMMARY).write_text(json.dumps(asdict(summary), indent=1, sort_keys=True) + "\n")

@@ -23,6 +23,7 @@ from pipelines.progress import shown_on_the_run
 from storecast.errors import ConfigError
 from storecast.models.catalogue import load_spec
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store.datasets import Dataset
 
 
@@ -143,4 +144,4 @@ def found(about: Mapping[str, Any], counts: Mapping[str, Any]) -> list[str]:
 
 def trials_of(path: Path) -> pd.DataFrame:
     """The trials, the best first."""
-    return pd.read_parquet(path).sort_values(["rmsle", "trial"]).reset_index(drop=True)
+    return parquet.read_frame(path).sort_values(["rmsle", "trial"]).reset_index(drop=True)

@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from serving.table import FORMAT, POINT, ReleaseTable, is_whole, series_json, sums
-from storecast.errors import ReleaseError, StorecastError, StoreError
+from storecast.errors import ConfigError, ReleaseError, StorecastError, StoreError
+from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import Release, ReleaseStore
@@ -91,9 +92,9 @@ def aside(root: str, local: Path, release_id: str) -> Path:
 
 def build(release: Release, source: Path, folder: Path) -> None:
     """Write a verified release's table and bundle into an empty folder, and probe the table."""
-    forecasts = pq.read_table(source / "forecasts.parquet")
+    forecasts = parquet.read_table(source / "forecasts.parquet")
     shutil.copytree(source / "bundle", folder / "bundle")
-    static = pq.read_table(source / "bundle" / "context" / "static.parquet")
+    static = parquet.read_table(source / "bundle" / "context" / "static.parquet")
     keys = [str(key) for key in release.about["keys"]]
     columns = [POINT, *(c for c in forecasts.column_names if c.startswith("q"))]
     ids, dates, values = _wide(release, forecasts, columns)
@@ -222,6 +223,7 @@ def main(arguments: list[str]) -> int:
     """Prepare and say how it went by the exit code."""
     root, dataset, release_id, local = arguments
     try:
+        load_settings()  # they name the keys of encrypted releases
         folder = prepare(root, dataset, release_id, Path(local))
         prune(Path(local), {folder.name})
     except (ReleaseError, KeyError, ValueError, pa.ArrowInvalid) as error:
@@ -230,7 +232,7 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return BAD
-    except (StoreError, OSError) as error:
+    except (ConfigError, StoreError, OSError) as error:
         print(error, file=sys.stderr)
         return UNREACHABLE
     return 0

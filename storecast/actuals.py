@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storecast.dataset_config import DatasetConfig
 from storecast.errors import DataError, StoreError
 from storecast.ingest.arrived import check_arrival, raw_tables, table_of
 from storecast.ingest.audit import QUARANTINE
 from storecast.ingest.ledger import Arrival
-from storecast.panel_io import write_json, write_parquet
+from storecast.panel_io import write_json
+from storecast.store import parquet
 from storecast.store import uri as uris
 
 ABOUT = "arrival.json"
@@ -149,10 +149,11 @@ class Actuals:
             write_json(context.report.to_dict(), folder / "quality.json")
         except DataError as error:
             status, reason, target = REFUSED, str(error), uris.join(self.uri, REFUSED)
-        write_parquet(quarantine, folder / "quarantine.parquet")
+        parquet.write_table(quarantine, folder / "quarantine.parquet")
         about = {**asdict(arrival), "rows": rows, "read": read, "reason": reason}
         del about["uri"]
         write_json(about, folder / ABOUT)
+        parquet.encrypt_file(folder / arrival.name)
         kept = uris.join(target, arrival.hash)
         staged = _beside(folder, kept)
         uris.publish(staged, kept, last=ABOUT)
@@ -207,7 +208,7 @@ def _readable(arrival: Arrival, folder: Path) -> Arrival:
             cure="send the rows as CSV, or correct the row",
         ) from error
     name = arrival.name.removesuffix(".json") + ".parquet"
-    pq.write_table(table, folder / name)
+    parquet.write_table(table, folder / name, "snappy")
     return Arrival(arrival.hash, name, arrival.table, str(folder / name), arrival.at)
 
 

@@ -4,7 +4,7 @@ StorecastError
 ├── ConfigError      a YAML file or setting is wrong
 ├── DataError        raw data cannot be read, or too much of it is wrong
 ├── ModelError       a model cannot be fitted, saved, loaded or asked for a forecast
-├── StoreError       a data set or folder is missing, half there or not what its manifest says
+├── StoreError       a data set or folder is missing, half there, locked or not what its manifest says
 └── ReleaseError     a release does not exist, is damaged or cannot be activated
 """
 

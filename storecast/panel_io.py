@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storecast.errors import StoreError
 from storecast.panel import EVENT_COLUMNS, Floats, Panel
+from storecast.store import parquet
 
 FORMAT = 1
 
@@ -33,12 +33,12 @@ def write_panel(panel: Panel, folder: Path, *, dataset: str = "", keys: tuple[st
             for name, values in {"y": panel.y, **panel.known, **panel.past}.items()
         },
     }
-    write_parquet(pa.table(columns), folder / "panel.parquet")
+    parquet.write_table(pa.table(columns), folder / "panel.parquet")
     static = {"unique_id": panel.ids.tolist()} | {
         str(c): panel.static[c].astype(str).tolist() for c in panel.static
     }
-    write_parquet(pa.table(static), folder / "static.parquet")
-    write_parquet(_events_table(panel.events), folder / "events.parquet")
+    parquet.write_table(pa.table(static), folder / "static.parquet")
+    parquet.write_table(_events_table(panel.events), folder / "events.parquet")
     write_json(
         {
             "format": FORMAT,
@@ -93,13 +93,6 @@ def read_panel(folder: Path, rows: slice | None = None) -> Panel:
     )
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Write a table under a temporary name and rename it; the same table gives the same bytes."""
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table, part, compression="zstd")
-    part.replace(path)
-
-
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write JSON under a temporary name and rename it."""
     part = path.with_name(path.name + ".part")
@@ -123,7 +116,7 @@ def _events_frame(table: pa.Table) -> pd.DataFrame:
 
 def _read_parquet(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, memory_map=True)
+        return parquet.read_table(path, memory_map=True)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 

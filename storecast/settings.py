@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from storecast.configs import explain
 from storecast.errors import ConfigError
+from storecast.store import keyring
 from storecast.store import uri as uris
 
 PREFIX = "STORECAST_"
@@ -43,6 +44,11 @@ class Settings(BaseSettings):
     )
     s3_kms_key: str = Field(
         default="", description="Id or ARN of the key for aws:kms; empty: the account's default one."
+    )
+    store_key_file: Path | None = Field(
+        default=None,
+        description="File of the keys that Parquet files are encrypted with, the newest first; "
+        "none: they are plain.",
     )
     tracking_uri: str = Field(
         default="",
@@ -169,7 +175,8 @@ def load_settings() -> Settings:
     """The settings in force.
 
     Raises:
-        ConfigError: a key or variable is unknown (with the nearest valid one) or has a wrong value.
+        ConfigError: a key or variable is unknown (with the nearest valid one) or has a wrong value, or the
+            file of the store's keys cannot be read.
     """
     _refuse_unknown_variables()
     values, where = _from_file()
@@ -178,6 +185,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         raise explain(error, where=where or f"{PREFIX}* variables", model=Settings) from error
     uris.encrypt_s3(settings.s3_encryption, settings.s3_kms_key)  # storage knows no settings
+    keyring.use(settings.store_key_file)
     return settings
 
 
@@ -189,7 +197,10 @@ def explain_settings() -> list[tuple[str, str, str]]:
     for name in Settings.model_fields:
         variable = PREFIX + name.upper()
         source = variable if variable in os.environ else where if name in values else "default"
-        rows.append((name, str(getattr(settings, name)), source))
+        value = str(getattr(settings, name))
+        if name == "store_key_file" and (keys := keyring.in_force()):
+            value += f" ({keys.told})"
+        rows.append((name, value, source))
     return rows
 
 

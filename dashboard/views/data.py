@@ -13,6 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import charts, history, look, released
 from dashboard.boundary import part
 from dashboard.views import common, upload
+from storecast.store import parquet
 from storecast.store.releases import Release
 
 WORDS = {"repairs": "repaired", "quarantined": "quarantined", "merged": "merged", "unused": "not used"}
@@ -143,7 +144,7 @@ def _files(quality: dict[str, Any]) -> None:
 
 def _quarantine(panel: history.PanelFiles) -> None:
     path = Path(panel.folder) / "quarantine.parquet"
-    table = pd.read_parquet(path) if path.exists() else pd.DataFrame()
+    table = parquet.read_frame(path) if path.exists() else pd.DataFrame()
     if table.empty:
         st.success("No row is in quarantine.", icon=":material/check_circle:")
         return

@@ -13,6 +13,7 @@ from dashboard.views import common
 from storecast.configs import config_file, config_folder
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.errors import DataError
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import content_hash, describe_files
 
@@ -70,6 +71,8 @@ def _keep(name: str, files: Sequence[UploadedFile], wanted: Sequence[str]) -> st
         for file in files:
             (folder / Path(file.name).name).write_bytes(file.getbuffer())
         key = content_hash(describe_files(folder))[:12]
+        for path in folder.iterdir():
+            parquet.encrypt_file(path)
         uri = uris.join(store.root, "uploads", name, key)
         last = sorted(path.name for path in folder.iterdir())[-1]
         if not uris.exists(uris.join(uri, last)):

@@ -13,6 +13,7 @@ import pandas as pd
 from storecast.errors import StoreError
 from storecast.features.table import FeatureTable, build, each_table, stacked
 from storecast.panel import Panel
+from storecast.store import parquet
 
 FILE = "features.parquet"
 _KEYS = ("unique_id", "cutoff", "ds", "h", "y")
@@ -36,18 +37,16 @@ def write(
     Raises:
         DataError: a cutoff is not a date of the panel's history.
     """
-    import pyarrow.parquet as pq
-
     wanted = pd.DatetimeIndex(sorted(set(cutoffs)))
     partial = folder / f".{FILE}.partial"
-    writer: Any = None
+    writer: parquet.Writer | None = None
     rows = 0
     try:
         for i, table in enumerate(each_table(panel, wanted, horizon=horizon)):
             arrow = _to_arrow(table, wanted)
             if writer is None:
-                writer = pq.ParquetWriter(partial, arrow.schema, compression="zstd", compression_level=1)
-            writer.write_table(arrow, row_group_size=max(len(arrow), 1))
+                writer = parquet.Writer(partial, arrow.schema, level=1)
+            writer.write(arrow, one_group=True)
             rows += len(arrow)
             if progress is not None:
                 progress(i + 1, len(wanted))
@@ -69,12 +68,10 @@ def read(folder: Path, panel: Panel, cutoffs: Iterable[pd.Timestamp] | None = No
     Raises:
         StoreError: the file is missing, or lacks one of the cutoffs or series.
     """
-    import pyarrow.parquet as pq
-
     path = folder / FILE
     if not path.exists():
         raise StoreError("there are no features here", where=str(folder), expected=FILE)
-    with pq.ParquetFile(path) as file:
+    with parquet.open_file(path) as file:
         meta = json.loads(file.schema_arrow.metadata[b"storecast"])
         stored = pd.DatetimeIndex(meta["cutoffs"])
         wanted = stored[stored <= panel.cutoff] if cutoffs is None else pd.DatetimeIndex(sorted(cutoffs))
@@ -94,12 +91,10 @@ def read(folder: Path, panel: Panel, cutoffs: Iterable[pd.Timestamp] | None = No
 
 def stored_cutoffs(folder: Path) -> pd.DatetimeIndex:
     """The cutoffs that `folder` holds features of; none where it holds no features."""
-    import pyarrow.parquet as pq
-
     if not (folder / FILE).exists():
         return pd.DatetimeIndex([])
-    metadata = pq.read_schema(folder / FILE).metadata
-    return pd.DatetimeIndex(json.loads(metadata[b"storecast"])["cutoffs"])
+    with parquet.open_file(folder / FILE) as file:
+        return pd.DatetimeIndex(json.loads(file.schema_arrow.metadata[b"storecast"])["cutoffs"])
 
 
 def load_or_build(

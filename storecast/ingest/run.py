@@ -23,7 +23,8 @@ from storecast.ingest.rows import future_start, read_future, read_train
 from storecast.ingest.source import Source
 from storecast.ingest.tables import allowed_keys, join_static, read_dated, read_holidays, read_static
 from storecast.panel import Floats, Panel
-from storecast.panel_io import write_json, write_panel, write_parquet
+from storecast.panel_io import write_json, write_panel
+from storecast.store import parquet
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def _write(
     config = context.config
     quarantine = pa.concat_tables([QUARANTINE.empty_table(), *context.quarantine])
     write_panel(panel, folder, dataset=config.name, keys=tuple(config.keys))
-    write_parquet(quarantine, folder / "quarantine.parquet")
+    parquet.write_table(quarantine, folder / "quarantine.parquet")
     write_json(context.report.to_dict(), folder / "quality.json")
     if config.id is not None and upcoming is not None:
         cells = axes.cells(upcoming, config.key_separator)
@@ -173,5 +174,5 @@ def _write(
             "ds": pa.array(axes.dates.to_numpy().astype("datetime64[ms]")[columns]),
             "id": pa.array(upcoming["id"].astype(str).to_numpy(dtype=object)[order].tolist(), pa.string()),
         }
-        write_parquet(pa.table(ids), folder / "ids.parquet")
+        parquet.write_table(pa.table(ids), folder / "ids.parquet")
     return IngestResult(folder, panel, context.report, quarantine.to_pandas())

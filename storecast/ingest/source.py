@@ -11,13 +11,13 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
 from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
 from storecast.ingest.csv_file import CsvFile
 from storecast.ingest.raw_table import BROKEN, RawTable, empty_file, header_only, present
+from storecast.store import parquet
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Source:
         name, path, filesystem = self._find(files)
         if filesystem.size(path) == 0:
             raise empty_file(name)
-        if name.endswith((".parquet", ".pq")):
+        if name.endswith(parquet.ENDINGS):
             with filesystem.open(path, "rb") as handle:
                 return _read_parquet(name, handle, columns, optional)
         return CsvFile(name, path, filesystem, self.csv).read(columns, optional, dictionary)
@@ -75,7 +75,7 @@ class Source:
 
 def _read_parquet(name: str, handle: IO[bytes], columns: Sequence[str], optional: Sequence[str]) -> RawTable:
     try:
-        file = pq.ParquetFile(handle)
+        file = parquet.open_file(handle)
         wanted = present(name, file.schema_arrow.names, columns, optional)
         table = file.read(columns=wanted)
     except (pa.ArrowException, *BROKEN) as error:

@@ -13,6 +13,7 @@ from storecast.blend import BLEND
 from storecast.metrics import QUANTILE_COLUMNS, check_columns, squared_log_error
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.panel import Floats, Panel
+from storecast.store import parquet
 from storecast.store.releases import ReleaseStore
 from storecast.training_config import NAIVE
 
@@ -62,14 +63,14 @@ def activations_of(
         release = releases.get(entry.id)
         cutoff = pd.Timestamp(str(release.about["cutoff"]))
         folder = releases.path(release)
-        forecasts = pd.read_parquet(folder / "forecasts.parquet")
+        forecasts = parquet.read_frame(folder / "forecasts.parquet")
         last = pd.Timestamp(forecasts["ds"].max())
         if last < since:
             continue
         clock = pd.Timestamp(entry.at).tz_localize(None).normalize()
         at = clock if cutoff < clock <= last else cutoff + pd.Timedelta(days=1)
         at = max(at, found[-1].at) if found else at
-        backtest = pd.read_parquet(folder / "backtest.parquet") if last >= promised_since else None
+        backtest = parquet.read_frame(folder / "backtest.parquet") if last >= promised_since else None
         found.append(Activation(entry.id, at, forecasts, backtest))
     return found
 

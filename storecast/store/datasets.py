@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from storecast.errors import StoreError
+from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.work import work_folder
 
@@ -146,17 +147,20 @@ class DatasetStore:
 
 
 def describe_files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Each file below `folder` by relative name: bytes, sha256, and rows and schema where it is Parquet."""
-    return {
-        path.relative_to(folder).as_posix(): _describe(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
-    }
+    """Each file below `folder` by relative name: bytes and sha256; of Parquet also rows and schema, and where
+    it is encrypted `content`, the sha256 that it would have as a plain file."""
+    return {name: _describe(path) for name, path in _files(folder)}
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """sha256 of the bytes of each file below `folder` by relative name. Encrypted files stay closed."""
+    return {name: file_hash(path) for name, path in _files(folder)}
 
 
 def content_hash(files: Mapping[str, Mapping[str, Any]]) -> str:
-    """One hash for a set of described files."""
-    lines = "".join(f"{name} {files[name]['sha256']}\n" for name in sorted(files))
+    """One hash for a set of described files: the same, whether they are encrypted or not."""
+    hashes = {name: entry.get("content") or entry["sha256"] for name, entry in files.items()}
+    lines = "".join(f"{name} {hashes[name]}\n" for name in sorted(files))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
@@ -166,14 +170,20 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            yield path.relative_to(folder).as_posix(), path
+
+
 def _describe(path: Path) -> dict[str, Any]:
     entry: dict[str, Any] = {"bytes": path.stat().st_size, "sha256": file_hash(path)}
     if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        footer = pq.ParquetFile(path)
-        entry["rows"] = footer.metadata.num_rows
-        entry["schema"] = {field.name: str(field.type) for field in footer.schema_arrow}
+        with parquet.open_file(path) as file:
+            entry["rows"] = file.metadata.num_rows
+            entry["schema"] = {field.name: str(field.type) for field in file.schema_arrow}
+            if content := parquet.content_of(file):
+                entry["content"] = content
     return entry
 
 

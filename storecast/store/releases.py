@@ -4,7 +4,8 @@
     releases/current.json     {"current": id, "history": [{"id", "at", "why", ...}, ...]}, replaced whole
 
 A release's id is the cutoff and a hash of its content, so the same content is the same release.
-Times are kept in the pointer only: the folder is the same, byte for byte, whenever it is made.
+Times are kept in the pointer only: the folder is the same, byte for byte, whenever it is made, or where
+its files are encrypted the same but for their bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from storecast.errors import ReleaseError
 from storecast.store import uri as uris
-from storecast.store.datasets import DatasetStore, content_hash, describe_files
+from storecast.store.datasets import DatasetStore, checksums, content_hash, describe_files
 
 CHECKSUMS = "checksums.json"
 ABOUT = "release.json"
@@ -203,7 +204,7 @@ class ReleaseStore:
         release = self.get(release_id)
         folder = self.path(release)
         expected: dict[str, str] = json.loads((folder / CHECKSUMS).read_text())
-        found = {n: f["sha256"] for n, f in describe_files(folder).items() if n != CHECKSUMS}
+        found = {name: digest for name, digest in checksums(folder).items() if name != CHECKSUMS}
         problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
         problems += [f"{name} does not belong to it" for name in sorted(found.keys() - expected.keys())]
         problems += [

@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from staged import TRAINING, drop_last_days, release_of
 
-from components import activate, evaluate, features, forecast, gate, ingest, register, release, report, train
-from components.stage import open_panel, open_store
-from storecast.backtest import fold_cutoffs
-from storecast.store.releases import Release
+from components import activate
 from storecast.synthetic import write_raw
 
 STAGES = (
@@ -23,42 +21,16 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
-    (tmp_path / "two.yaml").write_text("name: two\nmodels: [naive, gbm]\nprofile: quick\nfolds: 2\n")
-
-
-def _release(folder: Path, raw: str, champion: str = "") -> tuple[Release, dict[str, object]]:
-    """All stages by hand, as a workflow engine would call them; the release and the gate's decision."""
-    training = str(folder / "two.yaml")
-    panel = ingest.run("synthetic", str(folder / raw))
-    table = features.run(panel.uri, training)
-    whole = open_panel(open_store(), panel.uri)
-    *folds, last = [str(c.date()) for c in [*fold_cutoffs(whole, 2), whole.cutoff]]
-
-    def fits(cutoff: str) -> list[str]:
-        return [
-            train.run(panel.uri, "naive", cutoff, training).uri,
-            train.run(panel.uri, "gbm", cutoff, training, table.uri).uri,
-        ]
-
-    backtest = [uri for fold in folds for uri in fits(fold)]
-    scores = evaluate.run(panel.uri, backtest, training)
-    decision = gate.run(panel.uri, scores.uri, champion, training)
-    champion = champion.removeprefix("current")  # whom the gate took, the others see in its decision
-    made = forecast.run(panel.uri, scores.uri, decision.uri, fits(last), champion)
-    shown = report.run(panel.uri, scores.uri, decision.uri, backtest, training)
-    published = release.run(panel.uri, scores.uri, decision.uri, made.uri, shown.uri, champion)
-    register.run(panel.uri, scores.uri, decision.uri, shown.uri, published.uri, training)
-    verdict = json.loads((open_store().path(decision) / "decision.json").read_text())
-    return activate.run(published.uri), verdict
+    (tmp_path / "two.yaml").write_text(TRAINING)
 
 
 def test_a_champion_is_measured_on_the_folds_after_its_own_cutoff(tmp_path: Path) -> None:
     write_raw(tmp_path / "early", n_stores=3, n_families=3, n_days=300)
     write_raw(tmp_path / "late", n_stores=3, n_families=3, n_days=300)
-    _drop_last_days(tmp_path / "early", 32)
-    first, decision = _release(tmp_path, "early")
+    drop_last_days(tmp_path / "early", 32)
+    first, decision = release_of(tmp_path, "early")
     assert decision["champion"] is None
-    _, decision = _release(tmp_path, "late", first.uri)
+    _, decision = release_of(tmp_path, "late", first.uri)
     comparisons = decision["comparisons"]
     assert isinstance(comparisons, list)
     overall = {line["against"]: line for line in comparisons if line["segment"] == "all"}
@@ -68,31 +40,18 @@ def test_a_champion_is_measured_on_the_folds_after_its_own_cutoff(tmp_path: Path
 def test_what_depends_on_the_current_release_can_be_left_to_the_stages(tmp_path: Path) -> None:
     write_raw(tmp_path / "early", n_stores=3, n_families=3, n_days=300)
     write_raw(tmp_path / "late", n_stores=3, n_families=3, n_days=300)
-    _drop_last_days(tmp_path / "early", 16)
-    first, decision = _release(tmp_path, "early", "current")
+    drop_last_days(tmp_path / "early", 16)
+    first, decision = release_of(tmp_path, "early", "current")
     assert decision["champion"] is None
-    second, decision = _release(tmp_path, "late", "current")
+    second, decision = release_of(tmp_path, "late", "current")
     assert decision["champion"] is not None
     assert second.about["champion"] == first.id, "the release takes it from the decision"
     assert activate.run(first.uri, once=True).id == second.id, (
         "it was current before, so it stays where it is"
     )
     assert activate.run(first.uri).id == first.id
-    again, _ = _release(tmp_path, "early", "current")
+    again, _ = release_of(tmp_path, "early", "current")
     assert again.id == first.id, "a rerun is measured as it was then"
-
-
-def _drop_last_days(raw: Path, days: int) -> None:
-    """Move the last days of the history into the future table: the same shop, seen earlier."""
-    import pandas as pd
-
-    history, future = pd.read_csv(raw / "train.csv"), pd.read_csv(raw / "test.csv")
-    dates = sorted(history["date"].unique())
-    late = history["date"].isin(dates[-days:])
-    future = pd.concat([history[late].drop(columns="sales"), future])
-    future = future[future["date"].isin(sorted(future["date"].unique())[:16])]
-    history[~late].to_csv(raw / "train.csv", index=False)
-    future.to_csv(raw / "test.csv", index=False)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -100,3 +100,13 @@ def test_what_make_installed_is_what_is_pinned() -> None:
     installed.pop("storecast")
     pins = dict(line.split("==") for line in LINES)
     assert {name: pins.get(name) for name in installed} == installed
+
+
+def test_parquet_is_read_and_written_in_one_place() -> None:
+    places = {ROOT / "storecast" / "store" / name for name in ("parquet.py", "encryption.py")}
+    around = re.compile(r"pyarrow[. ]+(import )?parquet|\.(to|read)_parquet\(|\bpq\.|_parquet_encryption")
+    packages = ("storecast", "components", "serving", "orchestrator", "dashboard", "pipelines", "benchmarks")
+    paths = [path for package in packages for path in (ROOT / package).rglob("*.py") if path not in places]
+    found = [str(path.relative_to(ROOT)) for path in paths if around.search(path.read_text())]
+    assert not found, "use storecast.store.parquet: it knows whether files are encrypted"
+    assert all(around.search(path.read_text()) for path in places)
