@@ -124,7 +124,7 @@ def _read_parquet(path: Path) -> pa.Table:
 def _read_rows(path: Path, total: int, rows: slice) -> pa.Table:
     """Some rows of a file that holds `total`; row groups without any of them are not read."""
     try:
-        with pq.ParquetFile(path, memory_map=True) as file:
+        with parquet.open_file(path, memory_map=True) as file:
             if file.metadata.num_rows != total:
                 raise StoreError(
                     "the panel does not have the rows that panel.json states",

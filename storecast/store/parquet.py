@@ -153,10 +153,10 @@ def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
         return pd.read_parquet(path, columns=chosen, decryption_properties=opening)
 
 
-def open_file(source: Path | IO[bytes]) -> pq.ParquetFile:
+def open_file(source: Path | IO[bytes], *, memory_map: bool = False) -> pq.ParquetFile:
     """Open a file to read its row groups; raises what `read_table` does."""
     with _explained(source) as opening:
-        return pq.ParquetFile(source, decryption_properties=opening)
+        return pq.ParquetFile(source, memory_map=memory_map, decryption_properties=opening)
 
 
 def content_of(file: pq.ParquetFile) -> str:
