@@ -44,7 +44,8 @@ def run(
         workspace: where data sets and releases lie.
 
     Returns:
-        The release: forecasts.parquet, bundle/, backtest.parquet, scores, report, lineage, checksums.
+        The release: forecasts.parquet, aggregates.parquet (sums by store, family, ...), bundle/,
+        backtest.parquet, scores, report, lineage, checksums.
     """
     store = open_store(workspace)
     parts = {
@@ -76,7 +77,8 @@ def run(
 
 def _fill(folder: Path, paths: dict[str, Path]) -> None:
     shutil.copytree(paths["forecast"] / "bundle", folder / "bundle")
-    shutil.copy(paths["forecast"] / "forecasts.parquet", folder)
+    for name in ("forecasts.parquet", "aggregates.parquet"):
+        shutil.copy(paths["forecast"] / name, folder)
     shutil.copy(paths["decision"] / "decision.json", folder)
     shutil.copy(paths["panel"] / "quality.json", folder)
     for path in sorted(paths["evaluation"].glob("scores*")):
