@@ -28,7 +28,7 @@ from storecast.training_config import TrainingConfig
 ABOUT = "reconciliation.json"
 FILE = "aggregates.parquet"
 FACTORS = "aggregates_factors.parquet"
-SCORES = "scores_levels.parquet"
+SCORES = "levels.parquet"
 FOLDER = "aggregates"
 """Of a bundle: what forecasts its sums (`storecast.coherence.Coherence`)."""
 
@@ -48,12 +48,11 @@ def evaluate_levels(panel: Panel, cv: pd.DataFrame, config: TrainingConfig, fold
     rows = cv[cv["model"] == BLEND]
     folds = []
     for cutoff in sorted(rows["cutoff"].unique()):
-        mine, seen = rows[rows["cutoff"] == cutoff], panel.at(cutoff, panel.horizon)
-        series = series_forecasts(seen, mine)
-        own = _fitted(about, sums.at(cutoff, panel.horizon))
-        told = own_forecasts(own, sums.at(cutoff, panel.horizon), hierarchy)
+        seen = sums.at(cutoff, panel.horizon)
+        series = series_forecasts(panel.ids, seen.future_dates, rows[rows["cutoff"] == cutoff])
+        own = own_forecasts(_fitted(about, seen), seen, hierarchy)
         actual = panel.actuals(cutoff, panel.horizon)
-        folds.append(Fold(seen.future_dates, *series, *told, cutoff=cutoff, actual=actual))
+        folds.append(Fold(seen.future_dates, *series, *own, cutoff=cutoff, actual=actual))
     tables = backtest_tables(hierarchy, folds)
     pd.concat(tables).to_parquet(folder / FILE, index=False, compression="zstd")
     level_scores(tables).to_parquet(folder / SCORES, index=False)

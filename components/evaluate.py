@@ -47,7 +47,8 @@ def run(
     Returns:
         A data set with cv.parquet (every forecast beside its actual), scores_*.parquet, scores.json,
         weights.json, calibration.json, segments.parquet, and of the sums of series by store, family, ...
-        aggregates.parquet (their backtest), aggregates_factors.parquet and reconciliation.json.
+        aggregates.parquet (their backtest), levels.parquet (its errors), aggregates_factors.parquet and
+        reconciliation.json.
     """
     store, config = open_store(workspace), load_training_config(training)
     fits = [store.open(uri) for uri in fit]

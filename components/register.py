@@ -17,6 +17,7 @@ import pandas as pd
 import typer
 
 from components import mlflow_tracking
+from components.aggregates import SCORES
 from components.stage import DecisionUri, EvaluationUri, PanelUri, Training, Workspace, main, open_store
 from storecast import __version__
 from storecast.settings import load_settings
@@ -115,6 +116,7 @@ def _log_scores(tracked: mlflow_tracking.TrackedRun, evaluation: Path) -> None:
             tracked.metrics({f"{column}/{model}": v for model, v in figures[column].items()}, step=fold)
     for path in sorted(evaluation.glob("scores_*.parquet")):
         tracked.table(path.stem, pd.read_parquet(path))
+    tracked.table("scores_of_sums", pd.read_parquet(evaluation / SCORES))
 
 
 if __name__ == "__main__":

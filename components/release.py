@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from components.aggregates import FILE, SCORES
 from components.stage import DecisionUri, EvaluationUri, PanelUri, Workspace, main, open_store
 from storecast.blend import BLEND
 from storecast.store import uri as uris
@@ -77,11 +78,11 @@ def run(
 
 def _fill(folder: Path, paths: dict[str, Path]) -> None:
     shutil.copytree(paths["forecast"] / "bundle", folder / "bundle")
-    for name in ("forecasts.parquet", "aggregates.parquet"):
+    for name in ("forecasts.parquet", FILE):
         shutil.copy(paths["forecast"] / name, folder)
     shutil.copy(paths["decision"] / "decision.json", folder)
     shutil.copy(paths["panel"] / "quality.json", folder)
-    for path in sorted(paths["evaluation"].glob("scores*")):
+    for path in [*sorted(paths["evaluation"].glob("scores*")), paths["evaluation"] / SCORES]:
         shutil.copy(path, folder)
     for path in sorted(paths["report"].iterdir()):
         if path.suffix in {".html", ".png"}:

@@ -68,7 +68,7 @@ class Coherence:
         table["mean"] = hierarchy.sums(means).ravel()
         table["points"] = hierarchy.sums(told.points).ravel()
         return (
-            frame.assign(mean=means.ravel()[_places(panel, frame)]),
+            frame.assign(mean=means.ravel()[_places(panel.ids, told.dates, frame)]),
             with_intervals(table, self._factors(hierarchy)),
         )
 
@@ -97,7 +97,7 @@ class Coherence:
         return cls(model, Reconciler.from_dict(about["reconciler"]), pd.read_parquet(folder / FACTORS))
 
     def _forecasts(self, panel: Panel, hierarchy: Hierarchy, frame: pd.DataFrame) -> Forecasts:
-        mine = series_forecasts(panel, frame)
+        mine = series_forecasts(panel.ids, panel.future_dates, frame)
         own = own_forecasts(self.model, aggregated(panel, hierarchy), hierarchy)
         return Forecasts(panel.future_dates, *mine, *own)
 
@@ -114,16 +114,23 @@ def factor_table(hierarchy: Hierarchy, factors: Floats) -> pd.DataFrame:
     return hierarchy.nodes.assign(**{name: factors[:, k] for k, name in enumerate(PERCENTS)})
 
 
-def series_forecasts(panel: Panel, frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
+def series_forecasts(
+    ids: NDArray[np.object_], dates: pd.DatetimeIndex, frame: pd.DataFrame
+) -> tuple[Floats, Floats, Floats]:
     """(n, H) points of a table of forecasts and the variances that their 80 % intervals state.
 
     The variances are in squared units of sales, and on the scale of log(1+y).
 
+    Args:
+        ids: (n,) the series.
+        dates: (H,) the dates.
+        frame: `unique_id, ds, yhat, q0.1, q0.9`, a row for each series on each date.
+
     Raises:
-        DataError: it lacks a column, or does not have every series on every date of the panel's horizon.
+        DataError: it lacks a column, or does not have these rows.
     """
     check_columns(frame, ["unique_id", "ds", "yhat", "q0.1", "q0.9"], where="forecasts")
-    places, shape = _places(panel, frame), (panel.n_series, panel.horizon)
+    places, shape = _places(ids, dates, frame), (len(ids), len(dates))
     found = np.empty((3, len(frame)))
     found[:, places] = [frame["yhat"], *variances_of(frame[["q0.1", "q0.9"]])]
     points, variance, log_variance = found.reshape(3, *shape)
@@ -131,7 +138,7 @@ def series_forecasts(panel: Panel, frame: pd.DataFrame) -> tuple[Floats, Floats,
 
 
 def own_forecasts(model: Forecaster | None, sums: Panel, hierarchy: Hierarchy) -> tuple[Floats, Floats]:
-    """(a, H) a model's forecasts of the sums and the variances that it states; NaN, infinite without a model.
+    """(a, H) a model's forecasts of the sums and the variances that it states; NaN, infinite where none.
 
     Args:
         model: fitted to the sums, or None.
@@ -144,19 +151,22 @@ def own_forecasts(model: Forecaster | None, sums: Panel, hierarchy: Hierarchy) -
     told = model.forecast(sums)
     order = pd.Index(told.ids).get_indexer(pd.Index(hierarchy.names))
     low, high = told.levels.index(0.1), told.levels.index(0.9)
-    return told.point[order], variances_of(told.quantiles[order][..., [low, high]])[0]
+    variance, _ = variances_of(told.quantiles[order][..., [low, high]])
+    there = order[:, None] >= 0
+    return np.where(there, told.point[order], np.nan), np.where(there, variance, np.inf)
 
 
-def _places(panel: Panel, frame: pd.DataFrame) -> NDArray[np.intp]:
+def _places(ids: NDArray[np.object_], dates: pd.DatetimeIndex, frame: pd.DataFrame) -> NDArray[np.intp]:
     """(rows,) where each row lies in an (n, H) array read line by line."""
-    rows = pd.Index(panel.ids).get_indexer(pd.Index(frame["unique_id"].astype(str)))
-    days = panel.future_dates.get_indexer(pd.DatetimeIndex(frame["ds"]))
-    places = rows * panel.horizon + days
-    if (rows < 0).any() or (days < 0).any() or len(np.unique(places)) != panel.n_series * panel.horizon:
+    rows = pd.Index(ids).get_indexer(pd.Index(frame["unique_id"].astype(str)))
+    days = dates.get_indexer(pd.DatetimeIndex(frame["ds"]))
+    places = rows * len(dates) + days
+    wrong = (rows < 0) | (days < 0)
+    if wrong.any() or len(frame) != len(ids) * len(dates) or len(np.unique(places)) != len(frame):
         raise DataError(
             "the forecasts are not those of the panel",
-            expected=f"{panel.n_series} series on {panel.horizon} dates, a row each",
-            found=f"{len(frame)} rows, {int(((rows < 0) | (days < 0)).sum())} of other series or dates",
+            expected=f"{len(ids)} series on {len(dates)} dates, a row each",
+            found=f"{len(frame)} rows, {int(wrong.sum())} of other series or dates",
             cure="forecast the panel that is summed up",
         )
     return np.asarray(places)

@@ -24,6 +24,9 @@ TOTAL = "total"
 EVERYTHING = "all"
 """Value of the total's only node."""
 
+MOST_FORECAST = 2000
+"""Sums of a level that are forecast as series of their own; a level of more has too many to train on."""
+
 PORTION = 64
 """Dates that are summed at once."""
 
@@ -110,12 +113,12 @@ def level_named(levels: list[str], name: str) -> str:
     return found[0]
 
 
-def aggregated(panel: Panel, hierarchy: Hierarchy) -> Panel:
+def aggregated(panel: Panel, hierarchy: Hierarchy, most: int = MOST_FORECAST) -> Panel:
     """The nodes as a panel of their own: sums of sales, means of covariates.
 
-    A date's sum leaves out the series that were not observed on it, and is NaN where none was. Static are the
-    level, and of each column the value that all series of the node share ("" where they differ), so that a
-    city's holidays count for its stores and for itself.
+    Levels of more than `most` nodes are left out. A date's sum leaves out the series that were not observed
+    on it, and is NaN where none was. Static are the level, and of each column the value that all series of
+    the node share ("" where they differ), so that a city's holidays count for its stores and for itself.
     """
     static = pd.DataFrame({"level": hierarchy.nodes["level"].astype(str)})
     for name in map(str, panel.static.columns):
@@ -123,7 +126,9 @@ def aggregated(panel: Panel, hierarchy: Hierarchy) -> Panel:
         lowest, highest = _extremes(hierarchy, found)
         static[name] = np.where(lowest == highest, np.asarray(values, dtype=object)[lowest], "")
     names = hierarchy.names
+    few = hierarchy.nodes.groupby("level")["value"].transform("size").to_numpy() <= most
     order = np.argsort(names)
+    order = order[few[order]]
 
     def means(x: Floats) -> Floats:
         total, count = observed_sums(hierarchy, x)

@@ -12,7 +12,7 @@ from cv_tables import small_panel, weekday_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storecast.aggregates import Fold, Reconciler, backtest_tables, interval_factors, level_scores
+from storecast.aggregates import Fold, Forecasts, Reconciler, backtest_tables, interval_factors, level_scores
 from storecast.coherence import Coherence, factor_table, own_forecasts, series_forecasts
 from storecast.errors import DataError
 from storecast.hierarchy import Hierarchy, aggregated
@@ -27,7 +27,7 @@ def fold(panel: Panel, number: int, low: float = 1.0) -> Fold:
     """The series' weekday means, `low` times as high as they are, and the sums' own naive forecasts."""
     cutoff = panel.dates[panel.n_history - 1 - number * H]
     seen, hierarchy = panel.at(cutoff, H), Hierarchy.of(panel.static)
-    points, *variances = series_forecasts(seen, weekday_mean(seen).to_frame())
+    points, *variances = series_forecasts(seen.ids, seen.future_dates, weekday_mean(seen).to_frame())
     sums = aggregated(panel, hierarchy).at(cutoff, H)
     own = own_forecasts(SeasonalNaive(NaiveConfig()), sums, hierarchy)
     actual = panel.actuals(cutoff, H)
@@ -51,12 +51,12 @@ def folds(panel: Panel) -> list[Fold]:
 
 
 def errors(hierarchy: Hierarchy, folds: list[Fold], reconciler: Reconciler) -> pd.DataFrame:
-    """Errors of each level over folds, before and after."""
+    """Errors of each level in each fold, before and after."""
     tables = backtest_tables(hierarchy, folds)
     for table, one in zip(tables, folds, strict=True):
         table["mean"] = one.sums(hierarchy, reconciler.means(hierarchy, one)).ravel()
-    scores = level_scores([tables[0], *tables])
-    return scores[scores["cutoff"] == "all"].set_index(["level", "kind"])[["wape", "rmsle"]]
+    scores = level_scores(tables)
+    return scores[scores["cutoff"] != "all"].set_index(["cutoff", "level", "kind"])[["wape", "rmsle"]]
 
 
 def test_without_a_fold_to_show_that_it_helps_nothing_is_reconciled(
@@ -193,7 +193,21 @@ def test_a_bundle_without_it_sums_points_up(panel: Panel, tmp_path: Path) -> Non
     assert sums["upper_80"].isna().all()
 
 
+def test_a_level_of_too_many_sums_is_not_forecast_by_itself(panel: Panel, hierarchy: Hierarchy) -> None:
+    sums = aggregated(panel, hierarchy, most=4)
+    assert set(sums.static["level"]) == {"total", "store_nbr", "city", "state", "type"}, "not six families"
+    own, variance = own_forecasts(SeasonalNaive(NaiveConfig()), sums, hierarchy)
+    families = hierarchy.of_level("family")
+    assert np.isnan(own[families]).all()
+    assert np.isinf(variance[families]).all()
+    assert np.isfinite(own[~families]).all()
+    points, *variances = series_forecasts(panel.ids, panel.future_dates, weekday_mean(panel).to_frame())
+    told = Forecasts(panel.future_dates, points, *variances, own, variance)
+    means = Reconciler(1.0, 1.0, dict.fromkeys(hierarchy.levels, 1.0)).means(hierarchy, told)
+    assert np.isfinite(means).all()
+
+
 def test_forecasts_of_another_panel_are_refused(panel: Panel) -> None:
     frame = weekday_mean(panel).to_frame().iloc[1:]
     with pytest.raises(DataError, match="24 series on 16 dates"):
-        series_forecasts(panel, frame)
+        series_forecasts(panel.ids, panel.future_dates, frame)
