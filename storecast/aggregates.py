@@ -11,35 +11,40 @@ what a log-normal error as wide as the intervals makes of a log mean: (1 + yhat)
 Then reconciliation (`storecast.reconcile`) moves the series until their sums agree with forecasts that the
 sums have of their own. Released sums are sums of means, so all levels agree.
 
-How large the lift is and how far the sums' own forecasts are trusted, the earlier folds choose. Both are 0
-unless on each of these folds no level's error is larger with them, neither by WAPE nor by RMSLE: where they
-do not help, sums of points are released.
+How large the lift is and how far the sums' own forecasts are trusted, the earlier folds choose. A level whose
+error would be larger in any of these folds, by WAPE or by RMSLE, is held: its sums stay the sums of points,
+and what is moved is moved within them. The total is held unless its error falls clearly, in each of k folds
+by 1 / (1 + k): what all series have in common is one observation per fold, too few to tell a bias of a per
+cent from chance. Where nothing helps, all levels are held, and sums of points are released.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from storecast.hierarchy import Hierarchy
+from storecast.hierarchy import TOTAL, Hierarchy
 from storecast.metrics import squared_log_error
 from storecast.panel import Floats
 from storecast.reconcile import reconcile
 from storecast.sums import LEVELS, miss_factors
 
-LIFTS = (0.0, 0.5, 1.0)
+LIFTS = (0.0, 1.0)
 """Parts of the log-normal correction that may be added."""
 
-TRUSTS = (0.0, 0.03, 0.1, 0.3, 1.0)
+TRUSTS = (0.0, 0.1, 0.3, 1.0)
 """What the precision of the sums' own forecasts may be multiplied by."""
 
-FEWEST_FOLDS = 1
-"""Folds that must have shown that lift and trust help."""
+HARM = 1e-4
+"""A relative change of an error up to this is none."""
+
+SURE = 1e-4
+"""Variance of the sums of a level that is held, as a share of what its series' variances add up to."""
 
 SMALLEST = 1e-9
 """An error below this is none: an error of 0 cannot be improved on."""
@@ -106,51 +111,73 @@ class Reconciler:
     Attributes:
         lift: part of the log-normal correction that is added to points.
         trust: what the precision of the sums' own forecasts is multiplied by; 0: they do not count.
+        held: the levels whose sums are sums of points.
         scale: by level, the squared error of its own forecasts in units of the variance that they state.
     """
 
     lift: float
     trust: float
+    held: tuple[str, ...]
     scale: Mapping[str, float]
 
     @classmethod
     def fit(cls, hierarchy: Hierarchy, folds: Sequence[Fold]) -> Self:
-        """The lift and the trust with the smallest error over all levels, of those that are harmless.
+        """The lift and the trust with the smallest error, each with the levels held that it would harm.
 
-        Harmless is what makes no level's error larger in any of the folds than sums of points have it. With
-        fewer than `FEWEST_FOLDS` both are 0: too little says that they help.
+        Without folds all levels are held: nothing says that anything helps.
         """
         scale = {level: _scale(hierarchy, folds, level) for level in hierarchy.levels}
-        tried = [cls(lift, trust, scale) for lift, trust in product(LIFTS, TRUSTS)]
-        if len(folds) < FEWEST_FOLDS:
-            return tried[0]
-        errors = np.array([_errors(hierarchy, folds, one) for one in tried])
-        change = np.log(np.maximum(errors, SMALLEST) / np.maximum(errors[0], SMALLEST)).reshape(
-            len(tried), -1
-        )
-        harmless = (change <= 0).all(axis=1)
-        return tried[int(np.where(harmless, change.mean(axis=1), np.inf).argmin())]
+        best = cls(0.0, 0.0, tuple(hierarchy.levels), scale)
+        if not folds:
+            return best
+        before, gain = _errors(hierarchy, folds, best), 0.0
+        clear = np.where(np.array(hierarchy.levels) == TOTAL, -np.log1p(-1 / (1 + len(folds))), 0.0)
+        for lift, trust in product(LIFTS, TRUSTS):
+            tried = cls(lift, trust, (), scale)
+            while len(tried.held) < len(hierarchy.levels) and lift + trust > 0:
+                change = _change(before, _errors(hierarchy, folds, tried))
+                harm = np.where(
+                    np.isin(hierarchy.levels, tried.held), -np.inf, change.max(axis=(0, 2)) + clear
+                )
+                if harm.max() <= HARM:
+                    if change.mean() < gain:
+                        best, gain = tried, float(change.mean())
+                    break
+                tried = replace(tried, held=(*tried.held, hierarchy.levels[int(harm.argmax())]))
+        return best
 
     def means(self, hierarchy: Hierarchy, forecasts: Forecasts) -> Floats:
         """(n, H) the series' forecasts whose sums are the coherent ones, ≥ 0."""
         points = forecasts.points
-        if self.lift > 0:
-            points = np.expm1(np.log1p(points) + self.lift * forecasts.log_variance / 2)
-        if self.trust == 0:
+        if self.lift + self.trust == 0:
             return points
+        held = np.isin(hierarchy.nodes["level"].to_numpy(), self.held)[:, None]
         scale = np.array([self.scale[level] for level in hierarchy.nodes["level"]])[:, None]
-        variance = forecasts.own_variance * scale / self.trust
-        return reconcile(hierarchy, points, forecasts.variance, forecasts.own, variance)
+        sure = SURE * hierarchy.sums(forecasts.variance)
+        stated = forecasts.own_variance * scale / self.trust if self.trust else np.inf
+        lifted = np.expm1(np.log1p(points) + self.lift * forecasts.log_variance / 2)
+        return reconcile(
+            hierarchy,
+            lifted,
+            forecasts.variance,
+            np.where(held, hierarchy.sums(points), forecasts.own),
+            np.where(held, sure, stated),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """A form for JSON."""
-        return {"lift": self.lift, "trust": self.trust, "scale": dict(self.scale)}
+        return {
+            "lift": self.lift,
+            "trust": self.trust,
+            "held": list(self.held),
+            "scale": dict(self.scale),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Read back what `to_dict` gave."""
         scale = {str(level): float(value) for level, value in data["scale"].items()}
-        return cls(float(data["lift"]), float(data["trust"]), scale)
+        return cls(float(data["lift"]), float(data["trust"]), tuple(data["held"]), scale)
 
 
 def variances_of(quantiles: pd.DataFrame | Floats) -> tuple[Floats, Floats]:
@@ -276,6 +303,11 @@ def _scale(hierarchy: Hierarchy, folds: Sequence[Fold], level: str) -> float:
         error += float((miss[known] ** 2).sum())
         stated += float(fold.own_variance[rows][known].sum())
     return error / stated if error > 0 and stated > 0 else 1.0
+
+
+def _change(before: Floats, after: Floats) -> Floats:
+    """Logs of the ratios of errors."""
+    return np.asarray(np.log(np.maximum(after, SMALLEST) / np.maximum(before, SMALLEST)))
 
 
 def _errors(hierarchy: Hierarchy, folds: Sequence[Fold], reconciler: Reconciler) -> Floats:

@@ -91,7 +91,9 @@ class Coherence:
             ModelError: another version of the model wrote it.
         """
         if not (folder / ABOUT).is_file():
-            return cls(None, Reconciler(0.0, 0.0, {}), pd.DataFrame(columns=["level", "value", *PERCENTS]))
+            return cls(
+                None, Reconciler(0.0, 0.0, (), {}), pd.DataFrame(columns=["level", "value", *PERCENTS])
+            )
         about = json.loads((folder / ABOUT).read_text())
         model = load_class(about["class"]).load(folder / "model") if about["class"] else None
         return cls(model, Reconciler.from_dict(about["reconciler"]), pd.read_parquet(folder / FACTORS))

@@ -23,7 +23,7 @@ import numpy as np
 from storecast.hierarchy import Hierarchy
 from storecast.panel import Floats
 
-TOLERANCE = 1e-9
+TOLERANCE = 1e-8
 """Relative size of what conjugate gradients leave of the right-hand side."""
 MOST_STEPS = 500
 MOST_ROUNDS = 8

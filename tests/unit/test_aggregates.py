@@ -203,7 +203,8 @@ def test_a_level_of_too_many_sums_is_not_forecast_by_itself(panel: Panel, hierar
     assert np.isfinite(own[~families]).all()
     points, *variances = series_forecasts(panel.ids, panel.future_dates, weekday_mean(panel).to_frame())
     told = Forecasts(panel.future_dates, points, *variances, own, variance)
-    means = Reconciler(1.0, 1.0, dict.fromkeys(hierarchy.levels, 1.0)).means(hierarchy, told)
+    scale = dict.fromkeys(hierarchy.levels, 1.0)
+    means = Reconciler(1.0, 1.0, ("total",), scale).means(hierarchy, told)
     assert np.isfinite(means).all()
 
 
