@@ -58,7 +58,7 @@ def cold_start(
         forecasts = {**found, PEERS: peer_mean(new), **known}
         scores = {name: _rmsle(actual[rows], points[rows]) for name, points in forecasts.items()}
         yield pd.DataFrame(
-            {"hidden": way, "series": int(rows.sum()), "model": scores.keys(), "rmsle": scores.values()}
+            {"hidden": way, "series": int(rows.sum()), "model": list(scores), "rmsle": list(scores.values())}
         )
 
 

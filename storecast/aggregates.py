@@ -239,7 +239,7 @@ def level_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """
     parts = {str(table["cutoff"].iloc[0].date()): table for table in tables}
     parts["all"] = pd.concat(tables[1:] or tables)
-    rows = []
+    rows: list[dict[str, object]] = []
     for cutoff, part in parts.items():
         known = part[part["y"].notna()]
         for level, mine in known.groupby("level", sort=False):

@@ -192,9 +192,9 @@ def _level_table(levels: pd.DataFrame | None) -> Table | None:
     columns = ["Level", "Sums", *(f"{name}, {kind}" for name in scores.values() for kind in kinds.values())]
     cells = []
     for (level, nodes), part in levels[levels["cutoff"] == "all"].groupby(["level", "nodes"], sort=False):
-        found = part.set_index("kind")
-        values = [_number(found.loc[kind, name], FORMATS[name]) for name in scores for kind in kinds]
-        covers = [_number(found.loc["mean", name], FORMATS[name]) for name in ("coverage_80", "coverage_95")]
+        found = part.set_index("kind").to_dict()
+        values = [_number(found[name][kind], FORMATS[name]) for name in scores for kind in kinds]
+        covers = [_number(found[name]["mean"], FORMATS[name]) for name in ("coverage_80", "coverage_95")]
         cells.append([str(level), f"{nodes:,}", *values, *covers])
     return Table([*columns, "80 % covers", "95 % covers"], cells)
 

@@ -12,7 +12,15 @@ from cv_tables import small_panel, weekday_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storecast.aggregates import Fold, Forecasts, Reconciler, backtest_tables, interval_factors, level_scores
+from storecast.aggregates import (
+    HARM,
+    Fold,
+    Forecasts,
+    Reconciler,
+    backtest_tables,
+    interval_factors,
+    level_scores,
+)
 from storecast.coherence import Coherence, factor_table, own_forecasts, series_forecasts
 from storecast.errors import DataError
 from storecast.hierarchy import Hierarchy, aggregated
@@ -77,7 +85,7 @@ def test_points_that_are_too_low_are_raised_until_the_sums_come_out(
     assert abs(after - actual) < 0.5 * abs(before - actual)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 10_000), low=st.sampled_from([0.7, 1.0, 1.3]))
 def test_no_level_is_worse_on_the_folds_that_chose(
     panel: Panel, hierarchy: Hierarchy, folds: list[Fold], seed: int, low: float
@@ -93,7 +101,7 @@ def test_no_level_is_worse_on_the_folds_that_chose(
     ]
     scores = errors(hierarchy, wild, Reconciler.fit(hierarchy, wild)).unstack("kind")
     for score in ("wape", "rmsle"):
-        assert (scores[score, "mean"] <= scores[score, "points"] * (1 + 1e-9)).all()
+        assert (scores[score, "mean"] <= scores[score, "points"] * (1 + 2 * HARM)).all()
 
 
 def test_own_forecasts_that_are_nonsense_leave_the_points_as_they_are(
@@ -101,6 +109,23 @@ def test_own_forecasts_that_are_nonsense_leave_the_points_as_they_are(
 ) -> None:
     nonsense = [replace(one, points=one.points / 0.8, own=one.own * 50) for one in folds]
     assert Reconciler.fit(hierarchy, nonsense).trust == 0
+
+
+def test_the_total_is_held_while_a_bias_may_be_chance_and_other_levels_gain(
+    hierarchy: Hierarchy, folds: list[Fold]
+) -> None:
+    right = [replace(one, points=one.points / 0.8) for one in folds]
+    rng = np.random.default_rng(5)
+    noisy = [
+        replace(one, points=one.points * np.exp(rng.normal(0, 0.3, (len(one.points), 1)))) for one in right
+    ]
+    reconciler = Reconciler.fit(hierarchy, noisy)
+    assert "total" in reconciler.held
+    assert reconciler.trust > 0
+    means, points = reconciler.means(hierarchy, noisy[2]), noisy[2].points
+    np.testing.assert_allclose(means.sum(axis=0), points.sum(axis=0), rtol=1e-3)
+    store = hierarchy.of_level("store_nbr")
+    assert np.abs(hierarchy.sums(means) - hierarchy.sums(points))[store].max() > 1
 
 
 def test_a_fold_is_reconciled_by_the_folds_before_it_alone(hierarchy: Hierarchy, folds: list[Fold]) -> None:
