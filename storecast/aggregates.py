@@ -156,6 +156,8 @@ class Reconciler:
         sure = SURE * hierarchy.sums(forecasts.variance)
         stated = forecasts.own_variance * scale / self.trust if self.trust else np.inf
         lifted = np.expm1(np.log1p(points) + self.lift * forecasts.log_variance / 2)
+        if TOTAL in self.held:  # by the same share everywhere, so that the rest of the way is short
+            lifted *= points.sum(axis=0) / np.maximum(lifted.sum(axis=0), SMALLEST)
         return reconcile(
             hierarchy,
             lifted,
