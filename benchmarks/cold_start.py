@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--cutoff", default="fold:1/1", help="a date, or fold:k/n; default: the last fold")
     parser.add_argument("--share", type=float, default=0.1, help="share of series, stores, families")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of the choice")
+    parser.add_argument("--ways", nargs="+", default=[], help="of hiding: series, a key; default: all")
     parser.add_argument("--no-seen", action="store_true", help="leave out the fit that sees all")
     options = parser.parse_args()
     panel = _panel(options.data, options.panel, options.dataset)
@@ -67,10 +68,13 @@ def main() -> None:
             seed=seed,
             threads=threads,
             seen=not options.no_seen,
+            ways=options.ways,
         )
-        tables.extend(table.assign(seed=seed) for table in found)
+        for table in found:
+            tables.append(table.assign(seed=seed))
+            print(_wide(tables[-1], [seed]).to_string(float_format=lambda x: f"{x:.4f}"), flush=True)
     table = pd.concat(tables, ignore_index=True)
-    print(f"fold after {day.date()}, {time.monotonic() - began:.0f} s on {threads} cores\n")
+    print(f"\nfold after {day.date()}, {time.monotonic() - began:.0f} s on {threads} cores\n")
     print(_wide(table, options.seeds).to_string(float_format=lambda x: f"{x:.4f}"))
     print()
     sys.exit(0 if _barred(table) else 1)

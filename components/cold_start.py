@@ -5,7 +5,7 @@ Not a stage: `python -m benchmarks.cold_start` prints what this finds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,7 @@ def cold_start(
     seed: int = 0,
     threads: int = 1,
     seen: bool = True,
+    ways: Sequence[str] = (),
 ) -> Iterator[pd.DataFrame]:
     """Hide all history of some series, fit, forecast them, and score what they sold.
 
@@ -43,6 +44,7 @@ def cold_start(
         seed: of the choice and of the fits.
         threads: that a fit may use.
         seen: also forecast the same series by the same models fitted to all of their history.
+        ways: of hiding, of those that `hidings` gives; none: all of them.
 
     Yields:
         For each way of hiding the columns `hidden, series, model, rmsle`: pooled over the hidden series'
@@ -53,6 +55,8 @@ def cold_start(
     context = FitContext(seed=seed, threads=threads)
     known = {f"{name}{SEEN}": _points(make(), whole, context) for name, make in models.items() if seen}
     for way, rows in hidings(whole, share, seed).items():
+        if ways and way not in ways:
+            continue
         new = hidden(whole, rows)
         found = {name: _points(make(), new, context) for name, make in models.items()}
         forecasts = {**found, PEERS: peer_mean(new), **known}
