@@ -110,7 +110,7 @@ def _chosen(rng: np.random.Generator, codes: NDArray[np.int64], share: float) ->
 
 def _unshown(x: Floats, rows: Bools) -> Floats:
     """A past-only covariate without those courses that only the given series have."""
-    _, course = np.unique(np.nan_to_num(x, nan=-1.0), axis=0, return_inverse=True)
+    course = pd.factorize(np.array([line.tobytes() for line in np.nan_to_num(x)], dtype=object))[0]
     gone = rows & ~np.isin(course, course[~rows])
     out = x.copy()
     out[gone] = np.nan
