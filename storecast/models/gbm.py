@@ -53,7 +53,8 @@ class GbmConfig(ModelConfig):
     spread_rounds: int = Field(default=60, ge=1, description="Trees of the model of the error's size.")
     cold: ColdConfig | None = Field(
         default=None,
-        description="A booster for series without history; without it the others forecast these too.",
+        description="A booster for series without history, fitted where the panel has some; without it the "
+        "others forecast these too.",
     )
 
 
@@ -215,7 +216,8 @@ class Gbm:
         edges = np.unique(np.quantile(mean, np.linspace(0, 1, LEVEL_BINS + 1)[1:-1]))
         scaled = error / _spread(spread, some.values)
         shape = _shape(scaled, np.searchsorted(edges, mean), len(edges) + 1)
-        cold = Cold.fit(self.config.cold, panel, table, context) if self.config.cold else None
+        asked = self.config.cold if without_history(panel).any() else None
+        cold = Cold.fit(asked, panel, table, context) if asked else None
         return _Fitted(table.names, table.categories, weights, boosters, spread, edges, shape, cold)
 
     def _need(self) -> _Fitted:
