@@ -15,11 +15,14 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from components.aggregates import evaluate_levels, own_model, own_module
 from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store
 from storecast.backtest import cv_rows, fold_cutoffs
-from storecast.blend import BLEND, fit_weights, honest_blend
+from storecast.blend import BLEND, NEW, fit_weights, honest_blend
 from storecast.conformal import Calibration, calibrate_folds
 from storecast.metrics import naive_scale, score
+from storecast.models.catalogue import load_class
+from storecast.newcomers import marked, without_history
 from storecast.panel import Panel
 from storecast.segments import VOLUME, attach, segment_table
 from storecast.store import parquet
@@ -44,23 +47,25 @@ def run(
 
     Returns:
         A data set with cv.parquet (every forecast beside its actual), scores_*.parquet, scores.json,
-        weights.json, calibration.json and segments.parquet.
+        weights.json, calibration.json, segments.parquet, and of the sums of series by store, family, ...
+        aggregates.parquet (their backtest), levels.parquet (its errors), aggregates_factors.parquet and
+        reconciliation.json.
     """
     store, config = open_store(workspace), load_training_config(training)
     fits = [store.open(uri) for uri in fit]
-    source = store.open(panel)
+    source, own = store.open(panel), own_model(config)
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
         whole = open_panel(store, panel)
         cv = _cv_table(store, whole, fits)
-        return _evaluate(whole, cv, config, folder)
+        return _evaluate(whole, cv, _peers(fits), config, folder)
 
     return store.materialise(
         "evaluate",
         inputs={"panel": source.hash, **{_label(fit): fit.hash for fit in fits}},
-        config={"folds": config.folds, "blend_segment": config.blend_segment},
-        code=code_version("components.evaluate"),
+        config={"folds": config.folds, "blend_segment": config.blend_segment, "aggregates": own},
+        code=code_version("components.evaluate", *own_module(own)),
         build=build,
     )
 
@@ -78,14 +83,25 @@ def _cv_table(store: DatasetStore, panel: Panel, fits: list[Dataset]) -> pd.Data
     return pd.concat(parts, ignore_index=True)
 
 
-def _evaluate(panel: Panel, cv: pd.DataFrame, config: TrainingConfig, folder: Path) -> Mapping[str, Any]:
+def _peers(fits: list[Dataset]) -> list[str]:
+    """The models that see all series at once, and so can forecast one without history from its peers."""
+    models = {
+        str(f.manifest["config"]["model"]["name"]): f.manifest["config"]["model"]["class"] for f in fits
+    }
+    return [name for name, path in models.items() if load_class(path).scope == "global"]
+
+
+def _evaluate(
+    panel: Panel, cv: pd.DataFrame, peers: list[str], config: TrainingConfig, folder: Path
+) -> Mapping[str, Any]:
     first = fold_cutoffs(panel, config.folds)[0]
     segments = segment_table(panel, first)
     by = config.blend_segment
-    cv = attach(cv, segments, [by])
-    cv = pd.concat([cv, honest_blend(cv, column=by, naive=NAIVE)], ignore_index=True)
-    weights = fit_weights(cv[cv["model"] != BLEND], column=by)
-    volumes = {str(k): str(v) for k, v in segments[VOLUME].items()}
+    cv = marked(attach(cv, segments, [by]), panel, by, NEW)
+    cv = pd.concat([cv, honest_blend(cv, column=by, naive=NAIVE, peers=peers)], ignore_index=True)
+    weights = fit_weights(cv[cv["model"] != BLEND], column=by, peers=peers)
+    old = ~without_history(panel)  # a new series is no kin of those that never sell
+    volumes = {str(k): str(v) for k, v in segments.loc[old, VOLUME].items()}
     calibration = Calibration.fit(cv[cv["model"] == BLEND], volumes)
     cv = attach(calibrate_folds(cv, volumes), segments)
     scale = naive_scale(panel.at(first, 0))
@@ -93,6 +109,7 @@ def _evaluate(panel: Panel, cv: pd.DataFrame, config: TrainingConfig, folder: Pa
     tables = {"_".join(extra) or "overall": score(cv, ["model", *extra], scale) for extra in columns}
     for name, table in tables.items():
         parquet.write_frame(table, folder / f"scores_{name}.parquet")
+    evaluate_levels(panel, cv, config, folder)
     parquet.write_frame(cv, folder / "cv.parquet", "zstd")
     parquet.write_frame(segments.reset_index(), folder / "segments.parquet")
     _write_json(folder / "weights.json", weights.to_dict())

@@ -16,6 +16,8 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
+from components.aggregates import ABOUT as RECONCILIATION
+from components.aggregates import FOLDER, coherence_of, own_module, write_forecasts
 from components.stage import (
     DecisionUri,
     EvaluationUri,
@@ -28,11 +30,13 @@ from components.stage import (
 )
 from components.train import load_fit
 from storecast.backtest import cv_rows
-from storecast.blend import BlendWeights, blend_rows
+from storecast.blend import NEW, BlendWeights, blend_rows
 from storecast.bundle import Bundle, write_bundle
+from storecast.coherence import Coherence
 from storecast.conformal import Calibration
 from storecast.errors import ReleaseError
 from storecast.models.blend import Blend
+from storecast.newcomers import marked
 from storecast.panel import Panel
 from storecast.store import parquet
 from storecast.store import uri as uris
@@ -62,13 +66,14 @@ def run(
         workspace: where data sets lie.
 
     Returns:
-        A data set with forecasts.parquet and bundle/.
+        A data set with forecasts.parquet, aggregates.parquet (sums by store, family, ...) and bundle/.
 
     Raises:
         ReleaseError: the challenger was not promoted and there is no champion.
     """
     store = open_store(workspace)
     verdict = json.loads((store.path(decision) / "decision.json").read_text())
+    own = json.loads((store.path(evaluation) / RECONCILIATION).read_text())["own"]
     fits = [store.open(uri) for uri in fit]
     against = str(store.open(decision).manifest["config"]["champion"])
     if against and not champion:
@@ -98,7 +103,7 @@ def run(
             **{str(f.manifest["config"]["model"]["name"]): f.hash for f in fits},
         },
         config={"champion": "" if verdict["promoted"] else uris.name_of(champion)},
-        code=code_version("components.forecast"),
+        code=code_version("components.forecast", *own_module(own)),
         build=build,
     )
 
@@ -120,15 +125,20 @@ def _challenger(
         ]
     )
     rows[weights.column] = rows["unique_id"].map(segments).astype(str)
-    blended = blend_rows(rows, weights)
-    return calibration.apply_frame(blended.drop(columns=["cutoff", "model", "y", weights.column]))
+    rows = marked(rows, panel, weights.column, NEW)
+    blended = blend_rows(rows, weights).drop(columns=["cutoff", "model", "y", weights.column])
+    coherence = coherence_of(evaluation, panel)
+    coherence.save(folder / "bundle" / FOLDER)
+    return write_forecasts(folder, panel, calibration.apply_frame(blended), coherence)
 
 
 def _champion(store: DatasetStore, panel: Panel, context: Path, champion: str, folder: Path) -> pd.DataFrame:
     bundle = Bundle.load(uris.fetch(champion, store.scratch / "releases") / "bundle")
     about = {**bundle.about, **_about(panel, context), "fitted_to": bundle.about["fitted_to"]}
     write_bundle(folder / "bundle", bundle.model, bundle.calibration, context, about)
-    return bundle.forecast(panel)
+    coherence = Coherence.load(bundle.folder / FOLDER)
+    coherence.save(folder / "bundle" / FOLDER)
+    return write_forecasts(folder, panel, bundle.forecast(panel), coherence)
 
 
 def _about(panel: Panel, context: Path) -> dict[str, Any]:

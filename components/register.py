@@ -17,6 +17,7 @@ import pandas as pd
 import typer
 
 from components import mlflow_tracking
+from components.aggregates import SCORES
 from components.stage import DecisionUri, EvaluationUri, PanelUri, Training, Workspace, main, open_store
 from storecast import __version__
 from storecast.settings import load_settings
@@ -116,6 +117,7 @@ def _log_scores(tracked: mlflow_tracking.TrackedRun, evaluation: Path) -> None:
             tracked.metrics({f"{column}/{model}": v for model, v in figures[column].items()}, step=fold)
     for path in sorted(evaluation.glob("scores_*.parquet")):
         tracked.table(path.stem, parquet.read_frame(path))
+    tracked.table("scores_of_sums", parquet.read_frame(evaluation / SCORES))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from components.aggregates import FILE, SCORES
 from components.stage import DecisionUri, EvaluationUri, PanelUri, Workspace, main, open_store
 from storecast.blend import BLEND
 from storecast.store import parquet
@@ -44,7 +45,8 @@ def run(
         workspace: where data sets and releases lie.
 
     Returns:
-        The release: forecasts.parquet, bundle/, backtest.parquet, scores, report, lineage, checksums.
+        The release: forecasts.parquet, aggregates.parquet (sums by store, family, ...), bundle/,
+        backtest.parquet, scores, report, lineage, checksums.
     """
     store = open_store(workspace)
     parts = {
@@ -76,10 +78,11 @@ def run(
 
 def _fill(folder: Path, paths: dict[str, Path]) -> None:
     shutil.copytree(paths["forecast"] / "bundle", folder / "bundle")
-    shutil.copy(paths["forecast"] / "forecasts.parquet", folder)
+    for name in ("forecasts.parquet", FILE):
+        shutil.copy(paths["forecast"] / name, folder)
     shutil.copy(paths["decision"] / "decision.json", folder)
     shutil.copy(paths["panel"] / "quality.json", folder)
-    for path in sorted(paths["evaluation"].glob("scores*")):
+    for path in [*sorted(paths["evaluation"].glob("scores*")), paths["evaluation"] / SCORES]:
         shutil.copy(path, folder)
     for path in sorted(paths["report"].iterdir()):
         if path.suffix in {".html", ".png"}:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from components.aggregates import SCORES
 from components.stage import (
     DecisionUri,
     EvaluationUri,
@@ -97,6 +98,7 @@ def material(
         scale=naive_scale(whole.at(fold_cutoffs(whole, config.folds)[0], 0)),
         fallbacks=[line for item in fits for line in _fallbacks(item, store.path(item))],
         quality=panel.counts["totals"],
+        levels=parquet.read_frame(made / SCORES),
         lineage={
             "panel": panel.hash[:16],
             "evaluation": evaluation.hash[:16],

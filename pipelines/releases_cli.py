@@ -13,6 +13,7 @@ from rich.table import Table
 
 from components.stage import open_store
 from storecast.errors import ReleaseError
+from storecast.hierarchy import level_named
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.releases import Release, ReleaseStore
@@ -102,11 +103,15 @@ def export(
     ] = ExportFormat.CSV,
     release: Annotated[str, typer.Option(help="Release id; default: the current one.")] = "",
     dataset: DatasetOption = "",
+    level: Annotated[
+        str, typer.Option(help="Sums instead of series: total, or a static column such as store or family.")
+    ] = "",
 ) -> None:
     """Write a release's forecasts to a file."""
     store = _store(dataset)
     folder = store.path(_release(store, release))
-    frame = parquet.read_frame(folder / "forecasts.parquet")
+    forecasts = folder / "forecasts.parquet"
+    frame = _sums(folder, level, export_format) if level else parquet.read_frame(forecasts)
     if export_format is ExportFormat.SUBMISSION:
         frame = _submission(frame, folder)
     part = out.with_name(f".{out.name}.part")
@@ -116,6 +121,18 @@ def export(
         frame.to_csv(part, index=False)
     part.replace(out)
     console.print(f"{len(frame):,} rows in {out}", highlight=False, soft_wrap=True)
+
+
+def _sums(folder: Path, level: str, export_format: ExportFormat) -> pd.DataFrame:
+    """The forecasts of a level's sums, its column named as in the data set."""
+    path = folder / "aggregates.parquet"
+    if export_format is ExportFormat.SUBMISSION or not path.exists():
+        wrong = "a submission is of series" if path.exists() else "the release has no forecasts of sums"
+        cure = "export csv or parquet" if path.exists() else "storecast run makes a release that has them"
+        raise ReleaseError(wrong, where=str(folder), found=f"--level {level}", cure=cure)
+    table = parquet.read_frame(path)
+    name = level_named(list(table["level"].unique()), level)
+    return table[table["level"] == name].drop(columns="level").rename(columns={"value": name})
 
 
 def _submission(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:

@@ -7,6 +7,9 @@ matrix of summed products of the models' errors, so a segment is one small matri
 Weights hold for the usual case. Where a season begins that a model cannot see, its forecast is off by far
 more than the folds before have shown, and a mean follows it. So before averaging, each model is held within a
 band around the leading one, the model with the smallest error in these folds.
+
+A series without history is a segment of its own, `NEW`: only models that forecast it from its peers count, by
+their overall weights. What the others say of it, zero, is no forecast.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ from storecast.segments import VOLUME
 BLEND = "blend"
 """Model name of the blend's rows in the cv table."""
 
+NEW = "new"
+"""Segment of a series without history, whatever its other segment is."""
+
 SHRINKAGE = 4000.0
 """Rows of evidence at which a segment's own weights count as much as the global ones."""
 
@@ -44,6 +50,7 @@ class BlendWeights:
         segments: (M,) weights by segment value.
         leader: the model around which the others are held; "" holds none.
         band: how far they may stray from it, on the scale of log(1+y).
+        peers: the models that forecast a series without history from its peers; none where that is not known.
     """
 
     models: tuple[str, ...]
@@ -52,21 +59,35 @@ class BlendWeights:
     segments: Mapping[str, tuple[float, ...]]
     leader: str = ""
     band: float = BAND
+    peers: tuple[str, ...] = ()
 
-    def held(self, logs: Floats) -> Floats:
-        """Forecasts (1 + Q, ..., M) on the log scale, points first, with every model held in the band.
+    def held(self, logs: Floats, segments: Sequence[str | None]) -> Floats:
+        """Forecasts (1 + Q, n, ..., M) on the log scale, points first, with every model held in the band.
 
-        A model's quantiles move with its point.
+        A model's quantiles move with its point. New series are not held to a leader that does not know them.
         """
         if not self.leader:
             return logs
-        return _held(logs, self.models.index(self.leader), self.band)
+        held = _held(logs, self.models.index(self.leader), self.band)
+        if self.leader not in self.peers and NEW in segments:
+            new = np.array([name == NEW for name in segments])
+            held[:, new] = logs[:, new]
+        return held
 
     def rows(self, segments: Sequence[str | None]) -> Floats:
         """(n, M) weights of n series by their segments; an unknown segment gets the overall ones."""
         if not len(segments):
             return np.empty((0, len(self.models)))
-        return np.array([self.segments.get(str(name), self.overall) for name in segments])
+        table = {**self.segments, NEW: self._of_new()}
+        return np.array([table.get(str(name), self.overall) for name in segments])
+
+    def _of_new(self) -> tuple[float, ...]:
+        """The overall weights of the models that forecast new series; equal ones where these have none."""
+        able = [name in self.peers for name in self.models]
+        if not any(able):
+            return self.overall
+        share = np.where(able, self.overall, 0.0)
+        return tuple(share / share.sum() if share.sum() > 0 else np.array(able) / sum(able))
 
     def to_frame(self) -> pd.DataFrame:
         """Columns `segment, model, weight`; the overall weights are segment "all"."""
@@ -89,6 +110,7 @@ class BlendWeights:
             "segments": {name: list(weights) for name, weights in self.segments.items()},
             "leader": self.leader,
             "band": self.band,
+            "peers": list(self.peers),
         }
 
     @classmethod
@@ -101,12 +123,14 @@ class BlendWeights:
             segments={name: tuple(weights) for name, weights in data["segments"].items()},
             leader=str(data["leader"]),
             band=float(data["band"]),
+            peers=tuple(data.get("peers", ())),
         )
 
     @classmethod
-    def equal(cls, models: Sequence[str], column: str = VOLUME) -> Self:
+    def equal(cls, models: Sequence[str], column: str = VOLUME, peers: Sequence[str] = ()) -> Self:
         """The same weight for every model, in every segment; none leads."""
-        return cls(tuple(models), (1.0 / len(models),) * len(models), column, {})
+        share = (1.0 / len(models),) * len(models)
+        return cls(tuple(models), share, column, {}, peers=_among(peers, models))
 
 
 def simplex_weights(products: Floats) -> Floats:
@@ -128,7 +152,11 @@ def simplex_weights(products: Floats) -> Floats:
 
 
 def fit_weights(
-    cv: pd.DataFrame, column: str = VOLUME, shrinkage: float = SHRINKAGE, band: float = BAND
+    cv: pd.DataFrame,
+    column: str = VOLUME,
+    shrinkage: float = SHRINKAGE,
+    band: float = BAND,
+    peers: Sequence[str] = (),
 ) -> BlendWeights:
     """Weights per value of `column` from all folds of the cv table, for the models held in the band.
 
@@ -140,12 +168,13 @@ def fit_weights(
         column: segment column, e.g. "volume" or a static one.
         shrinkage: in rows, ≥ 0.
         band: how far from the leading model another may stray, on the scale of log(1+y).
+        peers: the models that forecast a series without history from its peers.
 
     Raises:
         DataError: a column is missing, or the models do not have the same rows.
     """
     wide = _wide(cv, column)
-    known = np.isfinite(wide.y)
+    known = np.isfinite(wide.y) & (wide.segments != NEW)
     segments = wide.segments[known]
     leader = int((wide.errors[known] ** 2).sum(axis=0).argmin())
     errors = (_held(wide.logs, leader, band)[0] - np.log1p(wide.y)[:, None])[known]
@@ -156,7 +185,8 @@ def fit_weights(
         own = simplex_weights(mine.T @ mine)
         share = len(mine) / (len(mine) + shrinkage)
         found[str(name)] = _clean(share * own + (1 - share) * overall)
-    return BlendWeights(tuple(wide.models), _clean(overall), column, found, wide.models[leader], band)
+    able, lead = _among(peers, wide.models), wide.models[leader]
+    return BlendWeights(tuple(wide.models), _clean(overall), column, found, lead, band, able)
 
 
 def honest_blend(
@@ -165,6 +195,7 @@ def honest_blend(
     shrinkage: float = SHRINKAGE,
     first: Sequence[str] | None = None,
     naive: str = "naive",
+    peers: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The blend's rows of the cv table, each fold weighted by what the folds before it show.
 
@@ -181,9 +212,9 @@ def honest_blend(
     parts = []
     for number, cutoff in enumerate(cutoffs):
         if number:
-            weights = fit_weights(cv[cv["cutoff"] < cutoff], column, shrinkage)
+            weights = fit_weights(cv[cv["cutoff"] < cutoff], column, shrinkage, peers=peers)
         else:
-            weights = BlendWeights.equal(start, column)
+            weights = BlendWeights.equal(start, column, peers)
         parts.append(blend_rows(cv[cv["cutoff"] == cutoff], weights))
     return pd.concat(parts, ignore_index=True)
 
@@ -200,7 +231,7 @@ def blend_rows(cv: pd.DataFrame, weights: BlendWeights) -> pd.DataFrame:
         )
     order = [wide.models.index(name) for name in weights.models]
     share = weights.rows(wide.segments.tolist())
-    logs = weights.held(wide.logs[..., order])
+    logs = weights.held(wide.logs[..., order], wide.segments.tolist())
     out = wide.keys.assign(model=BLEND)
     for position, name in enumerate(["yhat", *QUANTILE_COLUMNS]):
         out[name] = np.expm1(np.maximum((share * logs[position]).sum(axis=1), 0.0))
@@ -256,6 +287,10 @@ def _held(logs: Floats, leader: int, band: float) -> Floats:
     lead = point[..., leader, None]
     held: Floats = logs + (np.clip(point, lead - band, lead + band) - point)
     return held
+
+
+def _among(peers: Sequence[str], models: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name in models if name in peers)
 
 
 def _clean(weights: Floats) -> tuple[float, ...]:

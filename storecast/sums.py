@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from storecast.metrics import check_columns
+from storecast.panel import Floats
 
 LEVELS = (0.8, 0.95)
 
@@ -47,3 +48,29 @@ def sum_intervals(
         bounds[f"lower_{name}"] = ((1 + forecast) / factor - 1).clip(lower=0)
         bounds[f"upper_{name}"] = (1 + forecast) * factor - 1
     return pd.DataFrame(bounds, index=forecast.index)
+
+
+def miss_factors(y: Floats, yhat: Floats, levels: tuple[float, ...] = LEVELS) -> Floats:
+    """By what factors sums may be missed, each from its own misses.
+
+    Args:
+        y: (a, T) of each sum what happened, NaN where that is not known.
+        yhat: (a, T) what was forecast.
+        levels: of the intervals.
+
+    Returns:
+        (a, levels) f of the interval (1 + forecast) / f - 1 to (1 + forecast) · f - 1. A sum whose own misses
+        are too few gets the factor of all sums together; NaN where these are too few as well.
+    """
+    misses = np.sort(np.abs(np.log1p(y) - np.log1p(np.maximum(yhat, 0.0))), axis=1)
+    count = np.isfinite(misses).sum(axis=1)
+    every = np.sort(misses[np.isfinite(misses)])
+    out = np.full((len(y), len(levels)), np.nan)
+    for k, level in enumerate(levels):
+        rank = np.ceil((count + 1) * level).astype(np.int64)
+        enough = (rank <= count) & (count > 0)
+        out[enough, k] = misses[np.flatnonzero(enough), rank[enough] - 1]
+        common = math.ceil((len(every) + 1) * level)
+        if common <= len(every):
+            out[~enough, k] = every[common - 1]
+    return np.exp(out)

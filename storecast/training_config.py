@@ -28,6 +28,11 @@ class TrainingConfig(BaseModel):
     blend_segment: str = Field(
         default="volume", description='Blend weights are chosen per value of it: "volume" or a static column.'
     )
+    aggregates: str = Field(
+        default="gbm_sums",
+        description="Spec of the model that forecasts sums (by store, family, ...) as series of their own; "
+        '"" for none: sums of the series\' points.',
+    )
     gate: GateConfig = Field(default_factory=GateConfig)
     shard_size: int = Field(default=250, ge=1, description="Series per shard of a local model.")
     seed: int = Field(default=0, ge=0, description="Seeds every random choice.")

@@ -54,6 +54,18 @@ class FeatureTable:
         """(rows,) one feature."""
         return self.values[:, self.names.index(name)]
 
+    def select(self, rows: slice | NDArray[np.bool_]) -> FeatureTable:
+        """The table with only these rows."""
+        return replace(
+            self,
+            values=np.ascontiguousarray(self.values[rows]),
+            series=self.series[rows],
+            cutoff=self.cutoff[rows],
+            ds=self.ds[rows],
+            h=self.h[rows],
+            y=self.y[rows],
+        )
+
     def to_frame(self) -> pd.DataFrame:
         """Long form: `unique_id, cutoff, ds, h, y`, then the features."""
         keys = {"cutoff": self.cutoff, "ds": self.ds, "h": self.h, "y": self.y}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from storecast.blend import BAND, SHRINKAGE, BlendWeights
+from storecast.blend import BAND, NEW, SHRINKAGE, BlendWeights
 from storecast.errors import ModelError
 from storecast.models.base import (
     QUANTILES,
@@ -23,6 +23,7 @@ from storecast.models.base import (
     RowForecaster,
 )
 from storecast.models.catalogue import class_path_of, load_class
+from storecast.newcomers import without_history
 from storecast.panel import Panel
 from storecast.segments import VOLUME
 
@@ -118,14 +119,18 @@ class Blend:
         """
         self._ready()
         ids = panel.ids[rows]
-        shares = self.weights.rows([self.segments.get(str(name)) for name in ids])
+        new = without_history(panel)[rows]
+        segments = [
+            NEW if unknown else self.segments.get(str(name)) for name, unknown in zip(ids, new, strict=True)
+        ]
+        shares = self.weights.rows(segments)
         logs = np.zeros((1 + len(QUANTILES), len(ids), panel.horizon, len(self.members)))
         for i, (name, member) in enumerate(self.members.items()):
             if shares[:, i].any() or name == self.weights.leader:
                 part = forecast_rows(member, panel, rows)
                 logs[0, ..., i] = np.log1p(part.point)
                 logs[1:, ..., i] = np.log1p(np.moveaxis(part.quantiles, -1, 0))
-        mean = np.maximum((self.weights.held(logs) * shares[:, None, :]).sum(axis=-1), 0.0)
+        mean = np.maximum((self.weights.held(logs, segments) * shares[:, None, :]).sum(axis=-1), 0.0)
         return Forecast(ids, panel.future_dates, np.expm1(mean[0]), np.expm1(np.moveaxis(mean[1:], 0, -1)))
 
     def save(self, folder: Path) -> None:

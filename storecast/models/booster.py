@@ -21,6 +21,7 @@ from pydantic import Field
 from storecast.features import FeatureTable, training_cutoffs
 from storecast.features.table import STEP_DAYS, WINDOW_DAYS
 from storecast.models.base import FitContext, ModelConfig
+from storecast.newcomers import key_columns
 from storecast.panel import Floats, Panel
 
 FEWEST_ROWS = 200
@@ -132,19 +133,11 @@ class Booster:
 def splitting_column(panel: Panel) -> str:
     """The key whose values get a model each; "" where there is none that is worth it.
 
-    Keys are the static columns that no other column tells (a city is told by its store). Of those with
-    several values, and some series per value, it is the one with the fewest.
+    Of the keys (`storecast.newcomers.key_columns`) with several values, and some series per value, it is the
+    one with the fewest.
     """
-    static = panel.static
-    sizes = {str(name): static[name].nunique() for name in static.columns}
-
-    def told_by(name: str, other: str) -> bool:
-        if sizes[other] <= sizes[name]:
-            return False
-        return bool((static.groupby(other, observed=True)[name].nunique() <= 1).all())
-
-    keys = [name for name in sizes if not any(told_by(name, other) for other in sizes if other != name)]
-    fit = [name for name in keys if 2 <= sizes[name] <= panel.n_series / FEWEST_SERIES]
+    sizes = {name: panel.static[name].nunique() for name in key_columns(panel.static)}
+    fit = [name for name in sizes if 2 <= sizes[name] <= panel.n_series / FEWEST_SERIES]
     return min(fit, key=lambda name: (sizes[name], name), default="")
 
 

@@ -10,7 +10,7 @@ errors' shape by level it gives the quantiles.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -32,7 +32,9 @@ from storecast.models.booster import (
     train,
     trees,
 )
+from storecast.models.cold import Cold, ColdConfig
 from storecast.models.offset import KNOTS, fit_offset, offset, offset_names
+from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
 LEVEL_BINS = 12
@@ -49,6 +51,11 @@ class GbmConfig(ModelConfig):
         description="Models that are averaged, each with its own seed.",
     )
     spread_rounds: int = Field(default=60, ge=1, description="Trees of the model of the error's size.")
+    cold: ColdConfig | None = Field(
+        default=None,
+        description="A booster for series without history, fitted where the panel has some; without it the "
+        "others forecast these too.",
+    )
 
 
 @dataclass(eq=False)
@@ -57,7 +64,7 @@ class _Fitted:
 
     `start` are the weights of the offset that the trees correct (`storecast.models.offset`).
     `edges` (B-1,) part the forecast level (log scale) into bins; `shape` (B, Q) are the quantiles of the
-    error divided by its expected size in each.
+    error divided by its expected size in each. `cold` forecasts the series without history.
     """
 
     names: list[str]
@@ -67,6 +74,7 @@ class _Fitted:
     spread: Any
     edges: Floats
     shape: Floats
+    cold: Cold | None = None
 
 
 class Gbm:
@@ -134,6 +142,9 @@ class Gbm:
         spread = _spread(fitted.spread, table.values)
         bins = np.searchsorted(fitted.edges, mean)
         logs = np.maximum(mean[:, None] + fitted.shape[bins] * spread[:, None], 0.0)
+        new = without_history(panel)[table.series]
+        if fitted.cold and new.any():
+            mean[new], logs[new] = fitted.cold.predict(table, new)
         size = (len(rows), panel.horizon)
         return Forecast(
             ids=panel.ids[rows],
@@ -152,6 +163,8 @@ class Gbm:
             texts["spread.txt"] = text_of(fitted.spread)
         for name, text in texts.items():
             (folder / name).write_text(text)
+        if fitted.cold:
+            fitted.cold.save(folder)
         content = {
             "config": self.config.model_dump(),
             "names": fitted.names,
@@ -178,6 +191,7 @@ class Gbm:
             spread=read_text(folder / "spread.txt") if content["boosters"] else None,
             edges=np.array(content["edges"]),
             shape=np.array(content["shape"]),
+            cold=Cold.load(folder),
         )
         return model
 
@@ -190,7 +204,7 @@ class Gbm:
         for i, config in enumerate(self.config.boosters):
             report = _reporter(context, done + sum(grown[:i]), total)
             boosters.append(Booster.fit(config, table, base, panel, context, context.seed + i, report))
-        some = _thinned(table, slice(None, None, max(1, len(table.y) // SPREAD_ROWS)))
+        some = table.select(slice(None, None, max(1, len(table.y) // SPREAD_ROWS)))
         mean = _mean(boosters, some, offset(some, weights))
         error = np.log1p(some.y) - mean
         first = self.config.boosters[0]
@@ -202,7 +216,9 @@ class Gbm:
         edges = np.unique(np.quantile(mean, np.linspace(0, 1, LEVEL_BINS + 1)[1:-1]))
         scaled = error / _spread(spread, some.values)
         shape = _shape(scaled, np.searchsorted(edges, mean), len(edges) + 1)
-        return _Fitted(table.names, table.categories, weights, boosters, spread, edges, shape)
+        asked = self.config.cold if without_history(panel).any() else None
+        cold = Cold.fit(asked, panel, table, context) if asked else None
+        return _Fitted(table.names, table.categories, weights, boosters, spread, edges, shape, cold)
 
     def _need(self) -> _Fitted:
         if self._fitted is None:
@@ -217,19 +233,6 @@ def _without_model(table: FeatureTable) -> _Fitted:
     shape = ndtri(np.array(QUANTILES))[None, :]
     start = np.zeros(len(offset_names(table.names)) * len(KNOTS))
     return _Fitted(table.names, table.categories, start, [], None, np.empty(0), shape)
-
-
-def _thinned(table: FeatureTable, rows: slice) -> FeatureTable:
-    """The table with fewer rows."""
-    return replace(
-        table,
-        values=np.ascontiguousarray(table.values[rows]),
-        series=table.series[rows],
-        cutoff=table.cutoff[rows],
-        ds=table.ds[rows],
-        h=table.h[rows],
-        y=table.y[rows],
-    )
 
 
 def _reporter(context: FitContext, done: int, total: int) -> Report:

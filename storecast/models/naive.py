@@ -1,4 +1,8 @@
-"""The seasonal naive: the last season again. Every other model must beat it."""
+"""The seasonal naive: the last season again. Every other model must beat it.
+
+A series without history has no last season. It gets the one that its static values let expect: of each date
+of the season a ridge regression of the other series' logs on these values.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,12 @@ from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
+from storecast.features.peers import Peers
 from storecast.models.base import FitContext, FitReport, Forecast, ModelConfig, forecast_from_log
+from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
 
@@ -44,8 +51,10 @@ class SeasonalNaive:
             logs = np.pad(logs, ((0, 0), (season - logs.shape[1], 0)), mode="edge")
         mean = logs[:, logs.shape[1] - season + ahead % season]
         errors = logs[:, season:] - logs[:, :-season]
-        sd = _spread(errors)[:, None] * np.sqrt(1 + ahead // season)
-        return forecast_from_log(panel, mean, sd)
+        spread, new = _spread(errors), without_history(panel)
+        if new.any() and not new.all():
+            mean[new], spread[new] = _expected(panel, mean, season, new)
+        return forecast_from_log(panel, mean, spread[:, None] * np.sqrt(1 + ahead // season))
 
     def save(self, folder: Path) -> None:
         """Write the parameters."""
@@ -66,3 +75,12 @@ def _season(panel: Panel) -> int:
 def _spread(errors: Floats) -> Floats:
     """(n,) standard deviation of the errors, 0 where there are none."""
     return errors.std(axis=1) if errors.shape[1] else np.zeros(len(errors))
+
+
+def _expected(panel: Panel, mean: Floats, season: int, new: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """The season that new series' static values let expect, and how far others are from theirs."""
+    peers = Peers(panel.static, pairs=())
+    known = np.where(new[:, None], np.nan, mean)
+    dates = [peers.expected(known[:, day]) for day in range(min(season, panel.horizon))]
+    told = np.stack(dates, axis=1)[:, np.arange(panel.horizon) % season]
+    return told[new], np.full(int(new.sum()), (mean - told)[~new].std())

@@ -31,6 +31,7 @@ class ReportInputs:
         fallbacks: one mapping per series that fell back: `model, unique_id, reason, used`.
         quality: what ingest counted, e.g. {"rows read": 3000888, "quarantined: negative sales": 2}.
         lineage: what was made of what, e.g. {"panel": "sha256:…", "code": "0.1.0"}.
+        levels: of `storecast.aggregates.level_scores`: errors of sums by store, family, ..., or None.
         group: static column of the picture by group; "" takes "family" or the best one there is.
         model: the model whose forecasts and intervals are shown.
         naive: model name of the seasonal naive.
@@ -45,6 +46,7 @@ class ReportInputs:
     fallbacks: Sequence[Mapping[str, str]] = ()
     quality: Mapping[str, object] = field(default_factory=dict)
     lineage: Mapping[str, str] = field(default_factory=dict)
+    levels: pd.DataFrame | None = None
     group: str = ""
     model: str = BLEND
     naive: str = "naive"

@@ -129,6 +129,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "headline": _score_table(inputs, inputs.last_fold),
         "overall": _score_table(inputs, inputs.cv) if len(cutoffs) > 1 else None,
         "volume": _volume_table(inputs) if VOLUME in inputs.cv else None,
+        "levels": _level_table(inputs.levels),
         "decision": inputs.decision,
         "comparisons": _comparison_table(inputs),
         "fallbacks": _fallbacks(inputs),
@@ -180,6 +181,22 @@ def _volume_table(inputs: ReportInputs) -> Table:
     overall = rmsle(inputs.last_fold, ["model"]).set_index("model")["rmsle"].sort_values()
     cells = [[str(name), *(_number(value, "{:.4f}") for value in table.loc[name])] for name in overall.index]
     return Table(["Model", *map(str, table.columns)], cells, _position(cells, inputs.shown_model))
+
+
+def _level_table(levels: pd.DataFrame | None) -> Table | None:
+    """Errors of sums by level: what the points add up to, the sums' own forecasts, and both reconciled."""
+    if levels is None:
+        return None
+    kinds = {"points": "points", "own": "own", "mean": "reconciled"}
+    scores = {"wape": "WAPE", "rmsle": "RMSLE", "bias": "Bias"}
+    columns = ["Level", "Sums", *(f"{name}, {kind}" for name in scores.values() for kind in kinds.values())]
+    cells = []
+    for (level, nodes), part in levels[levels["cutoff"] == "all"].groupby(["level", "nodes"], sort=False):
+        found = part.set_index("kind").to_dict()
+        values = [_number(found[name][kind], FORMATS[name]) for name in scores for kind in kinds]
+        covers = [_number(found[name]["mean"], FORMATS[name]) for name in ("coverage_80", "coverage_95")]
+        cells.append([str(level), f"{nodes:,}", *values, *covers])
+    return Table([*columns, "80 % covers", "95 % covers"], cells)
 
 
 def _comparison_table(inputs: ReportInputs) -> Table | None:

@@ -140,6 +140,26 @@ def test_the_submission_has_a_row_for_every_id_of_the_future_table(shop: Shop) -
     assert got["sales"].notna().all()
 
 
+def test_sums_are_released_that_agree_at_every_level_and_are_exported_by_level(shop: Shop) -> None:
+    release = shop.release("first")
+    sums = pd.read_parquet(release / "aggregates.parquet")
+    series = pd.read_parquet(release / "forecasts.parquet")
+    expected = series.groupby("ds")["mean"].sum()
+    for _, level in sums.groupby("level"):
+        pd.testing.assert_series_equal(level.groupby("ds")["mean"].sum(), expected, rtol=1e-9)
+    assert {"total", "store_nbr", "family", "city"} <= set(sums["level"])
+    assert (sums["lower_80"] <= sums["upper_80"]).all()
+    report = (release / "report.html").read_text()
+    assert "Sums of series" in report
+    shop.call("first", "export", "--level", "store", "--out", "stores.csv")
+    stores = pd.read_csv(shop.folder / "stores.csv", parse_dates=["ds"])
+    assert list(stores["store_nbr"].unique()) == [1, 2, 3]
+    assert len(stores) == 3 * 16
+    said = shop.call("first", "export", "--level", "shelf", "--out", "no.csv", code=2)
+    assert "store_nbr" in said
+    assert not (shop.folder / "no.csv").exists()
+
+
 def test_the_registered_champion_predicts_in_a_plain_python(shop: Shop) -> None:
     code = (
         "import mlflow, pandas as pd\n"

@@ -214,3 +214,27 @@ def test_a_bundle_that_names_something_else_than_a_forecaster_is_refused(tmp_pat
 def test_weights_without_their_model_are_refused() -> None:
     with pytest.raises(ModelError, match="gbm"):
         Blend.of({}, BlendWeights.equal(["gbm"]), {})
+
+
+def test_a_new_series_is_forecast_by_the_models_that_know_its_peers() -> None:
+    wide = {"local": np.full(8, 5.0), "peers": np.full(8, 50.0), "other": np.full(8, 60.0)}
+    cv = pd.concat([table(np.full(8, 5.0), yhat, model=name) for name, yhat in wide.items()])
+    cv["volume"] = ["new" if number < 2 else "low" for number in range(8)] * 3
+    weights = fit_weights(cv, peers=["peers", "other", "not there"])
+    assert weights.leader == "local"
+    assert BlendWeights.from_dict(weights.to_dict()) == weights
+    told = blend_rows(cv, weights).set_index("unique_id")["yhat"]
+    assert told["s5"] == pytest.approx(5.0)
+    both = np.expm1(np.log1p([50, 60]).mean())
+    assert told["s0"] == pytest.approx(both), "not held to a leader that does not know it"
+    unknown = replace(weights, peers=())
+    assert blend_rows(cv, unknown).set_index("unique_id").loc["s0", "yhat"] == pytest.approx(5.0)
+
+
+def test_weights_do_not_learn_from_new_series() -> None:
+    y = np.array([10.0, 10.0, 10.0, 10.0])
+    cv = pd.concat([table(y, np.array([10, 10, 0, 0.0]), model="a"), table(y, np.full(4, 12.0), model="b")])
+    cv["volume"] = ["low", "low", "new", "new"] * 2
+    weights = fit_weights(cv, shrinkage=0.0, peers=["b"])
+    assert weights.overall == (1.0, 0.0)
+    assert "new" not in weights.segments
