@@ -30,6 +30,7 @@ from pipelines.steps import TrainingRun
 from storecast.backtest import cv_rows, fold_cutoffs
 from storecast.metrics import QUANTILE_COLUMNS, naive_scale, score
 from storecast.panel import Floats, Panel
+from storecast.store import parquet
 
 FOLDS = 3
 PEER = "AutoETS"
@@ -89,7 +90,7 @@ def _try(bars: Bars, name: str, source: Source, work: Path) -> None:
         "workspace": workspace,
     }
     evaluation = Path(open_store(workspace).path(call_stage("evaluate", "evaluate", resolved(told))))
-    cv = pd.read_parquet(evaluation / "cv.parquet")
+    cv = parquet.read_frame(evaluation / "cv.parquet")
     took = time.perf_counter() - began
     peers = [_peer_rows(panel, cutoff, source.season) for cutoff in cutoffs]
     cv = pd.concat([cv, *peers], ignore_index=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storecast.bundle import Bundle, write_bundle
 from storecast.conformal import Calibration
@@ -16,6 +15,7 @@ from storecast.models.base import QUANTILES, FitContext
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.panel import Panel
 from storecast.panel_io import write_panel
+from storecast.store import parquet
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import Release, ReleaseStore
 
@@ -65,13 +65,13 @@ def write_raw(folder: Path, size: float, seed: int = 7) -> Path:
         }
     )
     with (
-        pq.ParquetWriter(folder / "train.parquet", schema, compression="zstd") as train,
-        pq.ParquetWriter(folder / "test.parquet", schema.remove(3), compression="zstd") as test,
+        parquet.Writer(folder / "train.parquet", schema) as train,
+        parquet.Writer(folder / "test.parquet", schema.remove(3)) as test,
     ):
         for number in numbers:
             table = _store(int(number), dates, names, schema, seed)
-            train.write_table(table.slice(0, FAMILIES * DAYS))
-            test.write_table(table.slice(FAMILIES * DAYS).drop_columns("sales"))
+            train.write(table.slice(0, FAMILIES * DAYS))
+            test.write(table.slice(FAMILIES * DAYS).drop_columns("sales"))
     config = folder / f"{NAME}.yaml"
     config.write_text(CONFIG)
     return config
@@ -127,7 +127,7 @@ def publish(home: Path, size: float) -> Release:
     with store.store.building(NAME) as folder:
         write_bundle(folder / "bundle", model, plain, context, about)
         forecast = Bundle.load(folder / "bundle").forecast()
-        forecast.to_parquet(folder / "forecasts.parquet", index=False)
+        parquet.write_frame(forecast, folder / "forecasts.parquet")
         (folder / "lineage.json").write_text(json.dumps({}))
         counts = {"series": n, "rows": len(forecast), "rmsle_last_fold": {}, "promoted": True, "champion": ""}
         release = store.publish(folder, {**about, **counts})

@@ -248,7 +248,7 @@ def test_the_archive_holds_what_was_encrypted_encrypted_and_gives_it_back(
     folder = Path(_made(root).uri)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     rule = Rule(paths=("datasets/*/*",), days=1, then="archive")
-    [step] = plan(DatasetStore(str(root)), RetentionPolicy(kinds={"data": rule}))
+    [step] = plan(DatasetStore(str(root)), RetentionPolicy(kinds={"data": rule}), [])
     Archive(str(root)).put(step.item)
     tar = next((root / "archive").rglob("*.zst"))
     with pa.CompressedInputStream(str(tar), "zstd") as unzipped:
