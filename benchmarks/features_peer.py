@@ -56,13 +56,13 @@ def table(frame: pd.DataFrame, panel: Panel, cutoffs: pd.DatetimeIndex, horizon:
     rows = rows.merge(_same_weekday(frame), on=["unique_id", "source"], how="left")
     rows = rows.merge(recent.rename(columns={"ds": "cutoff"}), on=["unique_id", "cutoff"], how="left")
     rows = _calendar(_holidays(rows, panel))
+    rows = rows.copy()  # as pandas asks for after so many columns
     for name in known:
         rows[f"{name}_lift"] = rows[f"{name}_day"] - rows[f"{name}_usual"]
         for dates in EFFECT_DATES:
             change = rows[f"{name}_day"] - rows[f"{name}_mean_{dates}"]
             for pool in ("own", *static):
                 rows[f"{name}_effect_{pool}_{dates}"] = change * rows[f"{name}_slope_{pool}_{dates}"]
-    rows = rows.copy()  # as pandas asks for after so many columns
     rows["profile"] = rows["weekday_mean_8"] - rows["mean_4w"]
     rows["year_ago_gap"] = rows["year_ago_around"] - rows["weekday_mean_6"]
     rows["year_ago_around"] -= rows["year_ago_level"]

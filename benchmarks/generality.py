@@ -107,7 +107,7 @@ def _tell(bars: Bars, label: str, cv: pd.DataFrame, scale: pd.Series) -> None:
     blend = float(found["blend"])
     bars.quicker(f"{label}: MASE", blend, "", "seasonal naive", float(found["naive"]), 1)
     bars.quicker("  its MASE", blend, "", PEER, float(found[PEER]), 1)
-    for model in ("arima", "prophet", "lstm", "gbm"):
+    for model in found.index.difference(["blend", "naive", PEER]):
         bars.told(f"  {model} alone", float(found[model]))
 
 

@@ -55,7 +55,7 @@ def _measure(bars: Bars, whole: Case, count: int) -> None:
     ):
         found, seconds = timed(lambda dates=dates: stock(some, dates))
         bars.quicker("Prophet, whole history given", ours, "ms/series", label, seconds / count * 1e3, times)
-        bars.quicker("  its RMSLE", score, "", label, some.rmsle(found), 1)
+        bars.quicker("  its RMSLE", score, "", label, some.rmsle(found), None if times is None else 1)
 
 
 def _ours(config: ProphetConfig, given: Case) -> Floats:
