@@ -23,8 +23,8 @@ class Lift(SeasonalNaive):
     def fit(self, panel, context):
         if self.config.bug:
             raise ValueError("a bug")
-        trap = Path(os.environ.get("TRAP", "/nowhere"))
-        if trap.parent.is_dir():
+        if "TRAP" in os.environ:
+            trap = Path(os.environ["TRAP"])
             count = int(trap.read_text()) if trap.exists() else 0
             trap.write_text(str(count + 1))
             if count == 7:
