@@ -12,6 +12,7 @@ import mlflow
 import pandas as pd
 import pytest
 import streamlit as st
+from panel_reader import series
 from staged import TRAINING, drop_last_days, release_of
 from typer.testing import CliRunner
 
@@ -44,6 +45,7 @@ class Shop:
         """The settings of its people, with the key or without."""
         patch.chdir(self.folder)
         patch.setenv("STORECAST_HOME", str(self.home))
+        patch.delenv("STORECAST_STORE_KEY_FILE", raising=False)
         if key:
             patch.setenv("STORECAST_STORE_KEY_FILE", str(self.folder / "keys.txt"))
         load_settings()
@@ -55,7 +57,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     (folder / "keys.txt").write_text(f"first:{base64.b64encode(os.urandom(32)).decode()}\n")
     (folder / "two.yaml").write_text(TRAINING)
     for name in ("early", "late"):
-        write_raw(folder / name, n_stores=3, n_families=3, n_days=200)
+        write_raw(folder / name, n_stores=3, n_families=3, n_days=300)
     drop_last_days(folder / "early", 16)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -95,17 +97,11 @@ def test_a_rerun_finds_all_that_was_made(shop: Shop, monkeypatch: pytest.MonkeyP
     assert {path: path.stat().st_mtime_ns for path in shop.home.rglob("*.parquet")} == before
 
 
-def _series(call: tuple[str, str]) -> int:
-    """In a worker process: the number of series of a panel."""
-    workspace, panel = call
-    return open_panel(open_store(workspace), panel).n_series
-
-
 def test_the_processes_of_local_models_find_the_key(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.enter(monkeypatch)
     panel = str(next(shop.home.glob("datasets/ingest/*")))
     calls = [(str(shop.home), panel)] * 2
-    assert run_in_processes(_series, calls, 2, 2, stage.progress("series")) == [9, 9]
+    assert run_in_processes(series, calls, 2, 2, stage.progress("series")) == [9, 9]
 
 
 def test_the_service_lays_a_release_out_and_reads_its_model(

@@ -56,6 +56,7 @@ class KeyFile:
 @pytest.fixture
 def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeyFile]:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STORECAST_STORE_KEY_FILE", raising=False)
     yield KeyFile(tmp_path / "keys.txt", monkeypatch)
     keyring.use(None)
 
@@ -175,8 +176,8 @@ def test_a_file_that_holds_no_keys_is_refused_without_showing_its_lines(
 
 
 def test_a_key_file_that_is_not_there_says_how_to_make_one(keys: KeyFile) -> None:
-    keys.patch.setenv("STORECAST_STORE_KEY_FILE", "/nowhere/keys")
-    with pytest.raises(ConfigError, match=r"/nowhere/keys(.|\n)*No such file(.|\n)*urandom"):
+    keys.patch.setenv("STORECAST_STORE_KEY_FILE", str(keys.path))
+    with pytest.raises(ConfigError, match=r"/keys\.txt: (.|\n)*No such file(.|\n)*urandom"):
         load_settings()
 
 
