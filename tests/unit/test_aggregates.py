@@ -70,6 +70,7 @@ def errors(hierarchy: Hierarchy, folds: list[Fold], reconciler: Reconciler) -> p
 def test_without_a_fold_to_show_that_it_helps_nothing_is_reconciled(
     hierarchy: Hierarchy, folds: list[Fold]
 ) -> None:
+    assert Reconciler.fit(hierarchy, folds[:1]).trust == 0, "one fold is chance"
     reconciler = Reconciler.fit(hierarchy, [])
     assert reconciler.lift == reconciler.trust == 0
     np.testing.assert_array_equal(reconciler.means(hierarchy, folds[0]), folds[0].points)
