@@ -40,6 +40,9 @@ LIFTS = (0.0, 1.0)
 TRUSTS = (0.0, 0.1, 0.3, 1.0)
 """What the precision of the sums' own forecasts may be multiplied by."""
 
+FEWEST_FOLDS = 2
+"""Folds that must show that nothing is harmed; one is chance."""
+
 HARM = 1e-4
 """A relative change of an error up to this is none."""
 
@@ -124,11 +127,11 @@ class Reconciler:
     def fit(cls, hierarchy: Hierarchy, folds: Sequence[Fold]) -> Self:
         """The lift and the trust with the smallest error, each with the levels held that it would harm.
 
-        Without folds all levels are held: nothing says that anything helps.
+        With fewer than `FEWEST_FOLDS` all levels are held: too little says that anything helps.
         """
         scale = {level: _scale(hierarchy, folds, level) for level in hierarchy.levels}
         best = cls(0.0, 0.0, tuple(hierarchy.levels), scale)
-        if not folds:
+        if len(folds) < FEWEST_FOLDS:
             return best
         before, gain = _errors(hierarchy, folds, best), 0.0
         clear = np.where(np.array(hierarchy.levels) == TOTAL, -np.log1p(-1 / (1 + len(folds))), 0.0)
