@@ -252,7 +252,7 @@ def level_scores(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
             y = mine["y"].to_numpy(np.float64)
             for kind in KINDS:
                 scores = zip(SCORES, _scores(y, mine[kind].to_numpy(np.float64)), strict=True)
-                rows.append({**about, "kind": kind, **dict(scores)} | _coverage(mine, kind))
+                rows.append({**about, "kind": kind, **dict(scores), **_coverage(mine, kind)})
     return pd.DataFrame(rows)
 
 

@@ -135,7 +135,7 @@ def series_forecasts(
     check_columns(frame, ["unique_id", "ds", "yhat", "q0.1", "q0.9"], where="forecasts")
     places, shape = _places(ids, dates, frame), (len(ids), len(dates))
     found = np.empty((3, len(frame)))
-    found[:, places] = [frame["yhat"], *variances_of(frame[["q0.1", "q0.9"]])]
+    found[:, places] = np.stack([frame["yhat"], *variances_of(frame[["q0.1", "q0.9"]])])
     points, variance, log_variance = found.reshape(3, *shape)
     return points, variance, log_variance
 

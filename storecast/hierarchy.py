@@ -50,7 +50,10 @@ class Hierarchy:
         A column with one value for all says what the total says, and one that names each series says what
         the series say: they are no levels.
         """
-        parts, codes = [pd.DataFrame({"level": [TOTAL], "value": [EVERYTHING]})], [np.zeros(len(static))]
+        parts, codes = (
+            [pd.DataFrame({"level": [TOTAL], "value": [EVERYTHING]})],
+            [np.zeros(len(static), dtype=np.int64)],
+        )
         first = 1
         for name in map(str, static.columns):
             found, values = pd.factorize(static[name].astype(str), sort=True)

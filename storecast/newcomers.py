@@ -23,7 +23,7 @@ Bools = NDArray[np.bool_]
 def without_history(panel: Panel, cutoff: pd.Timestamp | None = None) -> Bools:
     """(n,) which series were not observed on any date up to a cutoff, or the panel's."""
     end = panel.n_history if cutoff is None else int(panel.dates.searchsorted(cutoff, side="right"))
-    return ~np.isfinite(panel.y[:, :end]).any(axis=1)
+    return np.asarray(~np.isfinite(panel.y[:, :end]).any(axis=1))
 
 
 def marked(cv: pd.DataFrame, panel: Panel, column: str, mark: str) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def peer_mean(panel: Panel) -> Floats:
         means = pd.DataFrame(days[known]).groupby(groups[name][known]).mean()
         mine = means.reindex(groups[name]).to_numpy()
         out = np.where(np.isfinite(mine), mine, out)
-    return np.expm1(out[:, np.arange(panel.horizon) % week])
+    return np.asarray(np.expm1(out[:, np.arange(panel.horizon) % week]))
 
 
 def _chosen(rng: np.random.Generator, codes: NDArray[np.int64], share: float) -> Bools:

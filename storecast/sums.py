@@ -73,4 +73,4 @@ def miss_factors(y: Floats, yhat: Floats, levels: tuple[float, ...] = LEVELS) ->
         common = math.ceil((len(every) + 1) * level)
         if common <= len(every):
             out[~enough, k] = every[common - 1]
-    return np.exp(out)
+    return np.asarray(np.exp(out))
