@@ -24,7 +24,7 @@ from pipelines.cli import app
 from serving import prepare
 from serving.table import ReleaseTable
 from storecast.errors import StoreError
-from storecast.settings import load_settings
+from storecast.settings import explain_settings, load_settings
 from storecast.store import keyring
 from storecast.store.releases import Release
 from storecast.synthetic import write_raw
@@ -138,8 +138,8 @@ def test_verify_and_export_go_on_and_an_export_is_plain(shop: Shop, monkeypatch:
     assert "as it was released" in run.invoke(app, ["releases", "verify"], catch_exceptions=False).output
     run.invoke(app, ["export", "--format", "parquet", "--out", "out.parquet"], catch_exceptions=False)
     assert len(pd.read_parquet(shop.folder / "out.parquet")) == 9 * 16
-    shown = run.invoke(app, ["config", "show"], env={"COLUMNS": "300"}, catch_exceptions=False).output
-    assert "keys first open, and plain files are read, too" in " ".join(shown.split())
+    shown = {name: value for name, value, _ in explain_settings()}["store_key_file"]
+    assert "keys first open, and plain files are read, too" in shown
 
 
 def test_the_dashboard_reads_releases_and_panels(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
