@@ -111,7 +111,8 @@ def _log(found: RunDetails) -> None:
     if not lines:
         st.caption("Nothing was logged yet.")
         return
-    st.code("\n".join(lines), language=None, height=420)
+    with st.container(height=420):  # what scrolls holds a button, so that a keyboard can reach it
+        st.code("\n".join(lines), language=None, wrap_lines=True)
 
 
 def _cancel_button(found: RunDetails) -> None:
