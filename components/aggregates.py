@@ -77,6 +77,13 @@ def write_forecasts(folder: Path, panel: Panel, forecast: pd.DataFrame, coherenc
     return series
 
 
+def carried_on(origin: Path, folder: Path, panel: Panel, forecast: pd.DataFrame) -> pd.DataFrame:
+    """As `write_forecasts`, with what the bundle `origin` has for sums; the one in `folder` gets it, too."""
+    coherence = Coherence.load(origin / FOLDER)
+    coherence.save(folder / "bundle" / FOLDER)
+    return write_forecasts(folder, panel, forecast, coherence)
+
+
 def own_model(config: TrainingConfig) -> dict[str, Any]:
     """Class, parameters and seed of the model that forecasts sums as series of their own; {} for none."""
     if not config.aggregates:

@@ -17,7 +17,7 @@ import pandas as pd
 import typer
 
 from components.aggregates import ABOUT as RECONCILIATION
-from components.aggregates import FOLDER, coherence_of, own_module, write_forecasts
+from components.aggregates import FOLDER, carried_on, coherence_of, own_module, write_forecasts
 from components.stage import (
     DecisionUri,
     EvaluationUri,
@@ -32,7 +32,6 @@ from components.train import load_fit
 from storecast.backtest import cv_rows
 from storecast.blend import NEW, BlendWeights, blend_rows
 from storecast.bundle import Bundle, write_bundle
-from storecast.coherence import Coherence
 from storecast.conformal import Calibration
 from storecast.errors import ReleaseError
 from storecast.models.blend import Blend
@@ -136,9 +135,7 @@ def _champion(store: DatasetStore, panel: Panel, context: Path, champion: str, f
     bundle = Bundle.load(uris.fetch(champion, store.scratch / "releases") / "bundle")
     about = {**bundle.about, **_about(panel, context), "fitted_to": bundle.about["fitted_to"]}
     write_bundle(folder / "bundle", bundle.model, bundle.calibration, context, about)
-    coherence = Coherence.load(bundle.folder / FOLDER)
-    coherence.save(folder / "bundle" / FOLDER)
-    return write_forecasts(folder, panel, bundle.forecast(panel), coherence)
+    return carried_on(bundle.folder, folder, panel, bundle.forecast(panel))
 
 
 def _about(panel: Panel, context: Path) -> dict[str, Any]:

@@ -15,10 +15,9 @@ from typing import Annotated
 
 import typer
 
-from components.aggregates import FOLDER, write_forecasts
+from components.aggregates import carried_on
 from components.stage import PanelUri, Workspace, main, open_panel, open_store, releases_of
 from storecast.bundle import Bundle, write_bundle
-from storecast.coherence import Coherence
 from storecast.errors import ReleaseError
 from storecast.store import parquet
 from storecast.store import uri as uris
@@ -79,9 +78,7 @@ def _fill(store: DatasetStore, panel: str, origin: Path, folder: Path) -> dict[s
     bundle, whole, context = Bundle.load(origin / "bundle"), open_panel(store, panel), store.path(panel)
     about = {**bundle.about, "cutoff": str(whole.cutoff.date()), "horizon": whole.horizon}
     write_bundle(folder / "bundle", bundle.model, bundle.calibration, context, about)
-    coherence = Coherence.load(origin / "bundle" / FOLDER)
-    coherence.save(folder / "bundle" / FOLDER)
-    forecast = write_forecasts(folder, whole, bundle.forecast(whole), coherence)
+    forecast = carried_on(bundle.folder, folder, whole, bundle.forecast(whole))
     parquet.write_frame(forecast, folder / "forecasts.parquet", "zstd")
     return {**about, "series": int(forecast["unique_id"].nunique()), "rows": len(forecast)}
 

@@ -93,12 +93,12 @@ def choose(
     """The candidate with the lowest information criterion of the exact Gaussian likelihood."""
     n = len(steps)
     price = math.log(n) if criterion == "bic" else 2.0
-    best, lowest = None, math.inf
+    best, lowest, likelihood = None, math.inf, Likelihood(steps)
     for order in orders:
         noise = least.of(order)
         if noise is None:
             continue
-        squares, logs = Likelihood(steps).parts(noise.ar, noise.ma)
+        squares, logs = likelihood.parts(noise.ar, noise.ma)
         value = n * math.log(squares / n) + logs + price * sum(order) if squares > 0 else -math.inf
         if value < lowest:
             best, lowest = noise, value

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,12 @@ class Regressors:
     common: Floats
     own: Floats
 
-    @property
+    @cached_property
     def covariates(self) -> NDArray[np.bool_]:
         """(K,) which columns tell a known-future covariate."""
         return np.arange(len(self.names)) > self.names.index(LOCAL)
 
-    @property
+    @cached_property
     def weekly(self) -> NDArray[np.bool_]:
         """(K,) which columns tell the season of the week."""
         return np.array([name.startswith("week:") for name in self.names])
