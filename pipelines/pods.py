@@ -3,6 +3,9 @@
 A stage's pod writes the URI of what it made to the workspace, under a name that this run and the stage's
 label give. So a flow that was moved to another pod finds the stages it had started, instead of starting them
 anew, and an attempt that was killed is followed by another, which goes on where the first stopped.
+
+A pod that waits while others of its run work in the same pool waits for the room that they take: the deadline
+for a pod to start counts from when none of them works.
 """
 
 from __future__ import annotations
@@ -102,6 +105,7 @@ class Pods:
     def __init__(self, options: PodOptions) -> None:
         self.options = options
         self.places = threading.BoundedSemaphore(options.at_once)
+        self.at_work: dict[str, set[UUID]] = {"cpu": set(), "gpu": set()}
 
     def submit(
         self,
@@ -139,7 +143,11 @@ class Pods:
         name = f"{context.task_run.flow_run_id}/{re.sub(r'[^a-z0-9-]+', '-', label.lower())}-{pool}"
         result = uris.join(open_store(str(arguments["workspace"])).root, "runs", name)
         parameters = {"stage": stage, "label": label, "arguments": dict(arguments), "result": result}
-        ended = self._ended(self._started(pool, label, name, parameters).id)
+        started = self._started(pool, label, name, parameters).id
+        try:
+            ended = self._ended(started, self.at_work[pool])
+        finally:
+            self.at_work[pool].discard(started)
         if ended.state is None or not ended.state.is_completed():
             raise failure_of(ended, label)
         return uris.read_text(result).strip()
@@ -161,10 +169,11 @@ class Pods:
                 return started
         raise AssertionError("unreachable: the attempts have no end")
 
-    def _ended(self, run_id: UUID) -> FlowRun:
+    def _ended(self, run_id: UUID, at_work: set[UUID]) -> FlowRun:
         """The run once it has ended; a pod that cannot start by the deadline is given up.
 
-        The Prefect API may be away for a while: what it says when it is back counts.
+        The Prefect API may be away for a while: what it says when it is back counts. While it works, the run
+        is one of `at_work`, this flow's runs in the same pool.
         """
         heard = time.monotonic()
         pending_since: float | None = None
@@ -180,7 +189,10 @@ class Pods:
                 heard = now
                 if run.state is not None and run.state.is_final():
                     return run
-                waits = run.state is not None and run.state.type == StateType.PENDING
+                kind = run.state.type if run.state is not None else None
+                if kind == StateType.RUNNING:
+                    at_work.add(run_id)
+                waits = kind == StateType.PENDING and not at_work
                 pending_since = (pending_since or now) if waits else None
                 if pending_since and now - pending_since > self.options.pending_seconds:
                     raise self._give_up(run)

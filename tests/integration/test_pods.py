@@ -208,6 +208,39 @@ def test_a_pod_that_cannot_start_fails_by_the_deadline(
         run_stages(platform, gpu=True, pending_seconds=1)
 
 
+def test_a_pod_that_waits_for_room_that_its_own_run_takes_is_not_given_up(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    first_works, waiting = threading.Event(), list[FlowRun]()
+
+    def works(client: SyncPrefectClient, run: FlowRun) -> None:
+        client.set_flow_run_state(run.id, Running(), force=True)
+        waiting.append(run)
+        first_works.set()
+
+    def finds_no_room(client: SyncPrefectClient, run: FlowRun) -> None:
+        cannot_start(client, run)
+        waiting.append(run)
+        threading.Timer(4.0, both_end).start()
+
+    def both_end() -> None:
+        with get_client(sync_client=True) as client:
+            for run in waiting:
+                does_well(client, run)
+
+    cluster.scripts |= {"first": [works], "second": [finds_no_room]}
+
+    @flow(name="two", persist_result=False)
+    def two() -> list[str]:
+        executor = Pods(PodOptions(pending_seconds=2))
+        first = executor.submit("features", "first", {"workspace": platform.workspace})
+        assert first_works.wait(30)
+        second = executor.submit("features", "second", {"workspace": platform.workspace})
+        return [first.result(), second.result()]
+
+    assert two() == ["made/first", "made/second"]
+
+
 def test_where_the_run_says_so_a_stage_without_a_gpu_runs_on_the_cpu(
     platform: PlatformConfig, cluster: Cluster
 ) -> None:
