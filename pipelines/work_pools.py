@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 WORK, TEMPORARY = "/work", "/tmp"  # noqa: S108 - mount points in a pod
+STORE_KEYS, STORE_KEY_FILE = "/etc/storecast/store", "store.keys"
 CONTAINER = "prefect-job"
 """The name that the worker demands."""
 USER = 10001
@@ -67,6 +68,8 @@ class PoolConfig(_Part):
     shared_memory: str = "1Gi"
     scratch: str = "10Gi"
     priority_class: str = ""
+    store_keys: str = ""
+    """Secret with the keys of the store (`storecast.store.keyring`); empty: files are not encrypted."""
     ttl_seconds_after_finished: int = Field(default=3600, ge=0)
     active_deadline_seconds: int = Field(default=14400, ge=60)
     pod_labels: dict[str, str] = Field(default_factory=dict)
@@ -180,9 +183,18 @@ def _job(pool: PoolConfig) -> dict[str, Any]:
 
 
 def _pod(pool: PoolConfig) -> dict[str, Any]:
-    volumes = {WORK: ("work", {"sizeLimit": pool.scratch}), TEMPORARY: ("tmp", {})}
+    volumes: dict[str, tuple[str, dict[str, str]]] = {
+        WORK: ("work", {"sizeLimit": pool.scratch}),
+        TEMPORARY: ("tmp", {}),
+    }
     if pool.shared_memory:
         volumes["/dev/shm"] = ("shm", {"medium": "Memory", "sizeLimit": pool.shared_memory})  # noqa: S108
+    mounts: list[dict[str, Any]] = [{"name": name, "mountPath": path} for path, (name, _) in volumes.items()]
+    sources: list[dict[str, Any]] = [{"name": name, "emptyDir": about} for name, about in volumes.values()]
+    if pool.store_keys:
+        mounts.append({"name": "store-keys", "mountPath": STORE_KEYS, "readOnly": True})
+        items = [{"key": STORE_KEY_FILE, "path": STORE_KEY_FILE}]
+        sources.append({"name": "store-keys", "secret": {"secretName": pool.store_keys, "items": items}})
     spec: dict[str, Any] = {
         "parallelism": 1,  # here by mistake of the worker, which refuses a template without these two
         "completions": 1,
@@ -200,15 +212,15 @@ def _pod(pool: PoolConfig) -> dict[str, Any]:
         "imagePullSecrets": [{"name": name} for name in pool.image_pull_secrets],
         "nodeSelector": "{{ node_selector }}",
         "tolerations": "{{ tolerations }}",
-        "containers": [_container(pool, list(volumes.items()))],
-        "volumes": [{"name": name, "emptyDir": about} for name, about in volumes.values()],
+        "containers": [_container(pool, mounts)],
+        "volumes": sources,
     }
     if pool.priority_class:
         spec["priorityClassName"] = pool.priority_class
     return spec
 
 
-def _container(pool: PoolConfig, volumes: list[tuple[str, tuple[str, dict[str, Any]]]]) -> dict[str, Any]:
+def _container(pool: PoolConfig, mounts: list[dict[str, Any]]) -> dict[str, Any]:
     gpus = {pool.gpu.resource: "{{ gpu_count }}"} if pool.gpu.count else {}
     sources = [{"configMapRef": {"name": name}} for name in pool.env_from.config_maps]
     sources += [{"secretRef": {"name": name}} for name in pool.env_from.secrets]
@@ -221,7 +233,7 @@ def _container(pool: PoolConfig, volumes: list[tuple[str, tuple[str, dict[str, A
         "imagePullPolicy": "{{ image_pull_policy }}",
         "command": ["env"],  # in place of the image's entrypoint, which runs one stage
         "args": "{{ command }}",
-        "env": "{{ env }}",
+        "env": _environment(pool),
         "envFrom": sources,
         "resources": {
             "requests": {"cpu": "{{ cpu_request }}", "memory": "{{ memory_request }}"},
@@ -232,5 +244,12 @@ def _container(pool: PoolConfig, volumes: list[tuple[str, tuple[str, dict[str, A
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
-        "volumeMounts": [{"name": name, "mountPath": path} for path, (name, _) in volumes],
+        "volumeMounts": mounts,
     }
+
+
+def _environment(pool: PoolConfig) -> str | list[dict[str, str]]:
+    """The form's variables, which the worker puts before those of a list."""
+    if not pool.store_keys:
+        return "{{ env }}"
+    return [{"name": "STORECAST_STORE_KEY_FILE", "value": f"{STORE_KEYS}/{STORE_KEY_FILE}"}]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def job(pool: dict[str, Any], **values: Any) -> dict[str, Any]:
     return manifest
 
 
-@pytest.mark.parametrize("pool", [CPU, GPU], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("pool", [CPU, GPU, {**CPU, "storeKeys": "k"}], ids=["cpu", "gpu", "encrypted"])
 def test_every_variable_of_the_form_is_used_by_the_job_and_none_is_missing(pool: dict[str, Any]) -> None:
     made = template(pool)
     used = set(re.findall(r"\{\{ (\w+) \}\}", json.dumps(made["job_configuration"])))
@@ -72,6 +73,19 @@ def test_a_pod_may_do_no_more_than_the_restricted_standard_allows() -> None:
 def test_secrets_reach_a_pod_by_reference_only() -> None:
     container = job(CPU)["spec"]["template"]["spec"]["containers"][0]
     assert container["envFrom"] == [{"configMapRef": {"name": "run"}}, {"secretRef": {"name": "run"}}]
+
+
+def test_the_stores_keys_are_a_file_of_a_secret_beside_the_forms_variables() -> None:
+    pod = job({**CPU, "storeKeys": "our-keys"}, env={"MINE": "1"})["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    given = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert given["MINE"] == "1"
+    path = Path(given["STORECAST_STORE_KEY_FILE"])
+    mount = next(m for m in container["volumeMounts"] if m["mountPath"] == str(path.parent))
+    assert mount["readOnly"]
+    secret = next(v for v in pod["volumes"] if v["name"] == mount["name"])["secret"]
+    assert (secret["secretName"], secret["items"]) == ("our-keys", [{"key": path.name, "path": path.name}])
+    assert "STORE_KEY" not in json.dumps(job(CPU))
 
 
 def test_finished_and_endless_jobs_go_by_themselves() -> None:

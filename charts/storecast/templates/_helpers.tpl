@@ -97,6 +97,28 @@ resources:
 - {name: work, mountPath: /work}
 {{- end }}
 
+{{/* The keys of the store: a file of a secret, where Parquet files are encrypted. A folder: what is mounted by itself would never change. */}}
+{{- define "storecast.storeKeysEnv" -}}
+{{- if .Values.storeKeys.existingSecret }}
+- {name: STORECAST_STORE_KEY_FILE, value: /etc/storecast/store/store.keys}
+{{- end }}
+{{- end }}
+
+{{- define "storecast.storeKeysMount" -}}
+{{- if .Values.storeKeys.existingSecret }}
+- {name: store-keys, mountPath: /etc/storecast/store, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "storecast.storeKeysVolume" -}}
+{{- with .Values.storeKeys.existingSecret }}
+- name: store-keys
+  secret:
+    secretName: {{ . }}
+    items: [{key: store.keys, path: store.keys}]
+{{- end }}
+{{- end }}
+
 {{- define "storecast.scriptsVolume" -}}
 - name: scripts
   configMap:

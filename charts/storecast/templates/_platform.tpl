@@ -42,6 +42,7 @@ gpu:
 sharedMemory: {{ $pool.sharedMemory | quote }}
 scratch: {{ $pool.scratch | quote }}
 priorityClass: {{ include "storecast.priorityClass" (dict "root" .root "class" "training") | quote }}
+storeKeys: {{ .root.Values.storeKeys.existingSecret | quote }}
 ttlSecondsAfterFinished: {{ int64 $pool.ttlSecondsAfterFinished }}
 activeDeadlineSeconds: {{ int64 $pool.activeDeadlineSeconds }}
 podLabels: {{ merge (include "storecast.runLabels" .root | fromYaml) $pool.podLabels | toJson }}
