@@ -213,7 +213,7 @@ class _Blocks:
         self.past = Past(panel, pairs)
         self.calendar = calendar_features(panel)
         self.holidays = holiday_features(panel)
-        self.codes = {name: _codes(panel, name, values) for name, values in categories.items()}
+        self.codes = {name: static_codes(panel, name, values) for name, values in categories.items()}
         self.names: list[str] = []
 
     def features(self, at: int, horizon: int) -> NDArray[np.float32]:
@@ -248,7 +248,7 @@ def _kept(panel: Panel, at: int, horizon: int, observed_only: bool) -> NDArray[n
     return ~np.isnan(days) if observed_only else np.ones(days.shape, dtype=bool)
 
 
-def _codes(panel: Panel, name: str, values: Sequence[str]) -> Floats:
+def static_codes(panel: Panel, name: str, values: Sequence[str]) -> Floats:
     """(n,) codes of a static column, NaN for values that are not in the list."""
     if name not in panel.static.columns:
         raise DataError(

@@ -30,11 +30,10 @@ _BINNING = {"max_bin": 127, "feature_pre_filter": False}
 Report = Callable[[int], None]
 
 
-class BoosterConfig(ModelConfig):
-    """Parameters of one booster."""
+class TreesConfig(ModelConfig):
+    """How trees are grown, and on which rows."""
 
     window_days: int = Field(default=WINDOW_DAYS, gt=0, description="Days of training cutoffs.")
-    step_days: int = Field(default=2 * STEP_DAYS, gt=0, description="Days between training cutoffs.")
     half_life_days: float = Field(default=200.0, gt=0, description="Age at which a row weighs half.")
     rounds: int = Field(default=400, ge=1, description="Trees.")
     learning_rate: float = Field(default=0.05, gt=0, le=1)
@@ -43,12 +42,18 @@ class BoosterConfig(ModelConfig):
     feature_fraction: float = Field(default=0.5, gt=0, le=1, description="Features each tree may use.")
     row_fraction: float = Field(default=0.6, gt=0, le=1, description="Rows each tree sees.")
     extra_trees: bool = Field(default=False, description="Try one random threshold per feature and node.")
+    split: bool = Field(
+        default=False, description="A model for each value of the key that has the fewest (each family)."
+    )
+
+
+class BoosterConfig(TreesConfig):
+    """Parameters of one booster."""
+
+    step_days: int = Field(default=2 * STEP_DAYS, gt=0, description="Days between training cutoffs.")
     learns: Literal["change", "level"] = Field(
         default="change",
         description="The difference to the recent level and promotions' effects, or the level.",
-    )
-    split: bool = Field(
-        default=False, description="A model for each value of the key that has the fewest (each family)."
     )
 
 
@@ -141,14 +146,14 @@ def splitting_column(panel: Panel) -> str:
     return min(fit, key=lambda name: (sizes[name], name), default="")
 
 
-def trees(config: BoosterConfig, panel: Panel) -> int:
+def trees(config: TreesConfig, panel: Panel) -> int:
     """How many trees a fit grows, for its progress."""
     column = splitting_column(panel) if config.split else ""
     return config.rounds * (panel.static[column].nunique() if column else 1)
 
 
 def train(
-    config: BoosterConfig,
+    config: TreesConfig,
     values: NDArray[np.float32],
     target: Floats,
     weight: Floats,

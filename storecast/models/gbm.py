@@ -34,6 +34,7 @@ from storecast.models.booster import (
 )
 from storecast.models.cold import Cold, ColdConfig
 from storecast.models.offset import KNOTS, fit_offset, offset, offset_names
+from storecast.models.recursive import Recursive, RecursiveConfig
 from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
@@ -51,6 +52,9 @@ class GbmConfig(ModelConfig):
         description="Models that are averaged, each with its own seed.",
     )
     spread_rounds: int = Field(default=60, ge=1, description="Trees of the model of the error's size.")
+    recursive: RecursiveConfig | None = Field(
+        default=None, description="A model more that is averaged: of one day ahead, its forecasts fed back."
+    )
     cold: ColdConfig | None = Field(
         default=None,
         description="A booster for series without history, fitted where the panel has some; without it the "
@@ -74,6 +78,7 @@ class _Fitted:
     spread: Any
     edges: Floats
     shape: Floats
+    recursive: Recursive | None = None
     cold: Cold | None = None
 
 
@@ -91,7 +96,7 @@ class Gbm:
     def fit(self, panel: Panel, context: FitContext) -> FitReport:
         """Learn from the training cutoffs before the panel's; with too few rows the base alone forecasts."""
         cutoffs = list(self.feature_cutoffs(panel)) or [panel.cutoff]
-        total = len(cutoffs) + sum(trees(b, panel) for b in self.config.boosters) + self.config.spread_rounds
+        total = len(cutoffs) + sum(self._trees(panel)) + self.config.spread_rounds
         table = load_or_build(panel, cutoffs, context.features, lambda done, _: context.progress(done, total))
         few = len(table.y) < FEWEST_ROWS
         self._fitted = _without_model(table) if few else self._learn(table, panel, context, total)
@@ -138,7 +143,8 @@ class Gbm:
                 found=f"{len(table.names)}, different: {', '.join(odd[:5])}",
                 cure="forecast the data set that the model was fitted on, or fit it again",
             )
-        mean = _mean(fitted.boosters, table, offset(table, fitted.start))
+        fed_back = fitted.recursive.predict(panel.select(rows)).ravel() if fitted.recursive else None
+        mean = _mean(fitted.boosters, table, offset(table, fitted.start), fed_back)
         spread = _spread(fitted.spread, table.values)
         bins = np.searchsorted(fitted.edges, mean)
         logs = np.maximum(mean[:, None] + fitted.shape[bins] * spread[:, None], 0.0)
@@ -159,6 +165,8 @@ class Gbm:
         texts: dict[str, str] = {}
         for i, booster in enumerate(fitted.boosters):
             texts |= booster.texts(f"booster_{i}")
+        if fitted.recursive:
+            texts |= fitted.recursive.texts()
         if fitted.spread is not None:
             texts["spread.txt"] = text_of(fitted.spread)
         for name, text in texts.items():
@@ -171,6 +179,7 @@ class Gbm:
             "categories": fitted.categories,
             "start": fitted.start.tolist(),
             "boosters": [booster.about() for booster in fitted.boosters],
+            "recursive": fitted.recursive.about() if fitted.recursive else None,
             "edges": fitted.edges.tolist(),
             "shape": fitted.shape.tolist(),
         }
@@ -191,6 +200,7 @@ class Gbm:
             spread=read_text(folder / "spread.txt") if content["boosters"] else None,
             edges=np.array(content["edges"]),
             shape=np.array(content["shape"]),
+            recursive=Recursive.load(about, folder) if (about := content["recursive"]) else None,
             cold=Cold.load(folder),
         )
         return model
@@ -198,12 +208,17 @@ class Gbm:
     def _learn(self, table: FeatureTable, panel: Panel, context: FitContext, total: int) -> _Fitted:
         weights = fit_offset(table)
         base = offset(table, weights)
-        grown = [trees(config, panel) for config in self.config.boosters]
+        grown = self._trees(panel)
         done = total - sum(grown) - self.config.spread_rounds
         boosters = []
         for i, config in enumerate(self.config.boosters):
             report = _reporter(context, done + sum(grown[:i]), total)
             boosters.append(Booster.fit(config, table, base, panel, context, context.seed + i, report))
+        recursive = None
+        if self.config.recursive:
+            report = _reporter(context, done + sum(grown[:-1]), total)
+            seed = context.seed + len(boosters)
+            recursive = Recursive.fit(self.config.recursive, panel, table.categories, context, seed, report)
         some = table.select(slice(None, None, max(1, len(table.y) // SPREAD_ROWS)))
         mean = _mean(boosters, some, offset(some, weights))
         error = np.log1p(some.y) - mean
@@ -218,7 +233,14 @@ class Gbm:
         shape = _shape(scaled, np.searchsorted(edges, mean), len(edges) + 1)
         asked = self.config.cold if without_history(panel).any() else None
         cold = Cold.fit(asked, panel, table, context) if asked else None
-        return _Fitted(table.names, table.categories, weights, boosters, spread, edges, shape, cold)
+        return _Fitted(
+            table.names, table.categories, weights, boosters, spread, edges, shape, recursive, cold
+        )
+
+    def _trees(self, panel: Panel) -> list[int]:
+        """How many trees each booster has, in the order in which they are grown."""
+        last = [self.config.recursive] if self.config.recursive else []
+        return [trees(config, panel) for config in (*self.config.boosters, *last)]
 
     def _need(self) -> _Fitted:
         if self._fitted is None:
@@ -240,9 +262,14 @@ def _reporter(context: FitContext, done: int, total: int) -> Report:
     return lambda grown: context.progress(done + grown, total)
 
 
-def _mean(boosters: list[Booster], table: FeatureTable, base: Floats) -> Floats:
+def _mean(
+    boosters: list[Booster], table: FeatureTable, base: Floats, fed_back: Floats | None = None
+) -> Floats:
     """(rows,) the mean of log(1+y) over the boosters that know the row, at least 0; else the offset."""
-    found = np.array([booster.predict(table, base) for booster in boosters]).reshape(-1, len(base))
+    told = [booster.predict(table, base) for booster in boosters]
+    if fed_back is not None:
+        told.append(fed_back)
+    found = np.array(told).reshape(-1, len(base))
     known = ~np.isnan(found)
     count = known.sum(axis=0)
     total = np.where(known, found, 0.0).sum(axis=0)

@@ -16,6 +16,7 @@ from storecast.models.base import FitContext, Forecaster
 from storecast.models.booster import BoosterConfig, splitting_column
 from storecast.models.gbm import Gbm, GbmConfig
 from storecast.models.naive import NaiveConfig, SeasonalNaive
+from storecast.models.recursive import Recursive, RecursiveConfig
 from storecast.panel import Panel
 from storecast.synthetic import make_panel
 
@@ -187,6 +188,68 @@ def test_a_value_that_no_model_knows_is_forecast_by_the_other_boosters() -> None
     static.loc[panel.ids[0], "family"] = "unheard of"
     odd = model.forecast(replace(panel, static=static)).point[0]
     assert 0.2 < odd.sum() / model.forecast(panel).point[0].sum() < 5
+
+
+def recursive(rounds: int = 40) -> GbmConfig:
+    """A booster of the table, and one of the next day."""
+    one = RecursiveConfig(rounds=rounds, learning_rate=0.1, leaves=15)
+    return CONFIG.model_copy(update={"recursive": one})
+
+
+def test_a_recursive_booster_is_one_more_whose_forecasts_are_fed_back(
+    world: Panel, panel: Panel, model: Gbm, tmp_path: Path
+) -> None:
+    both = Gbm(recursive())
+    both.fit(panel, FitContext())
+    both.save(tmp_path)
+    forecast = both.forecast(panel)
+    np.testing.assert_array_equal(Gbm.load(tmp_path).forecast(panel).quantiles, forecast.quantiles)
+    actual = world.actuals(panel.cutoff, HORIZON)
+    alone = both._need().recursive
+    assert alone is not None
+    middle = (np.log1p(model.forecast(panel).point) + alone.predict(panel)) / 2
+    np.testing.assert_allclose(np.log1p(forecast.point), middle, atol=0.05)  # below 0 counts as 0
+    assert rmsle(actual, forecast.point) < rmsle(actual, np.expm1(alone.predict(panel)))
+    rows = np.array([5, 2])
+    some = both.forecast_rows(panel, rows)
+    np.testing.assert_allclose(some.point, forecast.point[rows], rtol=1e-9)
+
+
+@pytest.mark.parametrize("stores", [6, 2], ids=["a model per family", "one model"])
+def test_a_recursive_booster_alone_beats_the_naive_over_the_whole_horizon(stores: int) -> None:
+    world = make_panel(n_stores=stores, n_families=4, n_days=500, horizon=HORIZON)
+    panel = world.at(world.dates[world.n_history - 1 - HORIZON], HORIZON)
+    config = recursive().recursive
+    assert config is not None
+    found = Recursive.fit(config, panel, features.categories_of(panel), FitContext(), 0, lambda _: None)
+    assert len(found.models) == (4 if stores == 6 else 1)
+    actual = world.actuals(panel.cutoff, HORIZON)
+    naive = SeasonalNaive(NaiveConfig()).forecast(panel).point
+    half = HORIZON // 2
+    for days in (slice(0, half), slice(half, None)):
+        told = np.expm1(found.predict(panel)[:, days])
+        assert rmsle(actual[:, days], told) < 0.9 * rmsle(actual[:, days], naive[:, days])
+
+
+def test_a_recursive_booster_leaves_series_without_history_and_unknown_values_to_the_others() -> None:
+    panel = make_panel(n_stores=8, n_families=3, n_days=300, horizon=HORIZON)
+    model = Gbm(recursive())
+    model.fit(panel, FitContext())
+    y, static = panel.y.copy(), panel.static.copy()
+    y[2, : panel.n_history] = np.nan
+    static.loc[panel.ids[1], "family"] = "unheard of"
+    odd = model.forecast(replace(panel, y=y, static=static)).point
+    usual = model.forecast(panel).point
+    for series in (1, 2):
+        assert 0.2 < odd[series].sum() / usual[series].sum() < 5
+    np.testing.assert_allclose(odd[-1], usual[-1], rtol=0.2)
+
+
+def test_a_weekly_panel_is_forecast_recursively_too() -> None:
+    panel = weekly_panel()
+    model = Gbm(recursive())
+    model.fit(panel, FitContext())
+    assert abs(np.log(model.forecast(panel).point / 20)).max() < 0.4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""A recursive booster: LightGBM learns the next date from the last ones, and its forecasts are fed back.
+
+It sees the last days' sales one by one, where a direct model of day 16 has none later than 16 days old; for
+that, what it gets wrong goes on into the later days. What it learns is the change from the level of the last
+weeks: learnt as they are, levels are drawn back day by day to where they used to be. Its errors differ from
+those of the direct boosters (`storecast.models.booster`), with which its forecasts are averaged.
+
+Direct and recursive forecasts of several steps: Ben Taieb et al., "A review and comparison of strategies for
+multi-step ahead time series forecasting" (2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from storecast.features import Lags
+from storecast.features.lags import BASE, reach
+from storecast.models.base import FitContext
+from storecast.models.booster import (
+    FEWEST_ROWS,
+    Report,
+    TreesConfig,
+    read_text,
+    splitting_column,
+    text_of,
+    train,
+)
+from storecast.newcomers import without_history
+from storecast.panel import Floats, Panel
+
+CELLS_AT_ONCE = 10_000_000
+"""Values of the past, (series, dates, dates back), that are looked at at a time."""
+
+Categories = Mapping[str, Sequence[str]]
+
+
+class RecursiveConfig(TreesConfig):
+    """Parameters of the recursive booster."""
+
+    window_days: int = Field(default=576, gt=0, description="Days before the cutoff to learn from.")
+    half_life_days: float = Field(default=10_000.0, gt=0, description="Age at which a row weighs half.")
+    rounds: int = Field(default=250, ge=1, description="Trees.")
+    min_rows: int = Field(default=20, ge=1, description="Rows in a leaf, at least.")
+    row_fraction: float = Field(default=0.7, gt=0, le=1, description="Rows each tree sees.")
+    split: bool = Field(
+        default=True, description="A model for each value of the key that has the fewest (each family)."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Recursive:
+    """A fitted recursive booster: LightGBM models by the value of `column`; where it is "", one under ""."""
+
+    column: str
+    models: Mapping[str, Any]
+    categories: Categories
+
+    @classmethod
+    def fit(
+        cls,
+        config: RecursiveConfig,
+        panel: Panel,
+        categories: Categories,
+        context: FitContext,
+        seed: int,
+        report: Report,
+    ) -> Self:
+        """Learn each date of the window from the dates before it.
+
+        Args:
+            config: of this booster.
+            panel: the history.
+            categories: the values of the static columns by code.
+            context: of the fit.
+            seed: of this booster.
+            report: called with the number of trees grown so far.
+        """
+        column = splitting_column(panel) if config.split else ""
+        dates = panel.dates[: panel.n_history]
+        positions = np.flatnonzero(dates > panel.cutoff - pd.Timedelta(days=config.window_days))
+        positions = positions[positions > 0]
+        age = np.asarray((panel.cutoff - dates[positions]).days, dtype=np.float64)
+        models: dict[str, Any] = {}
+        for value, rows in _groups(panel, column):
+            some = panel.select(rows)
+            target = np.log1p(np.maximum(some.y[:, positions], 0.0))
+            known = ~np.isnan(target)
+            if known.sum() < FEWEST_ROWS:
+                continue
+            lags = Lags(some, categories)
+            values = _in_parts(lags, positions, len(rows))[known]
+            weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
+            grown = len(models) * config.rounds
+            change = target[known] - values[:, lags.names.index(BASE)]
+            models[value] = train(config, values, change, weight, lags.names, context, seed, report, grown)
+        return cls(column, models, categories)
+
+    def predict(self, panel: Panel) -> Floats:
+        """(n, H) log(1+y) ≥ 0 after the panel's cutoff; NaN for series without history, or whose value has no
+        model."""
+        found = np.full((panel.n_series, panel.horizon), np.nan)
+        groups = [(self.models[v], rows) for v, rows in _groups(panel, self.column) if v in self.models]
+        recent = panel.last(reach(panel.freq))
+        lags = Lags(recent, self.categories)
+        for ahead in range(panel.horizon):
+            at = recent.n_history + ahead
+            values = lags.features(np.array([at]))[:, 0]
+            base = values[:, lags.names.index(BASE)]
+            for model, rows in groups:
+                found[rows, ahead] = np.maximum(base[rows] + model.predict(values[rows], num_threads=1), 0.0)
+            lags.put(at, found[:, ahead])
+        found[without_history(panel)] = np.nan
+        return found
+
+    def texts(self) -> dict[str, str]:
+        """The models as LightGBM's own text by file name."""
+        return {_file(i): text_of(model) for i, (_, model) in enumerate(sorted(self.models.items()))}
+
+    def about(self) -> dict[str, Any]:
+        """What `load` needs besides the texts."""
+        categories = {name: list(values) for name, values in self.categories.items()}
+        return {"column": self.column, "values": sorted(self.models), "categories": categories}
+
+    @classmethod
+    def load(cls, about: Mapping[str, Any], folder: Path) -> Self:
+        """Read back what `texts` and `about` gave."""
+        models = {value: read_text(folder / _file(i)) for i, value in enumerate(about["values"])}
+        return cls(about["column"], models, about["categories"])
+
+
+def _file(number: int) -> str:
+    return f"recursive_{number}.txt"
+
+
+def _groups(panel: Panel, column: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Each value of a static column with its series (positions); with "" all of them."""
+    if not column:
+        yield "", np.arange(panel.n_series)
+        return
+    values = panel.static[column].to_numpy()
+    for value in np.unique(values):
+        yield str(value), np.flatnonzero(values == value)
+
+
+def _in_parts(lags: Lags, positions: NDArray[np.int64], n: int) -> NDArray[np.float32]:
+    """(n, len(positions), k) features, made some dates at a time."""
+    size = max(1, CELLS_AT_ONCE // max(1, n * lags.reach))
+    parts = [lags.features(positions[i : i + size]) for i in range(0, len(positions), size)]
+    return np.concatenate(parts, axis=1)
