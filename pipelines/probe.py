@@ -31,16 +31,19 @@ def probe(settings: Settings, release: str, seconds: float = SECONDS) -> Probe:
     """Ask the service until it serves a release, or the time is up.
 
     Args:
-        settings: `serving_url` (or the local stack's, where it is up) and `serving_key`.
+        settings: `serving_url` and `serving_key`; without them the local stack's service is asked, where
+            it is up, with a key made for that.
         release: id of the release.
         seconds: how long to wait for it.
     """
-    url = settings.serving_url or stack.running(settings).get("serving", "")
+    url, key = settings.serving_url, settings.serving_key.get_secret_value()
+    if not url:
+        url, key = stack.service(settings, "loop")
     if not url:
         return Probe("unknown", "serving_url is not set, and the local stack is not up")
     deadline = time.monotonic() + seconds
     while True:
-        answer = _ask(url, settings.serving_key.get_secret_value(), release)
+        answer = _ask(url, key, release)
         if answer.status in {"serves", "refused"} or time.monotonic() > deadline:
             return answer
         time.sleep(POLL_SECONDS)

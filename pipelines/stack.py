@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from components import mlflow_tracking
@@ -220,6 +221,13 @@ def _service_client(settings: Settings, serving: str, name: str, scopes: Sequenc
         return {}
     key = keys.create(keys.keys_path(settings), name, scopes, None)
     return {"STORECAST_SERVING_URL": serving, "STORECAST_SERVING_KEY": key}
+
+
+def service(settings: Settings, name: str) -> tuple[str, str]:
+    """Address of the local service, and a key for an hour with which `name` may read; "" while it is down."""
+    url = running(settings).get("serving", "")
+    expires = datetime.now(UTC) + timedelta(hours=1)
+    return url, keys.create(keys.keys_path(settings), name, ("read",), expires) if url else ""
 
 
 def _folder(settings: Settings) -> Path:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,17 @@ def test_runs_made_before_the_stack_was_up_show_in_both_uis(settings: Settings) 
     runs = post(addresses["mlflow"] + "/api/2.0/mlflow/runs/search", {"experiment_ids": ids})["runs"]
     assert [run["info"]["run_name"] for run in runs] == ["before the stack"]
 
+    url, key = stack.service(settings, "loop")
+    assert url == addresses["serving"]
+    found = KeyRing(keys_path(settings)).find(key.encode())
+    assert found is not None
+    assert (found.id, found.scopes) == ("loop", ("read",))
+    assert found.expired(datetime.now(UTC) + timedelta(hours=2))
+
     assert stack.up(settings, dict.fromkeys(ports, 1)) == addresses
     assert stack.down(settings) == ["mlflow", "prefect", "serving"]
     assert stack.running(settings) == {}
+    assert stack.service(settings, "loop") == ("", "")
     assert stack.down(settings) == []
 
 

@@ -1,0 +1,53 @@
+"""Draw the pictures of the README's tour: `make demo up`, then `python scripts/screens.py`.
+
+Needs Chromium (CHROMIUM=/path) and pdftocairo (poppler-utils): a page of the dashboard is printed as Chromium
+draws it on the screen and becomes an SVG, sharp at any size.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+TARGET = Path(__file__).parent.parent / "docs" / "pictures"
+ADDRESS = os.environ.get("DASHBOARD", "http://127.0.0.1:8501")
+PAGES = ("Overview", "Forecasts", "Training", "Models", "Monitoring")
+WIDTH, HEIGHT = 1280, 860
+DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+
+
+def main() -> None:
+    """Write docs/pictures/screen-*.svg."""
+    TARGET.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page.emulate_media(media="screen", color_scheme="light")
+        for title in PAGES:
+            page.goto(f"{ADDRESS}/{'' if title == PAGES[0] else title.lower()}")
+            page.get_by_role("heading", name=title, exact=True, level=1).wait_for(timeout=60_000)
+            page.wait_for_selector(DRAWN, timeout=60_000)
+            page.wait_for_timeout(1_500)  # pictures settle
+            target = TARGET / f"screen-{title.lower()}.svg"
+            draw(page, target)
+            print(f"{target}: {target.stat().st_size / 1000:.0f} kB")
+        browser.close()
+
+
+def draw(page: Page, target: Path) -> None:
+    """Print what the window shows of a page."""
+    with tempfile.TemporaryDirectory() as folder:
+        printed = Path(folder) / "page.pdf"
+        size = {"width": f"{WIDTH}px", "height": f"{HEIGHT}px"}
+        page.pdf(path=printed, print_background=True, page_ranges="1", **size)
+        command = ["pdftocairo", "-svg", "-f", "1", "-l", "1", str(printed), str(target)]
+        subprocess.run(command, check=True)  # noqa: S603
+
+
+if __name__ == "__main__":
+    main()
