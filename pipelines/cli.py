@@ -26,7 +26,7 @@ from pipelines.tune_cli import tune
 from storecast import __version__
 from storecast.errors import StorecastError
 from storecast.settings import explain_settings, load_settings
-from storecast.synthetic import write_raw
+from storecast.synthetic import sales_after, write_raw
 
 if TYPE_CHECKING:
     from pipelines.steps import Outcome
@@ -79,9 +79,12 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed gives the same sales.")] = 7,
 ) -> None:
     """The whole job on a synthetic retailer: 36 series, all six models, some minutes."""
-    raw = load_settings().home / "demo" / f"raw-{seed}"
+    folder = load_settings().home / "demo"
+    raw, after = folder / f"raw-{seed}", folder / f"after-{seed}.csv"
     write_raw(raw, seed=seed)
+    sales_after(seed=seed).to_csv(after, index=False)
     console.print(f"Synthetic sales of 6 stores and 6 families are in [bold]{raw}[/]")
+    console.print(f"What they sell in the 16 days after is in [bold]{after}[/], for the loop")
     _report(_train("synthetic", str(raw), "demo"))
 
 

@@ -35,26 +35,7 @@ def raw_tables(
         seed: the same seed gives the same tables.
     """
     rng = np.random.default_rng(seed)
-    dates = pd.date_range(
-        end=pd.Timestamp("2023-07-31") + pd.Timedelta(days=horizon), periods=n_days + horizon
-    )
-    stores = pd.DataFrame(
-        {
-            "store_nbr": np.arange(1, n_stores + 1),
-            "city": [CITIES[i % len(CITIES)][0] for i in range(n_stores)],
-            "state": [CITIES[i % len(CITIES)][1] for i in range(n_stores)],
-            "type": [("A", "B", "C")[i % 3] for i in range(n_stores)],
-        }
-    )
-    holidays = _holidays(dates)
-    blocks = [
-        _series(rng, dates, stores.iloc[s], f, n_stores, n_families, holidays)
-        for s in range(n_stores)
-        for f in range(n_families)
-    ]
-    frame = pd.concat(blocks, ignore_index=True).sort_values(["date", "store_nbr", "family"])
-    frame.insert(0, "id", np.arange(len(frame)))
-    frame = frame.reset_index(drop=True)
+    dates, stores, holidays, frame = _sales(rng, n_stores, n_families, n_days, horizon)
     is_test = frame["date"] > dates[n_days - 1]
     train, test = frame[~is_test], frame[is_test].drop(columns="sales")
     totals = train.groupby(["date", "store_nbr"], as_index=False)["sales"].sum()
@@ -66,6 +47,15 @@ def raw_tables(
         "holidays_events": holidays,
         "transactions": totals[totals["transactions"] > 0].reset_index(drop=True),
     }
+
+
+def sales_after(
+    n_stores: int = 6, n_families: int = 6, n_days: int = 800, horizon: int = 16, seed: int = 7
+) -> pd.DataFrame:
+    """What then happened: the rows of `test` in `raw_tables` of the same arguments, as `train` has them."""
+    rng = np.random.default_rng(seed)
+    dates, _, _, frame = _sales(rng, n_stores, n_families, n_days, horizon)
+    return frame[frame["date"] > dates[n_days - 1]].reset_index(drop=True)
 
 
 def write_raw(folder: Path, **sizes: int) -> None:
@@ -107,6 +97,32 @@ def make_panel(
         past=["transactions"],
         events=events,
     )
+
+
+def _sales(
+    rng: np.random.Generator, n_stores: int, n_families: int, n_days: int, horizon: int
+) -> tuple[pd.DatetimeIndex, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The dates, the stores, the holidays, and what is sold on all dates, those of the horizon too."""
+    dates = pd.date_range(
+        end=pd.Timestamp("2023-07-31") + pd.Timedelta(days=horizon), periods=n_days + horizon
+    )
+    stores = pd.DataFrame(
+        {
+            "store_nbr": np.arange(1, n_stores + 1),
+            "city": [CITIES[i % len(CITIES)][0] for i in range(n_stores)],
+            "state": [CITIES[i % len(CITIES)][1] for i in range(n_stores)],
+            "type": [("A", "B", "C")[i % 3] for i in range(n_stores)],
+        }
+    )
+    holidays = _holidays(dates)
+    blocks = [
+        _series(rng, dates, stores.iloc[s], f, n_stores, n_families, holidays)
+        for s in range(n_stores)
+        for f in range(n_families)
+    ]
+    frame = pd.concat(blocks, ignore_index=True).sort_values(["date", "store_nbr", "family"])
+    frame.insert(0, "id", np.arange(len(frame)))
+    return dates, stores, holidays, frame.reset_index(drop=True)
 
 
 def _holidays(dates: pd.DatetimeIndex) -> pd.DataFrame:
