@@ -26,7 +26,7 @@ from pipelines.tune_cli import tune
 from storecast import __version__
 from storecast.errors import StorecastError
 from storecast.settings import explain_settings, load_settings
-from storecast.synthetic import sales_after, write_raw
+from storecast.synthetic import write_after, write_raw
 
 if TYPE_CHECKING:
     from pipelines.steps import Outcome
@@ -80,11 +80,11 @@ def demo(
 ) -> None:
     """The whole job on a synthetic retailer: 36 series, all six models, some minutes."""
     folder = load_settings().home / "demo"
-    raw, after = folder / f"raw-{seed}", folder / f"after-{seed}.csv"
+    raw, after = folder / f"raw-{seed}", folder / f"after-{seed}"
     write_raw(raw, seed=seed)
-    sales_after(seed=seed).to_csv(after, index=False)
+    write_after(after, seed=seed)
     console.print(f"Synthetic sales of 6 stores and 6 families are in [bold]{raw}[/]")
-    console.print(f"What they sell in the 16 days after is in [bold]{after}[/], for the loop")
+    console.print(f"What they sell in the 16 days after, and then plan, is in [bold]{after}[/], for the loop")
     _report(_train("synthetic", str(raw), "demo"))
 
 

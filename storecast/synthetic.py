@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,19 +50,39 @@ def raw_tables(
     }
 
 
-def sales_after(
+def tables_after(
     n_stores: int = 6, n_families: int = 6, n_days: int = 800, horizon: int = 16, seed: int = 7
-) -> pd.DataFrame:
-    """What then happened: the rows of `test` in `raw_tables` of the same arguments, as `train` has them."""
+) -> dict[str, pd.DataFrame]:
+    """What arrives once the horizon of `raw_tables` of the same arguments has passed.
+
+    In `train` the rows of its `test` with what was sold; in `test` the plan for as many days more, which
+    repeats the promotions of three weeks before.
+    """
     rng = np.random.default_rng(seed)
     dates, _, _, frame = _sales(rng, n_stores, n_families, n_days, horizon)
-    return frame[frame["date"] > dates[n_days - 1]].reset_index(drop=True)
+    weeks = pd.Timedelta(weeks=-(-horizon // 7))
+    plan = frame[frame["date"] > dates[-1] - weeks].assign(date=lambda rows: rows["date"] + weeks)
+    plan = plan[plan["date"] <= dates[-1] + pd.Timedelta(days=horizon)].drop(columns="sales")
+    plan["id"] = len(frame) + np.arange(len(plan))
+    return {
+        "train": frame[frame["date"] > dates[n_days - 1]].reset_index(drop=True),
+        "test": plan.reset_index(drop=True),
+    }
 
 
 def write_raw(folder: Path, **sizes: int) -> None:
     """Write `raw_tables(**sizes)` as CSV files into `folder`, as Kaggle's download has them."""
+    _write(folder, raw_tables(**sizes))
+
+
+def write_after(folder: Path, **sizes: int) -> None:
+    """Write `tables_after(**sizes)` as CSV files into `folder`."""
+    _write(folder, tables_after(**sizes))
+
+
+def _write(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name, table in raw_tables(**sizes).items():
+    for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False, date_format="%Y-%m-%d")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from storecast.synthetic import make_panel, raw_tables, sales_after
+from storecast.synthetic import make_panel, raw_tables, tables_after
 
 
 def test_the_same_seed_gives_the_same_sales_and_another_seed_others() -> None:
@@ -45,9 +45,15 @@ def test_the_future_table_has_promotions_and_no_sales() -> None:
     assert tables["test"]["date"].min() > tables["train"]["date"].max()
 
 
-def test_what_happened_after_goes_on_where_the_raw_files_end() -> None:
-    sizes = {"n_stores": 2, "n_families": 2, "n_days": 120, "horizon": 7, "seed": 3}
-    raw, after = raw_tables(**sizes), sales_after(**sizes)
-    pd.testing.assert_frame_equal(after.drop(columns="sales"), raw["test"])
-    assert list(after.columns) == list(raw["train"].columns)
-    assert after["sales"].sum() > 0
+def test_what_arrives_after_goes_on_where_the_raw_files_end() -> None:
+    sizes = {"n_stores": 2, "n_families": 2, "n_days": 120, "horizon": 16, "seed": 3}
+    raw, after = raw_tables(**sizes), tables_after(**sizes)
+    pd.testing.assert_frame_equal(after["train"].drop(columns="sales"), raw["test"])
+    assert list(after["train"].columns) == list(raw["train"].columns)
+    assert after["train"]["sales"].sum() > 0
+    plan = after["test"]
+    assert list(plan.columns) == list(raw["test"].columns)
+    first = raw["test"]["date"].max() + pd.Timedelta(days=1)
+    assert list(plan["date"].unique()) == list(pd.date_range(first, periods=16))
+    assert len(plan) == len(raw["test"])
+    assert plan["id"].min() == raw["test"]["id"].max() + 1
