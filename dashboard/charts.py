@@ -117,6 +117,9 @@ def limits(tables: Mapping[str, pd.DataFrame], y: str, height: int = 320) -> go.
     for (name, table), colour in zip(tables.items(), (look.ACCENT, *look.OTHERS), strict=False):
         _line(figure, table["value"], name, colour, width=2.6)
         _line(figure, table["limit"], f"limit {name}", colour, width=1.4, dash="dash")
+    if all(len(table) == 1 for table in tables.values()):  # a day by itself is a point, not a line
+        figure.update_traces(mode="markers")
+        figure.update_xaxes(type="category")
     figure.update_yaxes(title_text=y, rangemode="tozero")
     return _finished(figure, height)
 

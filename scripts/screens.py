@@ -7,6 +7,7 @@ draws it on the screen and becomes an SVG, sharp at any size.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 ADDRESS = os.environ.get("DASHBOARD", "http://127.0.0.1:8501")
-PAGES = ("Overview", "Forecasts", "Training", "Models", "Monitoring")
+PAGES = ("Overview", "Forecasts", "Training", "Monitoring")
 WIDTH, HEIGHT = 1280, 860
 DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
@@ -40,13 +41,20 @@ def main() -> None:
 
 
 def draw(page: Page, target: Path) -> None:
-    """Print what the window shows of a page."""
+    """Print a page on one sheet, so that nothing is broken over two, and keep what a window shows of it."""
+    height = int(page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")) + 40
+    page.set_viewport_size({"width": WIDTH, "height": height})
+    page.wait_for_timeout(600)
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder) / "page.pdf"
-        size = {"width": f"{WIDTH}px", "height": f"{HEIGHT}px"}
-        page.pdf(path=printed, print_background=True, page_ranges="1", **size)
+        page.pdf(path=printed, print_background=True, width=f"{WIDTH}px", height=f"{height}px")
         command = ["pdftocairo", "-svg", "-f", "1", "-l", "1", str(printed), str(target)]
         subprocess.run(command, check=True)  # noqa: S603
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", target.read_text())
+    width, shown = WIDTH * 3 // 4, HEIGHT * 3 // 4  # in points
+    size = f'width="{width}pt" height="{shown}pt" viewBox="0 0 {width} {shown}"'
+    target.write_text(re.sub(r'width="[^"]*" height="[^"]*" viewBox="[^"]*"', size, text, count=1))
 
 
 if __name__ == "__main__":
