@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 
 TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 ADDRESS = os.environ.get("DASHBOARD", "http://127.0.0.1:8501")
-PAGES = ("Overview", "Forecasts", "Training", "Monitoring")
+PAGES = ("Overview", "Forecasts", "Training")
 WIDTH, HEIGHT = 1280, 860
 DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
