@@ -99,7 +99,7 @@ class Recursive:
             values = _in_parts(lags, positions, len(rows))[known]
             weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
             grown = len(models) * config.rounds
-            change = target[known] - values[:, lags.names.index(BASE)]
+            change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
             models[value] = train(config, values, change, weight, lags.names, context, seed, report, grown)
         return cls(column, models, categories)
 
