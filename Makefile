@@ -45,7 +45,8 @@ demo: $(INSTALLED) ## Forecast a synthetic retailer: all models, a comparison, a
 	@$(VENV)/bin/storecast demo $(ARGS)
 
 test: $(INSTALLED) ## Run every test that needs no cluster, with coverage (ARGS="-k words" chooses)
-	@$(PY) -m pytest tests/integration tests/unit --numprocesses 2 --dist loadfile --cov --cov-report=term $(ARGS)
+	@$(PY) -m pytest tests/integration tests/unit \
+	  --numprocesses 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 test-browser: $(INSTALLED) ## Test the dashboard in a browser against a local stack; needs Chromium (CHROMIUM=/path)
 	@$(PY) -m pytest tests/browser $(ARGS)
