@@ -229,6 +229,7 @@ def test_platform_yaml_has_what_the_registration_reads() -> None:
         assert set(pool) == {
             "image", "imagePullPolicy", "imagePullSecrets", "concurrency", "serviceAccount", "envFrom",
             "resources", "nodeSelector", "tolerations", "gpu", "sharedMemory", "scratch", "priorityClass",
+            "storeKeys",
             "ttlSecondsAfterFinished", "activeDeadlineSeconds", "podLabels",
         }  # fmt: skip
         assert pool["envFrom"] == {"configMaps": ["storecast-run"], "secrets": ["storecast-run"]}
