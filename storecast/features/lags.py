@@ -60,7 +60,7 @@ class Lags:
         """(n, len(positions), k) of the dates at these positions of the panel's axis."""
         back = self.reach + positions[:, None] - np.arange(1, self.reach + 1)
         sold = _Back(self._logs[:, back])
-        same = _Back(sold.values[:, :, self.week - 1 :: self.week])
+        same = sold.every(self.week)
         base = np.nan_to_num((same.mean(BASE_WEEKS) + sold.mean(BASE_WEEKS * self.week)) / 2)
         columns: dict[str, NDArray[np.floating]] = {BASE: base}
         columns |= {f"lag_{lag}": sold.values[:, :, lag - 1] - base for lag in self._lags}
@@ -71,7 +71,7 @@ class Lags:
             columns[f"{name}_on_day"] = x[:, self.reach + positions]
             columns |= {f"{name}_lag_{lag}": past.values[:, :, lag - 1] for lag in _few_lags(self.week)}
             columns |= {f"{name}_mean_{w}w": past.mean(w * self.week) for w in (1, 2, 4, 13)}
-            columns[f"{name}_weekday_mean"] = _Back(past.values[:, :, self.week - 1 :: self.week]).mean(4)
+            columns[f"{name}_weekday_mean"] = past.every(self.week).mean(4)
         columns |= {name: x[positions] for name, x in self._calendar.items()}
         columns |= {name: x[:, positions] for name, x in self._holidays.items()}
         columns |= {f"code_{name}": x[:, None] for name, x in self._codes.items()}
@@ -110,3 +110,7 @@ class _Back:
         last = min(n, self.values.shape[2]) - 1
         count = self._count[:, :, last]
         return np.where(count > 0, self._total[:, :, last] / np.maximum(count, 1), np.nan)
+
+    def every(self, step: int) -> _Back:
+        """The values `step`, 2·`step`, ... dates back: with 7, those of the same weekday."""
+        return _Back(self.values[:, :, step - 1 :: step])
