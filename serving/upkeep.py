@@ -22,9 +22,23 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LAG_SECONDS, LAG_EVERY, LAG_SHARE = 0.15, 0.02, 0.2
 """A worker that is on average this late with its own timers has too much before it."""
+LAG_COUNTED = 2 * LAG_SECONDS
+"""The most that one timer's lateness counts: a machine that stood still for a second is not overloaded."""
 FIRST_LOOK_SECONDS = 15.0
 """After which a worker starts without a release."""
 log = logging.getLogger("storecast.serving")
+
+
+class Lag:
+    """How late a worker is with its timers: an exponential moving average, in seconds."""
+
+    def __init__(self) -> None:
+        self._mean = 0.0
+
+    def note(self, seconds: float) -> bool:
+        """Count one timer's lateness; whether the worker has more before it than it can do in time."""
+        self._mean += LAG_SHARE * (min(seconds, LAG_COUNTED) - self._mean)
+        return self._mean > LAG_SECONDS
 
 
 class Upkeep:
@@ -96,9 +110,8 @@ class Upkeep:
             )
 
     async def _watch_clock(self) -> None:
-        lag = 0.0
+        lag = Lag()
         while True:
             due = time.perf_counter() + LAG_EVERY
             await asyncio.sleep(LAG_EVERY)
-            lag += LAG_SHARE * (time.perf_counter() - due - lag)
-            self.late = lag > LAG_SECONDS
+            self.late = lag.note(time.perf_counter() - due)

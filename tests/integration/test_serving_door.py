@@ -25,6 +25,7 @@ from serving.door import Door
 from serving.prepare import prepare
 from serving.state import State
 from serving.table import ReleaseTable
+from serving.upkeep import Lag
 from serving.watcher import Watcher
 from storecast.settings import Settings
 
@@ -231,6 +232,13 @@ def test_beyond_capacity_requests_are_turned_away_at_once(make: Make, shop: Shop
     door.upkeep.late = False
     statuses = asyncio.run(crowd())
     assert (statuses.count(200), statuses.count(503)) == (64, 6)
+
+
+def test_a_machine_that_stood_still_once_is_not_taken_for_one_that_has_too_much_to_do() -> None:
+    lag = Lag()
+    assert not any(lag.note(seconds) for seconds in (5.0, 0.0, 0.0, 5.0, 0.0))
+    assert [lag.note(0.4) for _ in range(5)][-1], "it is late again and again"
+    assert not [lag.note(0.0) for _ in range(5)][-1], "it has caught up"
 
 
 def test_a_request_that_takes_too_long_ends_with_a_problem(make: Make, shop: Shop) -> None:
