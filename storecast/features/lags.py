@@ -10,6 +10,7 @@ sales vary, since forecasts vary less.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,9 +49,24 @@ class Lags:
         self._logs[:, self.reach : self.reach + end] = np.log1p(np.maximum(panel.history, 0.0))
         self._known = {name: self._padded(signed_log(x)) for name, x in panel.known.items()}
         self._calendar = {n: x for n, x in calendar_features(panel).items() if n not in OF_THE_YEAR}
+        self._events = panel.events
         self._holidays = holiday_features(panel)
         self._codes = {name: static_codes(panel, name, values) for name, values in categories.items()}
         self.names: list[str] = []
+
+    def asked(self, panel: Panel, rows: NDArray[np.int64]) -> Lags:
+        """Those of some series (positions) of a panel with the same history and another known future."""
+        some = copy(self)
+        some._logs = self._logs[rows]
+        some._known = {name: self._padded(signed_log(x[rows])) for name, x in panel.known.items()}
+        same = panel.events is self._events
+        some._holidays = (
+            {name: x[rows] for name, x in self._holidays.items()}
+            if same
+            else holiday_features(panel.select(rows))
+        )
+        some._codes = {name: x[rows] for name, x in self._codes.items()}
+        return some
 
     def put(self, at: int, logs: Floats) -> None:
         """Take forecasts (n,) of log(1+y) for what was sold on the date at position `at`."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from storecast.errors import ModelError
-from storecast.features import FeatureTable, Prepared, build, load_or_build, pairs_in, training_cutoffs
+from storecast.features import FeatureTable, Lags, Prepared, build, load_or_build, pairs_in, training_cutoffs
 from storecast.models.base import QUANTILES, Fallback, FitContext, FitReport, Forecast, ModelConfig
 from storecast.models.booster import (
     FEWEST_ROWS,
@@ -92,6 +92,7 @@ class Gbm:
         self.config = config
         self._fitted: _Fitted | None = None
         self._prepared: Prepared | None = None
+        self._lags: Lags | None = None
 
     def fit(self, panel: Panel, context: FitContext) -> FitReport:
         """Learn from the training cutoffs before the panel's; with too few rows the base alone forecasts."""
@@ -130,10 +131,13 @@ class Gbm:
         if self._prepared is None or not self._prepared.fits(panel):
             pairs = pairs_in(fitted.names, panel.static.columns)
             self._prepared = Prepared(panel, fitted.categories, pairs)
+            self._lags = fitted.recursive.prepare(panel) if fitted.recursive else None
         table = self._prepared.rows(panel, rows)
-        return self._told(panel, rows, table)
+        return self._told(panel, rows, table, self._lags)
 
-    def _told(self, panel: Panel, rows: NDArray[np.int64], table: FeatureTable) -> Forecast:
+    def _told(
+        self, panel: Panel, rows: NDArray[np.int64], table: FeatureTable, lags: Lags | None = None
+    ) -> Forecast:
         fitted = self._need()
         if table.names != fitted.names:
             odd = sorted(set(table.names) ^ set(fitted.names))
@@ -143,7 +147,7 @@ class Gbm:
                 found=f"{len(table.names)}, different: {', '.join(odd[:5])}",
                 cure="forecast the data set that the model was fitted on, or fit it again",
             )
-        fed_back = fitted.recursive.predict(panel.select(rows)).ravel() if fitted.recursive else None
+        fed_back = fitted.recursive.predict(panel, rows, lags).ravel() if fitted.recursive else None
         mean = _mean(fitted.boosters, table, offset(table, fitted.start), fed_back)
         spread = _spread(fitted.spread, table.values)
         bins = np.searchsorted(fitted.edges, mean)
@@ -165,21 +169,19 @@ class Gbm:
         texts: dict[str, str] = {}
         for i, booster in enumerate(fitted.boosters):
             texts |= booster.texts(f"booster_{i}")
-        if fitted.recursive:
-            texts |= fitted.recursive.texts()
         if fitted.spread is not None:
             texts["spread.txt"] = text_of(fitted.spread)
         for name, text in texts.items():
             (folder / name).write_text(text)
-        if fitted.cold:
-            fitted.cold.save(folder)
+        for part in (fitted.recursive, fitted.cold):
+            if part:
+                part.save(folder)
         content = {
             "config": self.config.model_dump(),
             "names": fitted.names,
             "categories": fitted.categories,
             "start": fitted.start.tolist(),
             "boosters": [booster.about() for booster in fitted.boosters],
-            "recursive": fitted.recursive.about() if fitted.recursive else None,
             "edges": fitted.edges.tolist(),
             "shape": fitted.shape.tolist(),
         }
@@ -200,7 +202,7 @@ class Gbm:
             spread=read_text(folder / "spread.txt") if content["boosters"] else None,
             edges=np.array(content["edges"]),
             shape=np.array(content["shape"]),
-            recursive=Recursive.load(about, folder) if (about := content["recursive"]) else None,
+            recursive=Recursive.load(folder),
             cold=Cold.load(folder),
         )
         return model
@@ -239,8 +241,8 @@ class Gbm:
 
     def _trees(self, panel: Panel) -> list[int]:
         """How many trees each booster has, in the order in which they are grown."""
-        last = [self.config.recursive] if self.config.recursive else []
-        return [trees(config, panel) for config in (*self.config.boosters, *last)]
+        last = [self.config.recursive.rounds] if self.config.recursive else []
+        return [*(trees(config, panel) for config in self.config.boosters), *last]
 
     def _need(self) -> _Fitted:
         if self._fitted is None:

@@ -11,7 +11,8 @@ multi-step ahead time series forecasting" (2012).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -29,16 +30,15 @@ from storecast.models.booster import (
     Report,
     TreesConfig,
     read_text,
-    splitting_column,
     text_of,
     train,
 )
-from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
 CELLS_AT_ONCE = 10_000_000
 """Values of the past, (series, dates, dates back), that are looked at at a time."""
 
+TEXT, CATEGORIES = "recursive.txt", "recursive.json"
 Categories = Mapping[str, Sequence[str]]
 
 
@@ -47,20 +47,20 @@ class RecursiveConfig(TreesConfig):
 
     window_days: int = Field(default=576, gt=0, description="Days before the cutoff to learn from.")
     half_life_days: float = Field(default=10_000.0, gt=0, description="Age at which a row weighs half.")
-    rounds: int = Field(default=250, ge=1, description="Trees.")
+    rounds: int = Field(default=400, ge=1, description="Trees.")
+    learning_rate: float = Field(default=0.08, gt=0, le=1)
     min_rows: int = Field(default=20, ge=1, description="Rows in a leaf, at least.")
     row_fraction: float = Field(default=0.7, gt=0, le=1, description="Rows each tree sees.")
-    split: bool = Field(
-        default=True, description="A model for each value of the key that has the fewest (each family)."
+    most_rows: int = Field(
+        default=1_500_000, ge=1, description="Rows to learn from; of a larger panel some dates, at random."
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Recursive:
-    """A fitted recursive booster: LightGBM models by the value of `column`; where it is "", one under ""."""
+    """A fitted recursive booster: one LightGBM model of all series."""
 
-    column: str
-    models: Mapping[str, Any]
+    model: Any
     categories: Categories
 
     @classmethod
@@ -72,86 +72,84 @@ class Recursive:
         context: FitContext,
         seed: int,
         report: Report,
-    ) -> Self:
-        """Learn each date of the window from the dates before it.
+    ) -> Self | None:
+        """Learn each date of the window from the dates before it; None where there are too few rows.
 
         Args:
             config: of this booster.
             panel: the history.
             categories: the values of the static columns by code.
             context: of the fit.
-            seed: of this booster.
+            seed: of this booster, and of the choice of dates.
             report: called with the number of trees grown so far.
         """
-        column = splitting_column(panel) if config.split else ""
         dates = panel.dates[: panel.n_history]
         positions = np.flatnonzero(dates > panel.cutoff - pd.Timedelta(days=config.window_days))
         positions = positions[positions > 0]
+        most = max(1, config.most_rows // panel.n_series)
+        if len(positions) > most:
+            positions = np.sort(np.random.default_rng(seed).choice(positions, most, replace=False))
+        target = np.log1p(np.maximum(panel.y[:, positions], 0.0))
+        known = ~np.isnan(target)
+        if known.sum() < FEWEST_ROWS:
+            return None
+        lags = Lags(panel, categories)
+        values = _in_parts(lags, positions, known)
         age = np.asarray((panel.cutoff - dates[positions]).days, dtype=np.float64)
-        models: dict[str, Any] = {}
-        for value, rows in _groups(panel, column):
-            some = panel.select(rows)
-            target = np.log1p(np.maximum(some.y[:, positions], 0.0))
-            known = ~np.isnan(target)
-            if known.sum() < FEWEST_ROWS:
-                continue
-            lags = Lags(some, categories)
-            values = _in_parts(lags, positions, len(rows))[known]
-            weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
-            grown = len(models) * config.rounds
-            change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
-            models[value] = train(config, values, change, weight, lags.names, context, seed, report, grown)
-        return cls(column, models, categories)
+        weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
+        change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
+        return cls(train(config, values, change, weight, lags.names, context, seed, report), categories)
 
-    def predict(self, panel: Panel) -> Floats:
-        """(n, H) log(1+y) ≥ 0 after the panel's cutoff; NaN for series without history, or whose value has no
-        model."""
-        found = np.full((panel.n_series, panel.horizon), np.nan)
-        groups = [(self.models[v], rows) for v, rows in _groups(panel, self.column) if v in self.models]
+    def prepare(self, panel: Panel) -> Lags:
+        """What `predict` needs of the panel's past, for being asked about several known futures."""
+        return Lags(panel.last(reach(panel.freq)), self.categories)
+
+    def predict(
+        self, panel: Panel, rows: NDArray[np.int64] | None = None, prepared: Lags | None = None
+    ) -> Floats:
+        """(n, H) log(1+y) ≥ 0 after the panel's cutoff; NaN for series without history.
+
+        Args:
+            panel: the history and the known future.
+            rows: positions of the series to forecast; all if None.
+            prepared: what `prepare` made of a panel with the same history.
+        """
+        rows = np.arange(panel.n_series) if rows is None else rows
         recent = panel.last(reach(panel.freq))
-        lags = Lags(recent, self.categories)
+        lags = (prepared or self.prepare(panel)).asked(recent, rows)
+        found = np.empty((len(rows), panel.horizon))
         for ahead in range(panel.horizon):
             at = recent.n_history + ahead
             values = lags.features(np.array([at]))[:, 0]
             base = values[:, lags.names.index(BASE)]
-            for model, rows in groups:
-                found[rows, ahead] = np.maximum(base[rows] + model.predict(values[rows], num_threads=1), 0.0)
+            found[:, ahead] = np.maximum(base + self.model.predict(values, num_threads=1), 0.0)
             lags.put(at, found[:, ahead])
-        found[without_history(panel)] = np.nan
+        found[~np.isfinite(panel.history[rows]).any(axis=1)] = np.nan
         return found
 
-    def texts(self) -> dict[str, str]:
-        """The models as LightGBM's own text by file name."""
-        return {_file(i): text_of(model) for i, (_, model) in enumerate(sorted(self.models.items()))}
-
-    def about(self) -> dict[str, Any]:
-        """What `load` needs besides the texts."""
+    def save(self, folder: Path) -> None:
+        """Write the model as LightGBM's own text, and the categories."""
+        (folder / TEXT).write_text(text_of(self.model))
         categories = {name: list(values) for name, values in self.categories.items()}
-        return {"column": self.column, "values": sorted(self.models), "categories": categories}
+        (folder / CATEGORIES).write_text(json.dumps(categories))
 
     @classmethod
-    def load(cls, about: Mapping[str, Any], folder: Path) -> Self:
-        """Read back what `texts` and `about` gave."""
-        models = {value: read_text(folder / _file(i)) for i, value in enumerate(about["values"])}
-        return cls(about["column"], models, about["categories"])
+    def load(cls, folder: Path) -> Self | None:
+        """Read back what `save` wrote; None where it wrote nothing."""
+        if not (folder / TEXT).exists():
+            return None
+        return cls(read_text(folder / TEXT), json.loads((folder / CATEGORIES).read_text()))
 
 
-def _file(number: int) -> str:
-    return f"recursive_{number}.txt"
-
-
-def _groups(panel: Panel, column: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    """Each value of a static column with its series (positions); with "" all of them."""
-    if not column:
-        yield "", np.arange(panel.n_series)
-        return
-    values = panel.static[column].to_numpy()
-    for value in np.unique(values):
-        yield str(value), np.flatnonzero(values == value)
-
-
-def _in_parts(lags: Lags, positions: NDArray[np.int64], n: int) -> NDArray[np.float32]:
-    """(n, len(positions), k) features, made some dates at a time."""
-    size = max(1, CELLS_AT_ONCE // max(1, n * lags.reach))
-    parts = [lags.features(positions[i : i + size]) for i in range(0, len(positions), size)]
-    return np.concatenate(parts, axis=1)
+def _in_parts(lags: Lags, positions: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(known.sum(), k) features of the known (series, date) pairs, made some dates at a time."""
+    size = max(1, CELLS_AT_ONCE // max(1, len(known) * lags.reach))
+    out = np.empty(0, dtype=np.float32)
+    place = np.cumsum(known).reshape(known.shape) - 1
+    for i in range(0, len(positions), size):
+        some = slice(i, i + size)
+        values = lags.features(positions[some])
+        if not len(out):
+            out = np.empty((int(known.sum()), values.shape[-1]), dtype=np.float32)
+        out[place[:, some][known[:, some]]] = values[known[:, some]]
+    return out

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from serving_shop import eventually
 
 from storecast.synthetic import write_raw
 
@@ -18,7 +19,7 @@ DEADLINE = 500.0
 TRAINING = """
 name: tiny
 models: [naive, gbm, arima]
-profile: quick
+profile: smoke
 folds: 2
 shard_size: 5
 gate: {min_rows: 200}
@@ -115,9 +116,7 @@ def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(s
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + DEADLINE
-    while len(list(fits.glob("*"))) < 4 and process.poll() is None and time.monotonic() < deadline:
-        pass
+    eventually(lambda: len(list(fits.glob("*"))) >= 4 or process.poll() is not None, DEADLINE, "four fits")
     assert process.poll() is None, "the run ended before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -206,7 +205,7 @@ def test_new_data_makes_a_new_release_and_rollback_returns_to_the_old_one(shop: 
 def test_missing_data_is_an_error_that_names_the_file_and_the_folder(shop: Shop) -> None:
     (shop.folder / "empty").mkdir()
     output = shop.call(
-        "third", "run", "--dataset", "synthetic", "--data", "empty", "--profile", "tiny.yaml", code=2
+        "first", "run", "--dataset", "synthetic", "--data", "empty", "--profile", "tiny.yaml", code=2
     )
     assert "stores.csv" in output
     assert "empty" in output

@@ -215,14 +215,18 @@ def test_a_recursive_booster_is_one_more_whose_forecasts_are_fed_back(
     np.testing.assert_allclose(some.point, forecast.point[rows], rtol=1e-9)
 
 
-@pytest.mark.parametrize("stores", [6, 2], ids=["a model per family", "one model"])
-def test_a_recursive_booster_alone_beats_the_naive_over_the_whole_horizon(stores: int) -> None:
-    world = make_panel(n_stores=stores, n_families=4, n_days=500, horizon=HORIZON)
-    panel = world.at(world.dates[world.n_history - 1 - HORIZON], HORIZON)
-    config = recursive().recursive
-    assert config is not None
-    found = Recursive.fit(config, panel, features.categories_of(panel), FitContext(), 0, lambda _: None)
-    assert len(found.models) == (4 if stores == 6 else 1)
+def fed_back(panel: Panel, **config: int) -> Recursive | None:
+    """A fitted recursive booster."""
+    chosen = RecursiveConfig(rounds=40, learning_rate=0.1, leaves=15, **config)
+    return Recursive.fit(chosen, panel, features.categories_of(panel), FitContext(), 0, lambda _: None)
+
+
+@pytest.mark.parametrize("most_rows", [1_000_000, 3_000], ids=["every date", "some dates"])
+def test_a_recursive_booster_alone_beats_the_naive_over_the_whole_horizon(
+    world: Panel, panel: Panel, most_rows: int
+) -> None:
+    found = fed_back(panel, most_rows=most_rows)
+    assert found is not None
     actual = world.actuals(panel.cutoff, HORIZON)
     naive = SeasonalNaive(NaiveConfig()).forecast(panel).point
     half = HORIZON // 2
@@ -231,7 +235,11 @@ def test_a_recursive_booster_alone_beats_the_naive_over_the_whole_horizon(stores
         assert rmsle(actual[:, days], told) < 0.9 * rmsle(actual[:, days], naive[:, days])
 
 
-def test_a_recursive_booster_leaves_series_without_history_and_unknown_values_to_the_others() -> None:
+def test_with_next_to_nothing_to_learn_from_there_is_no_recursive_booster(panel: Panel) -> None:
+    assert fed_back(panel, most_rows=1) is None
+
+
+def test_a_recursive_booster_leaves_new_series_to_the_others_and_bears_unknown_values() -> None:
     panel = make_panel(n_stores=8, n_families=3, n_days=300, horizon=HORIZON)
     model = Gbm(recursive())
     model.fit(panel, FitContext())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -81,3 +82,23 @@ def test_a_panel_cut_to_what_the_features_reach_back_to_has_the_same(panel: Pane
     assert whole.keys() == cut.keys()
     for name, values in whole.items():
         np.testing.assert_allclose(cut[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("more", [False, True], ids=["a promotion", "a promotion and an event"])
+def test_some_series_asked_about_another_future_have_the_features_of_that_future(more: bool) -> None:
+    at, rows = PANEL.n_history + 2, np.array([3, 1])
+    promoted = PANEL.known["onpromotion"].copy()
+    promoted[:, at:] += 7
+    other = PANEL.with_known("onpromotion", promoted)
+    if more:
+        event = {"ds": PANEL.dates[at], "event": "strike", "kind": "event", "column": "", "value": ""}
+        other = replace(other, events=pd.concat([PANEL.events, pd.DataFrame([event])]))
+    prepared = Lags(PANEL, categories_of(PANEL))
+    asked, anew = prepared.asked(other, rows), Lags(other.select(rows), categories_of(PANEL))
+    for lags in (asked, anew):
+        lags.put(at - 1, np.array([1.0, 2.0]))
+    there = np.array([at])
+    np.testing.assert_array_equal(asked.features(there), anew.features(there))
+    again, before = prepared.features(there), Lags(PANEL, categories_of(PANEL)).features(there)
+    np.testing.assert_array_equal(again, before)
+    assert not np.array_equal(asked.features(there), before[rows])
