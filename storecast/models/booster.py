@@ -42,6 +42,9 @@ class TreesConfig(ModelConfig):
     feature_fraction: float = Field(default=0.5, gt=0, le=1, description="Features each tree may use.")
     row_fraction: float = Field(default=0.6, gt=0, le=1, description="Rows each tree sees.")
     extra_trees: bool = Field(default=False, description="Try one random threshold per feature and node.")
+    split: bool = Field(
+        default=False, description="A model for each value of the key that has the fewest (each family)."
+    )
 
 
 class BoosterConfig(TreesConfig):
@@ -51,9 +54,6 @@ class BoosterConfig(TreesConfig):
     learns: Literal["change", "level"] = Field(
         default="change",
         description="The difference to the recent level and promotions' effects, or the level.",
-    )
-    split: bool = Field(
-        default=False, description="A model for each value of the key that has the fewest (each family)."
     )
 
 
@@ -146,7 +146,7 @@ def splitting_column(panel: Panel) -> str:
     return min(fit, key=lambda name: (sizes[name], name), default="")
 
 
-def trees(config: BoosterConfig, panel: Panel) -> int:
+def trees(config: TreesConfig, panel: Panel) -> int:
     """How many trees a fit grows, for its progress."""
     column = splitting_column(panel) if config.split else ""
     return config.rounds * (panel.static[column].nunique() if column else 1)

@@ -169,19 +169,21 @@ class Gbm:
         texts: dict[str, str] = {}
         for i, booster in enumerate(fitted.boosters):
             texts |= booster.texts(f"booster_{i}")
+        if fitted.recursive:
+            texts |= fitted.recursive.texts()
         if fitted.spread is not None:
             texts["spread.txt"] = text_of(fitted.spread)
         for name, text in texts.items():
             (folder / name).write_text(text)
-        for part in (fitted.recursive, fitted.cold):
-            if part:
-                part.save(folder)
+        if fitted.cold:
+            fitted.cold.save(folder)
         content = {
             "config": self.config.model_dump(),
             "names": fitted.names,
             "categories": fitted.categories,
             "start": fitted.start.tolist(),
             "boosters": [booster.about() for booster in fitted.boosters],
+            "recursive": fitted.recursive.about() if fitted.recursive else None,
             "edges": fitted.edges.tolist(),
             "shape": fitted.shape.tolist(),
         }
@@ -202,7 +204,7 @@ class Gbm:
             spread=read_text(folder / "spread.txt") if content["boosters"] else None,
             edges=np.array(content["edges"]),
             shape=np.array(content["shape"]),
-            recursive=Recursive.load(folder),
+            recursive=Recursive.load(about, folder) if (about := content["recursive"]) else None,
             cold=Cold.load(folder),
         )
         return model
@@ -241,8 +243,8 @@ class Gbm:
 
     def _trees(self, panel: Panel) -> list[int]:
         """How many trees each booster has, in the order in which they are grown."""
-        last = [self.config.recursive.rounds] if self.config.recursive else []
-        return [*(trees(config, panel) for config in self.config.boosters), *last]
+        last = [self.config.recursive] if self.config.recursive else []
+        return [trees(config, panel) for config in (*self.config.boosters, *last)]
 
     def _need(self) -> _Fitted:
         if self._fitted is None:

@@ -11,8 +11,7 @@ multi-step ahead time series forecasting" (2012).
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +29,7 @@ from storecast.models.booster import (
     Report,
     TreesConfig,
     read_text,
+    splitting_column,
     text_of,
     train,
 )
@@ -38,7 +38,6 @@ from storecast.panel import Floats, Panel
 CELLS_AT_ONCE = 10_000_000
 """Values of the past, (series, dates, dates back), that are looked at at a time."""
 
-TEXT, CATEGORIES = "recursive.txt", "recursive.json"
 Categories = Mapping[str, Sequence[str]]
 
 
@@ -47,20 +46,24 @@ class RecursiveConfig(TreesConfig):
 
     window_days: int = Field(default=576, gt=0, description="Days before the cutoff to learn from.")
     half_life_days: float = Field(default=10_000.0, gt=0, description="Age at which a row weighs half.")
-    rounds: int = Field(default=400, ge=1, description="Trees.")
+    rounds: int = Field(default=160, ge=1, description="Trees.")
     learning_rate: float = Field(default=0.08, gt=0, le=1)
     min_rows: int = Field(default=20, ge=1, description="Rows in a leaf, at least.")
     row_fraction: float = Field(default=0.7, gt=0, le=1, description="Rows each tree sees.")
+    split: bool = Field(
+        default=True, description="A model for each value of the key that has the fewest (each family)."
+    )
     most_rows: int = Field(
-        default=1_500_000, ge=1, description="Rows to learn from; of a larger panel some dates, at random."
+        default=1_500_000, ge=1, description="Rows of a model; of a larger panel some dates, at random."
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Recursive:
-    """A fitted recursive booster: one LightGBM model of all series."""
+    """A fitted recursive booster: LightGBM models by the value of `column`; where it is "", one under ""."""
 
-    model: Any
+    column: str
+    models: Mapping[str, Any]
     categories: Categories
 
     @classmethod
@@ -72,8 +75,8 @@ class Recursive:
         context: FitContext,
         seed: int,
         report: Report,
-    ) -> Self | None:
-        """Learn each date of the window from the dates before it; None where there are too few rows.
+    ) -> Self:
+        """Learn each date of the window from the dates before it.
 
         Args:
             config: of this booster.
@@ -83,22 +86,29 @@ class Recursive:
             seed: of this booster, and of the choice of dates.
             report: called with the number of trees grown so far.
         """
+        column = splitting_column(panel) if config.split else ""
         dates = panel.dates[: panel.n_history]
         positions = np.flatnonzero(dates > panel.cutoff - pd.Timedelta(days=config.window_days))
         positions = positions[positions > 0]
-        most = max(1, config.most_rows // panel.n_series)
+        models: dict[str, Any] = {}
+        groups = list(_groups(panel, column, np.arange(panel.n_series)))
+        most = max(1, config.most_rows // max(len(rows) for _, rows in groups))
         if len(positions) > most:
             positions = np.sort(np.random.default_rng(seed).choice(positions, most, replace=False))
-        target = np.log1p(np.maximum(panel.y[:, positions], 0.0))
-        known = ~np.isnan(target)
-        if known.sum() < FEWEST_ROWS:
-            return None
-        lags = Lags(panel, categories)
-        values = _in_parts(lags, positions, known)
         age = np.asarray((panel.cutoff - dates[positions]).days, dtype=np.float64)
-        weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
-        change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
-        return cls(train(config, values, change, weight, lags.names, context, seed, report), categories)
+        for value, rows in groups:
+            some = panel.select(rows)
+            target = np.log1p(np.maximum(some.y[:, positions], 0.0))
+            known = ~np.isnan(target)
+            if known.sum() < FEWEST_ROWS:
+                continue
+            lags = Lags(some, categories)
+            values = _in_parts(lags, positions, len(rows))[known]
+            weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
+            grown = len(models) * config.rounds
+            change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
+            models[value] = train(config, values, change, weight, lags.names, context, seed, report, grown)
+        return cls(column, models, categories)
 
     def prepare(self, panel: Panel) -> Lags:
         """What `predict` needs of the panel's past, for being asked about several known futures."""
@@ -107,7 +117,8 @@ class Recursive:
     def predict(
         self, panel: Panel, rows: NDArray[np.int64] | None = None, prepared: Lags | None = None
     ) -> Floats:
-        """(n, H) log(1+y) ≥ 0 after the panel's cutoff; NaN for series without history.
+        """(n, H) log(1+y) ≥ 0 after the panel's cutoff; NaN for series without history, or whose value has no
+        model.
 
         Args:
             panel: the history and the known future.
@@ -117,39 +128,53 @@ class Recursive:
         rows = np.arange(panel.n_series) if rows is None else rows
         recent = panel.last(reach(panel.freq))
         lags = (prepared or self.prepare(panel)).asked(recent, rows)
-        found = np.empty((len(rows), panel.horizon))
+        groups = [
+            (self.models[v], those) for v, those in _groups(panel, self.column, rows) if v in self.models
+        ]
+        found = np.full((len(rows), panel.horizon), np.nan)
         for ahead in range(panel.horizon):
             at = recent.n_history + ahead
             values = lags.features(np.array([at]))[:, 0]
             base = values[:, lags.names.index(BASE)]
-            found[:, ahead] = np.maximum(base + self.model.predict(values, num_threads=1), 0.0)
+            for model, those in groups:
+                told = base[those] + model.predict(values[those], num_threads=1)
+                found[those, ahead] = np.maximum(told, 0.0)
             lags.put(at, found[:, ahead])
         found[~np.isfinite(panel.history[rows]).any(axis=1)] = np.nan
         return found
 
-    def save(self, folder: Path) -> None:
-        """Write the model as LightGBM's own text, and the categories."""
-        (folder / TEXT).write_text(text_of(self.model))
+    def texts(self) -> dict[str, str]:
+        """The models as LightGBM's own text by file name."""
+        return {_file(i): text_of(model) for i, (_, model) in enumerate(sorted(self.models.items()))}
+
+    def about(self) -> dict[str, Any]:
+        """What `load` needs besides the texts."""
         categories = {name: list(values) for name, values in self.categories.items()}
-        (folder / CATEGORIES).write_text(json.dumps(categories))
+        return {"column": self.column, "values": sorted(self.models), "categories": categories}
 
     @classmethod
-    def load(cls, folder: Path) -> Self | None:
-        """Read back what `save` wrote; None where it wrote nothing."""
-        if not (folder / TEXT).exists():
-            return None
-        return cls(read_text(folder / TEXT), json.loads((folder / CATEGORIES).read_text()))
+    def load(cls, about: Mapping[str, Any], folder: Path) -> Self:
+        """Read back what `texts` and `about` gave."""
+        models = {value: read_text(folder / _file(i)) for i, value in enumerate(about["values"])}
+        return cls(about["column"], models, about["categories"])
 
 
-def _in_parts(lags: Lags, positions: NDArray[np.int64], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(known.sum(), k) features of the known (series, date) pairs, made some dates at a time."""
-    size = max(1, CELLS_AT_ONCE // max(1, len(known) * lags.reach))
-    out = np.empty(0, dtype=np.float32)
-    place = np.cumsum(known).reshape(known.shape) - 1
-    for i in range(0, len(positions), size):
-        some = slice(i, i + size)
-        values = lags.features(positions[some])
-        if not len(out):
-            out = np.empty((int(known.sum()), values.shape[-1]), dtype=np.float32)
-        out[place[:, some][known[:, some]]] = values[known[:, some]]
-    return out
+def _file(number: int) -> str:
+    return f"recursive_{number}.txt"
+
+
+def _groups(panel: Panel, column: str, rows: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """Each value of a static column with the places in `rows` of its series; with "" all of them."""
+    if not column:
+        yield "", np.arange(len(rows))
+        return
+    values = panel.static[column].to_numpy()[rows]
+    for value in np.unique(values):
+        yield str(value), np.flatnonzero(values == value)
+
+
+def _in_parts(lags: Lags, positions: NDArray[np.int64], n: int) -> NDArray[np.float32]:
+    """(n, len(positions), k) features, made some dates at a time."""
+    size = max(1, CELLS_AT_ONCE // max(1, n * lags.reach))
+    parts = [lags.features(positions[i : i + size]) for i in range(0, len(positions), size)]
+    return np.concatenate(parts, axis=1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
 import pytest
 
-from dashboard import boundary, look
+from dashboard import boundary, charts, look
 from storecast.errors import StoreError
 
 
@@ -53,3 +54,13 @@ def test_an_error_says_what_where_found_and_the_cure() -> None:
     assert "where: `s3://x`" in text
     assert "found: `404 'gone' and more`" in text
     assert "**To fix:** look again" in text
+
+
+@pytest.mark.parametrize(("days", "mode"), [(1, "markers"), (3, "lines")])
+def test_a_measure_of_one_day_is_a_point_beside_its_limit_and_of_several_a_line(days: int, mode: str) -> None:
+    dates = pd.date_range("2024-03-01", periods=days)
+    table = pd.DataFrame({"value": 0.3, "limit": 0.4}, index=dates)
+    figure = charts.limits({"RMSLE": table}, "RMSLE")
+    assert [trace.name for trace in figure.data] == ["RMSLE", "limit RMSLE"]
+    assert {trace.mode for trace in figure.data} == {mode}
+    assert all(len(trace.x) == days for trace in figure.data)

@@ -215,18 +215,24 @@ def test_a_recursive_booster_is_one_more_whose_forecasts_are_fed_back(
     np.testing.assert_allclose(some.point, forecast.point[rows], rtol=1e-9)
 
 
-def fed_back(panel: Panel, **config: int) -> Recursive | None:
+def fed_back(panel: Panel, **config: int) -> Recursive:
     """A fitted recursive booster."""
     chosen = RecursiveConfig(rounds=40, learning_rate=0.1, leaves=15, **config)
     return Recursive.fit(chosen, panel, features.categories_of(panel), FitContext(), 0, lambda _: None)
 
 
-@pytest.mark.parametrize("most_rows", [1_000_000, 3_000], ids=["every date", "some dates"])
+@pytest.mark.parametrize(
+    ("stores", "most_rows", "models"),
+    [(6, 1_000_000, 4), (2, 1_000_000, 1), (4, 3_000, 1)],
+    ids=["a model per family", "one model", "one model of some dates"],
+)
 def test_a_recursive_booster_alone_beats_the_naive_over_the_whole_horizon(
-    world: Panel, panel: Panel, most_rows: int
+    stores: int, most_rows: int, models: int
 ) -> None:
+    world = make_panel(n_stores=stores, n_families=4, n_days=500, horizon=HORIZON)
+    panel = world.at(world.dates[world.n_history - 1 - HORIZON], HORIZON)
     found = fed_back(panel, most_rows=most_rows)
-    assert found is not None
+    assert len(found.models) == models
     actual = world.actuals(panel.cutoff, HORIZON)
     naive = SeasonalNaive(NaiveConfig()).forecast(panel).point
     half = HORIZON // 2
@@ -235,8 +241,10 @@ def test_a_recursive_booster_alone_beats_the_naive_over_the_whole_horizon(
         assert rmsle(actual[:, days], told) < 0.9 * rmsle(actual[:, days], naive[:, days])
 
 
-def test_with_next_to_nothing_to_learn_from_there_is_no_recursive_booster(panel: Panel) -> None:
-    assert fed_back(panel, most_rows=1) is None
+def test_with_next_to_nothing_to_learn_from_there_is_no_model_to_feed_back(panel: Panel) -> None:
+    found = fed_back(panel, most_rows=1)
+    assert not found.models
+    assert np.isnan(found.predict(panel)).all()
 
 
 def test_a_recursive_booster_leaves_new_series_to_the_others_and_bears_unknown_values() -> None:
