@@ -20,10 +20,13 @@ PEER_WEEKS = 8
 Bools = NDArray[np.bool_]
 
 
-def without_history(panel: Panel, cutoff: pd.Timestamp | None = None) -> Bools:
-    """(n,) which series were not observed on any date up to a cutoff, or the panel's."""
+def without_history(
+    panel: Panel, cutoff: pd.Timestamp | None = None, rows: slice | NDArray[np.int64] = slice(None)
+) -> Bools:
+    """(n,) which series, of those at these positions, were not observed on any date up to a cutoff, or the
+    panel's."""
     end = panel.n_history if cutoff is None else int(panel.dates.searchsorted(cutoff, side="right"))
-    return np.asarray(~np.isfinite(panel.y[:, :end]).any(axis=1))
+    return np.asarray(~np.isfinite(panel.y[rows, :end]).any(axis=1))
 
 
 def marked(cv: pd.DataFrame, panel: Panel, column: str, mark: str) -> pd.DataFrame:

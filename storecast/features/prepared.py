@@ -29,11 +29,12 @@ class Prepared:
         self, panel: Panel, categories: Mapping[str, Sequence[str]], pairs: Sequence[Pair] | None
     ) -> None:
         self.panel = panel
-        table = build(panel, [panel.cutoff], categories=categories, pairs=pairs)
+        past = Past(panel, pairs)
+        table = build(panel, [panel.cutoff], categories=categories, past=past)
         self._table, shape = table, (panel.n_series, panel.horizon, len(table.names))
         self._block = table.values.reshape(shape)
         self._place = {name: i for i, name in enumerate(table.names)}
-        self._outlook = Past(panel, pairs).outlook(panel.n_history - 1, panel.horizon)
+        self._outlook = past.outlook(panel.n_history - 1, panel.horizon)
 
     def fits(self, panel: Panel) -> bool:
         """Whether a panel has the same history: it was made from this one by changing what is ahead."""

@@ -111,6 +111,7 @@ def build(
     horizon: int | None = None,
     categories: Mapping[str, Sequence[str]] | None = None,
     pairs: Sequence[Pair] | None = None,
+    past: Past | None = None,
     observed_only: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureTable:
@@ -125,6 +126,7 @@ def build(
         horizon: dates ahead; None: the panel's. Fewer where the panel's axis ends.
         categories: static values by code, as fitted; None: the panel's own. Unknown values become NaN.
         pairs: pairs of static columns over which to pool, as fitted (`pairs_in`); None: by the panel.
+        past: the panel's past, where it has been prepared already; `pairs` are then its own.
         observed_only: leave out the rows whose target is unknown (for training).
         progress: called with (done, total) cutoffs.
 
@@ -135,7 +137,13 @@ def build(
     positions, steps = _positions(panel, wanted), panel.horizon if horizon is None else horizon
     rows = sum(int(_kept(panel, at, steps, observed_only).sum()) for at in positions)
     tables = each_table(
-        panel, wanted, horizon=horizon, categories=categories, pairs=pairs, observed_only=observed_only
+        panel,
+        wanted,
+        horizon=horizon,
+        categories=categories,
+        pairs=pairs,
+        past=past,
+        observed_only=observed_only,
     )
     return stacked(_watched(tables, len(wanted), progress), rows)
 
@@ -147,13 +155,14 @@ def each_table(
     horizon: int | None = None,
     categories: Mapping[str, Sequence[str]] | None = None,
     pairs: Sequence[Pair] | None = None,
+    past: Past | None = None,
     observed_only: bool = False,
 ) -> Iterator[FeatureTable]:
     """The same as `build`, one table per cutoff, in the order of `cutoffs`."""
     positions = _positions(panel, pd.DatetimeIndex(list(cutoffs)))
     steps = panel.horizon if horizon is None else horizon
     codes = {k: list(v) for k, v in (categories_of(panel) if categories is None else categories).items()}
-    blocks = _Blocks(panel, codes, pairs)
+    blocks = _Blocks(panel, min(positions), codes, past or Past(panel, pairs))
     dates = panel.dates.to_numpy().astype("datetime64[ns]")
     for at in positions:
         mask = _kept(panel, at, steps, observed_only)
@@ -205,19 +214,19 @@ def _watched(
 
 
 class _Blocks:
-    """Builds the (n, horizon, k) features of one cutoff after the other."""
+    """Builds the (n, horizon, k) features of one cutoff after the other, from position `start` on."""
 
-    def __init__(
-        self, panel: Panel, categories: Mapping[str, Sequence[str]], pairs: Sequence[Pair] | None
-    ) -> None:
-        self.past = Past(panel, pairs)
-        self.calendar = calendar_features(panel)
-        self.holidays = holiday_features(panel)
+    def __init__(self, panel: Panel, start: int, categories: Mapping[str, Sequence[str]], past: Past) -> None:
+        self.past, self.start = past, start
+        asked = panel.last(panel.n_history - start)
+        self.calendar = calendar_features(asked)
+        self.holidays = holiday_features(asked)
         self.codes = {name: static_codes(panel, name, values) for name, values in categories.items()}
         self.names: list[str] = []
 
     def features(self, at: int, horizon: int) -> NDArray[np.float32]:
-        days = slice(at + 1, at + 1 + horizon)
+        first = at + 1 - self.start
+        days = slice(first, first + horizon)
         columns: dict[str, Floats] = {"ahead": np.arange(1.0, horizon + 1)}
         columns |= {name: x[days] for name, x in self.calendar.items()}
         columns |= {name: x[:, days] for name, x in self.holidays.items()}

@@ -119,7 +119,7 @@ class Blend:
         """
         self._ready()
         ids = panel.ids[rows]
-        new = without_history(panel)[rows]
+        new = without_history(panel, rows=rows)
         segments = [
             NEW if unknown else self.segments.get(str(name)) for name, unknown in zip(ids, new, strict=True)
         ]

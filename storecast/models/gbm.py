@@ -152,7 +152,7 @@ class Gbm:
         spread = _spread(fitted.spread, table.values)
         bins = np.searchsorted(fitted.edges, mean)
         logs = np.maximum(mean[:, None] + fitted.shape[bins] * spread[:, None], 0.0)
-        new = without_history(panel)[table.series]
+        new = np.repeat(without_history(panel, rows=rows), panel.horizon)
         if fitted.cold and new.any():
             mean[new], logs[new] = fitted.cold.predict(table, new)
         size = (len(rows), panel.horizon)

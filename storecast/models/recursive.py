@@ -33,6 +33,7 @@ from storecast.models.booster import (
     text_of,
     train,
 )
+from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
 CELLS_AT_ONCE = 10_000_000
@@ -140,7 +141,7 @@ class Recursive:
                 told = base[those] + model.predict(values[those], num_threads=1)
                 found[those, ahead] = np.maximum(told, 0.0)
             lags.put(at, found[:, ahead])
-        found[~np.isfinite(panel.history[rows]).any(axis=1)] = np.nan
+        found[without_history(panel, rows=rows)] = np.nan
         return found
 
     def texts(self) -> dict[str, str]:
