@@ -16,6 +16,7 @@ from storecast.actuals import list_arrivals
 from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.ingest import ingest
+from storecast.ingest.arrived import raw_tables
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
@@ -66,9 +67,7 @@ def run(
 
 def _raw_hashes(config: DatasetConfig, data: str) -> dict[str, str]:
     """Content hash of each file that the config names and that is there."""
-    candidates = [*config.train, *config.future]
-    candidates += [name for table in config.tables for name in table.files]
-    candidates += config.holidays.files if config.holidays else []
+    candidates = [name for files in raw_tables(config).values() for name in files]
     there = {name: uris.join(data, name) for name in dict.fromkeys(candidates)}
     return {name: uris.content_hash(uri) for name, uri in there.items() if uris.exists(uri)}
 

@@ -135,6 +135,13 @@ def version() -> None:
 
 def _train(dataset: str, data: str, profile: str) -> Outcome:
     settings = load_settings()
+    with console.status("Looking at the files"):  # what is wrong with them is told before anything is started
+        from storecast.configs import config_file
+        from storecast.ingest import load_dataset_config, require_files
+        from storecast.training_config import load_training_config
+
+        load_training_config(profile)
+        require_files(load_dataset_config(config_file(dataset, "datasets")), data)
     environment.prepare(settings)
     with console.status("Starting Prefect"):
         from pipelines.terminal import StageDisplay

@@ -7,7 +7,7 @@ panel = read_panel(Path("panel/"))
 
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.ingest.quality import DataQualityReport
-from storecast.ingest.run import IngestResult, ingest
+from storecast.ingest.run import IngestResult, ingest, require_files
 from storecast.panel_io import read_panel, write_panel
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "ingest",
     "load_dataset_config",
     "read_panel",
+    "require_files",
     "write_panel",
 ]

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from storecast.dataset_config import DatasetConfig
 from storecast.errors import DataError
+from storecast.ingest.arrived import raw_tables
 from storecast.ingest.assemble import Axes, history_target, known_covariates, make_axes, split_future
 from storecast.ingest.audit import QUARANTINE
 from storecast.ingest.context import Context
@@ -43,6 +44,16 @@ class IngestResult:
     panel: Panel
     quality: DataQualityReport
     quarantine: pd.DataFrame
+
+
+def require_files(config: DatasetConfig, source: str) -> None:
+    """See that every raw table is there, without reading any.
+
+    Raises:
+        DataError: a file is missing; names it and what is there.
+    """
+    for files in raw_tables(config).values():
+        Source(source, config.csv).find(files)
 
 
 def ingest(

@@ -46,7 +46,7 @@ class Source:
         Raises:
             DataError: no candidate exists, the file is damaged, or a column is missing.
         """
-        name, path, filesystem = self._find(files)
+        name, path, filesystem = self.find(files)
         if filesystem.size(path) == 0:
             raise empty_file(name)
         if name.endswith(parquet.ENDINGS):
@@ -54,7 +54,12 @@ class Source:
                 return _read_parquet(name, handle, columns, optional)
         return CsvFile(name, path, filesystem, self.csv).read(columns, optional, dictionary)
 
-    def _find(self, files: Sequence[str]) -> tuple[str, str, Any]:
+    def find(self, files: Sequence[str]) -> tuple[str, str, Any]:
+        """The first of `files` that exists: its name, its path, and the filesystem that has it.
+
+        Raises:
+            DataError: none of them exists.
+        """
         filesystem, root = url_to_fs(self.root)
         for name in files:
             path = f"{root.rstrip('/')}/{name}"

@@ -20,9 +20,9 @@ TRAINING = """
 name: tiny
 models: [naive, gbm, arima]
 profile: smoke
-folds: 2
+folds: 1
 shard_size: 5
-gate: {min_rows: 200}
+gate: {min_rows: 100}
 """
 
 
@@ -205,8 +205,9 @@ def test_new_data_makes_a_new_release_and_rollback_returns_to_the_old_one(shop: 
 def test_missing_data_is_an_error_that_names_the_file_and_the_folder(shop: Shop) -> None:
     (shop.folder / "empty").mkdir()
     output = shop.call(
-        "first", "run", "--dataset", "synthetic", "--data", "empty", "--profile", "tiny.yaml", code=2
+        "third", "run", "--dataset", "synthetic", "--data", "empty", "--profile", "tiny.yaml", code=2
     )
-    assert "stores.csv" in output
+    assert "train.csv" in output
     assert "empty" in output
     assert "Traceback" not in output
+    assert not (shop.folder / "third" / "prefect").exists(), "it is told before anything is started"
