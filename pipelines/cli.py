@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines import environment, stack
@@ -180,7 +181,7 @@ def main() -> None:
         app()
     except StorecastError as error:
         Console(stderr=True).print(
-            f"[bold red]{type(error).__name__}[/] {error}", highlight=False, soft_wrap=True
+            f"[bold red]{type(error).__name__}[/] {escape(str(error))}", highlight=False, soft_wrap=True
         )
         sys.exit(2)
 

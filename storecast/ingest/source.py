@@ -11,13 +11,13 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-from fsspec.core import url_to_fs
 
 from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
 from storecast.ingest.csv_file import CsvFile
 from storecast.ingest.raw_table import BROKEN, RawTable, empty_file, header_only, present
 from storecast.store import parquet
+from storecast.store import uri as uris
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Source:
         Raises:
             DataError: none of them exists.
         """
-        filesystem, root = url_to_fs(self.root)
+        filesystem, root = uris.filesystem(self.root)
         for name in files:
             path = f"{root.rstrip('/')}/{name}"
             if filesystem.isfile(path):

@@ -211,3 +211,10 @@ def test_missing_data_is_an_error_that_names_the_file_and_the_folder(shop: Shop)
     assert "empty" in output
     assert "Traceback" not in output
     assert not (shop.folder / "third" / "prefect").exists(), "it is told before anything is started"
+
+
+def test_an_error_is_told_letter_for_letter(shop: Shop) -> None:
+    output = shop.call(
+        "third", "run", "--dataset", "synthetic", "--data", "gcs://shop/raw", "--profile", "tiny.yaml", code=2
+    )
+    assert 'pip install "storecast[s3]"' in output, "brackets are no markup"
