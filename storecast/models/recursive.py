@@ -128,7 +128,7 @@ class Recursive:
         """
         rows = np.arange(panel.n_series) if rows is None else rows
         recent = panel.last(reach(panel.freq))
-        lags = (prepared or self.prepare(panel)).asked(recent, rows)
+        lags = prepared.asked(recent, rows) if prepared else Lags(recent.select(rows), self.categories)
         groups = [
             (self.models[v], those) for v, those in _groups(panel, self.column, rows) if v in self.models
         ]
