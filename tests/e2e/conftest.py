@@ -22,6 +22,8 @@ def platform() -> Iterator[Platform]:
     keep = os.environ.pop("STORECAST_E2E", "") == "keep"
     made = Platform(os.environ.get("CLUSTER", "storecast-e2e"), NAMESPACE, TIMELINE)
     with TIMELINE.step("make kind-up: a new cluster of two nodes"):
+        if not keep:
+            made.make("kind-down")  # what a run that was killed has left
         made.make("kind-up")
     try:
         with TIMELINE.step("make deploy: images loaded, chart installed"):

@@ -14,11 +14,25 @@ from cluster import RELEASE, ROOT, Platform, Store, until
 RUN_SECONDS = 900.0
 CONFIGS = "storecast/configs"
 WORKER = "app.kubernetes.io/component=prefect-worker-cpu"
+SMALL: dict[str, object] = {
+    "name": "small",
+    "models": ["arima", "lstm"],
+    "profile": "smoke",
+    "folds": 1,
+    "gate": {"min_rows": 100},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small(platform: Platform) -> None:
+    """A training config with few pods, one model for each pool, in the store."""
+    with store(platform) as files:
+        files.write(f"{CONFIGS}/small.yaml", yaml.safe_dump(SMALL))
 
 
 def start(platform: Platform, seed: int, **pods: object) -> str:
     """A small demo run on sales of its own, so that nothing of another run is found."""
-    return platform.start("demo", seed=seed, training="smoke", pods=pods)
+    return platform.start("demo", seed=seed, training=f"s3://{CONFIGS}/small.yaml", pods=pods)
 
 
 def message(run: dict[str, object]) -> str:
@@ -104,7 +118,7 @@ def apply(platform: Platform, thing: dict[str, object]) -> None:
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_a_run_fails_clearly_by_the_deadline(platform: Platform) -> None:
     with platform.timeline.step("no GPU to be had"):
-        run = platform.ended(start(platform, 7, pending_seconds=30), 600)
+        run = platform.ended(start(platform, 110, pending_seconds=30), 600)
     assert run["state_type"] == "FAILED"
     assert "did not start within 30 s" in message(run)
     assert "gpu_fallback" in message(run)
@@ -113,7 +127,7 @@ def test_without_a_gpu_a_run_fails_clearly_by_the_deadline(platform: Platform) -
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_a_run_that_may_trains_on_the_cpu_pool(platform: Platform) -> None:
     with platform.timeline.step("no GPU to be had, trained on the CPU instead"):
-        run = start(platform, 7, pending_seconds=30, gpu_fallback=True)
+        run = start(platform, 110, pending_seconds=30, gpu_fallback=True)
         platform.completed(run, RUN_SECONDS)
     pools = {r["work_pool_name"] for label, rs in platform.stages(run).items() if "lstm" in label for r in rs}
     assert pools == {"gpu", "cpu"}
@@ -126,8 +140,8 @@ def test_a_killed_training_pod_is_followed_by_one_that_goes_on_from_its_checkpoi
         lstm = yaml.safe_load((ROOT / "configs" / "model_configs" / "lstm.yaml").read_text())
         longer = {"members": 1, "steps": 300, "warm_steps": 20, "checkpoint_steps": 10}
         files.write(f"{CONFIGS}/long_lstm.yaml", yaml.safe_dump({**lstm, "params": longer, "profiles": {}}))
-        training = {"name": "long", "models": [f"s3://{CONFIGS}/long_lstm.yaml"], "folds": 1}
-        files.write(f"{CONFIGS}/long.yaml", yaml.safe_dump({**training, "gate": {"min_rows": 100}}))
+        training = {**SMALL, "name": "long", "models": [f"s3://{CONFIGS}/long_lstm.yaml"]}
+        files.write(f"{CONFIGS}/long.yaml", yaml.safe_dump(training))
         with platform.timeline.step("a training pod killed once its checkpoint is in the store"):
             run = platform.start("demo", seed=103, training=f"s3://{CONFIGS}/long.yaml")
             stage = platform.stage_begins(run, "train lstm")
