@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -39,6 +40,14 @@ def platform() -> Iterator[Platform]:
         if not keep:
             with TIMELINE.step("make kind-down"):
                 made.make("kind-down")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin no further test after STORECAST_E2E_UNTIL, in seconds since 1970: CI's time is limited."""
+    until_then = float(os.environ.get("STORECAST_E2E_UNTIL", "inf"))
+    if time.time() > until_then:
+        pytest.skip("not begun: no time was left for it")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

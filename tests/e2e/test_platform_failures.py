@@ -14,25 +14,36 @@ from cluster import RELEASE, ROOT, Platform, Store, until
 RUN_SECONDS = 900.0
 CONFIGS = "storecast/configs"
 WORKER = "app.kubernetes.io/component=prefect-worker-cpu"
-SMALL: dict[str, object] = {
-    "name": "small",
-    "models": ["arima", "lstm"],
-    "profile": "smoke",
-    "folds": 1,
-    "gate": {"min_rows": 100},
-}
+PENDING = 60
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small(platform: Platform) -> None:
-    """A training config with few pods, one model for each pool, in the store."""
+def _configs(platform: Platform) -> None:
+    """Training configs with few pods, in the store: for both pools, for the GPU's, and a long one for it."""
+    shipped = yaml.safe_load((ROOT / "configs" / "model_configs" / "lstm.yaml").read_text())
+    longer = {"members": 1, "steps": 300, "warm_steps": 100, "checkpoint_steps": 10}
     with store(platform) as files:
-        files.write(f"{CONFIGS}/small.yaml", yaml.safe_dump(SMALL))
+        files.write(
+            f"{CONFIGS}/long_lstm.yaml", yaml.safe_dump({**shipped, "params": longer, "profiles": {}})
+        )
+        for name, models in {
+            "both": ["arima", "lstm"],
+            "gpu": ["lstm"],
+            "long": [f"s3://{CONFIGS}/long_lstm.yaml"],
+        }.items():
+            config = {
+                "name": name,
+                "models": models,
+                "profile": "smoke",
+                "folds": 1,
+                "gate": {"min_rows": 100},
+            }
+            files.write(f"{CONFIGS}/{name}.yaml", yaml.safe_dump(config))
 
 
-def start(platform: Platform, seed: int, **pods: object) -> str:
+def start(platform: Platform, seed: int, training: str = "both", **pods: object) -> str:
     """A small demo run on sales of its own, so that nothing of another run is found."""
-    return platform.start("demo", seed=seed, training=f"s3://{CONFIGS}/small.yaml", pods=pods)
+    return platform.start("demo", seed=seed, training=f"s3://{CONFIGS}/{training}.yaml", pods=pods)
 
 
 def message(run: dict[str, object]) -> str:
@@ -118,39 +129,43 @@ def apply(platform: Platform, thing: dict[str, object]) -> None:
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_a_run_fails_clearly_by_the_deadline(platform: Platform) -> None:
     with platform.timeline.step("no GPU to be had"):
-        run = platform.ended(start(platform, 110, pending_seconds=30), 600)
+        run = platform.ended(start(platform, 110, "gpu", pending_seconds=PENDING), 600)
     assert run["state_type"] == "FAILED"
-    assert "did not start within 30 s" in message(run)
+    assert f"did not start within {PENDING} s" in message(run)
     assert "gpu_fallback" in message(run)
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_without_a_gpu_a_run_that_may_trains_on_the_cpu_pool(platform: Platform) -> None:
     with platform.timeline.step("no GPU to be had, trained on the CPU instead"):
-        run = start(platform, 110, pending_seconds=30, gpu_fallback=True)
+        run = start(platform, 110, "gpu", pending_seconds=PENDING, gpu_fallback=True)
         platform.completed(run, RUN_SECONDS)
     pools = {r["work_pool_name"] for label, rs in platform.stages(run).items() if "lstm" in label for r in rs}
     assert pools == {"gpu", "cpu"}
 
 
-def test_a_killed_training_pod_is_followed_by_one_that_goes_on_from_its_checkpoint(
+def test_training_pods_killed_or_driven_off_their_node_are_followed_by_others_that_go_on(
     platform: Platform,
 ) -> None:
-    with store(platform) as files:
-        lstm = yaml.safe_load((ROOT / "configs" / "model_configs" / "lstm.yaml").read_text())
-        longer = {"members": 1, "steps": 300, "warm_steps": 20, "checkpoint_steps": 10}
-        files.write(f"{CONFIGS}/long_lstm.yaml", yaml.safe_dump({**lstm, "params": longer, "profiles": {}}))
-        training = {**SMALL, "name": "long", "models": [f"s3://{CONFIGS}/long_lstm.yaml"]}
-        files.write(f"{CONFIGS}/long.yaml", yaml.safe_dump(training))
-        with platform.timeline.step("a training pod killed once its checkpoint is in the store"):
-            run = platform.start("demo", seed=103, training=f"s3://{CONFIGS}/long.yaml")
-            stage = platform.stage_begins(run, "train lstm")
-            until("a checkpoint in the store", lambda: files.find("storecast/storecast/work"), 120)
-            platform.kubectl("delete", "pod", platform.pod_of(stage), "--grace-period=0", "--force")
-            platform.completed(run, RUN_SECONDS)
-    label = platform.run(stage)["name"]
-    logs = "\n".join(platform.log(attempt["id"]) for attempt in platform.stages(run)[label])
+    node = f"{platform.cluster}-worker"
+    with (
+        store(platform) as files,
+        platform.timeline.step("a training pod killed, the next one's node drained"),
+    ):
+        run = start(platform, 103, "long")
+        killed = platform.stage_begins(run, "train lstm at 2023-07-15")
+        until("a checkpoint in the store", lambda: files.find("storecast/storecast/work"), 120)
+        platform.kubectl("delete", "pod", platform.pod_of(killed), "--grace-period=0", "--force")
+        drained = platform.stage_begins(run, "train lstm at 2023-07-31")
+        platform.kubectl(
+            "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", seconds=180
+        )
+        platform.kubectl("uncordon", node)
+        platform.completed(run, RUN_SECONDS)
+    attempts = platform.stages(run)[platform.run(killed)["name"]]
+    logs = "\n".join(platform.log(attempt["id"]) for attempt in attempts)
     assert re.search(r"goes on from a checkpoint at step \d+ of 300", logs), logs
+    assert platform.run(drained)
     assert len(set(releases(platform))) == len(releases(platform))
 
 
@@ -187,15 +202,3 @@ def test_restarts_of_worker_server_mlflow_and_store_do_not_harm_a_run(platform: 
         platform.kubectl("scale", f"deployment/{RELEASE}-mlflow", "--replicas=1")
         platform.completed(run, RUN_SECONDS)
     until("every pod ready", platform.ready, 240, every=3)
-
-
-def test_a_drained_node_gives_its_pods_to_others(platform: Platform) -> None:
-    node = f"{platform.cluster}-worker"
-    with platform.timeline.step("the GPU node drained and back"):
-        run = start(platform, 105)
-        platform.stage_begins(run, "train lstm")
-        platform.kubectl(
-            "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", seconds=180
-        )
-        platform.kubectl("uncordon", node)
-        platform.completed(run, RUN_SECONDS)

@@ -118,14 +118,17 @@ class Users:
         self.platform.timeline.lines.append(f"{'':19}{text}{reasons}; {slow}")
 
 
+def scale(platform: Platform, **settings: int) -> None:
+    """Change how the number of the service's pods follows its load."""
+    chosen = ",".join(f"serving.autoscaling.{name}={value}" for name, value in settings.items())
+    platform.helm("upgrade", RELEASE, "charts/storecast", "--reuse-values", "--set", chosen)
+
+
 @pytest.fixture(scope="module")
 def users(platform: Platform, released: list[str]) -> Iterator[Users]:
-    """The pod of users, over a service that looks at its load often."""
+    """The pod of users, over a service of as many pods as its load needs."""
     assert len(released) >= 2
-    scaling = (
-        "serving.autoscaling.maxReplicas=3,serving.autoscaling.scaleDownSeconds=15,serving.drainSeconds=5"
-    )
-    platform.helm("upgrade", RELEASE, "charts/storecast", "--reuse-values", "--set", scaling)
+    scale(platform, maxReplicas=3)
     platform.kubectl("rollout", "status", f"deployment/{SERVICE}", "--timeout=180s", seconds=200)
     platform.kubectl("create", "configmap", "load", f"--from-file={LOAD}")
     platform.kubectl("apply", "-f", str(ROOT / "tests" / "e2e" / "load.yaml"))
@@ -169,9 +172,10 @@ def test_no_request_fails_while_pods_come_are_replaced_die_and_go(platform: Plat
     with platform.timeline.step("forecasts: few users, one pod"):
         users.rate(10)
         until("one pod", lambda: one_pod(platform), 240)
-    users.rate(100, 5)
+    users.rate(100, 5)  # more than two cores answer
     with users.during("forecasts: from one pod to three under load"):
         until("three pods ready", lambda: len(ready_pods(platform)) == 3, 240)
+    users.rate(40, 1)
     with users.during("forecasts: a rolling update of three pods"):
         platform.kubectl("rollout", "restart", rollout)
         platform.kubectl("rollout", "status", rollout, "--timeout=240s", seconds=260)
@@ -184,6 +188,7 @@ def test_no_request_fails_while_pods_come_are_replaced_die_and_go(platform: Plat
         until("as many pods as before", lambda: len(ready_pods(platform)) >= 3, 120)
     users.rate(10)
     with users.during("forecasts: from three pods to one"):
+        scale(platform, scaleDownSeconds=15)
         until("one pod", lambda: one_pod(platform), 300)
     assert users.totals["failed"] == 0, users.counts()
     assert users.totals["answered"] > 5_000
@@ -197,7 +202,7 @@ def test_a_new_release_is_in_use_within_ten_seconds_of_the_pointer(
             client.post(f"/v1/releases/{release}/activate").raise_for_status()
 
     new, old = released[-2], released[-1]
-    users.rate(50)
+    users.rate(20)
     until("answers of the current release", lambda: old in users.counts()["last"], 30)
     with users.during("forecasts: another release"):
         activate(new)

@@ -12,7 +12,7 @@ from components.stage import open_panel, open_store
 from storecast.backtest import fold_cutoffs
 from storecast.store.releases import Release
 
-TRAINING = "name: two\nmodels: [naive, gbm]\nprofile: quick\nfolds: 2\n"
+TRAINING = "name: two\nmodels: [naive, gbm]\nprofile: smoke\nfolds: 2\n"
 """The training config that `release_of` finds as two.yaml."""
 
 

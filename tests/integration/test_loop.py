@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 from components.archive import Watched, apply
 from pipelines.loop import watch_flow
@@ -115,7 +114,7 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def trained(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop with a release, and a Prefect API."""
     made = Shop(tmp_path_factory.mktemp("shop"))
     for name, rounds in (("first", 2), ("better", 4)):
@@ -123,7 +122,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         model.write_text(MODEL.format(rounds=rounds))
         (made.folder / f"{name}.yaml").write_text(TRAINING.format(name=name, model=model))
     (made.folder / "worse.yaml").write_text(WORSE)
-    with pytest.MonkeyPatch.context() as patch, prefect_test_harness(server_startup_timeout=120):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STORECAST_HOME", str(made.home))
         made.train(250)
         yield made

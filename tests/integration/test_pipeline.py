@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,7 +107,11 @@ def test_a_rerun_with_nothing_changed_makes_nothing_new(shop: Shop) -> None:
     assert (home / "releases" / "synthetic" / "current.json").read_text() == pointer
 
 
-def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(shop: Shop) -> None:
+def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(
+    shop: Shop, prefect_database: Path
+) -> None:
+    (shop.folder / "second" / "prefect").mkdir(parents=True)
+    shutil.copy(prefect_database, shop.folder / "second" / "prefect" / "prefect.db")
     fits = shop.folder / "second" / "datasets" / "train"
     process = subprocess.Popen(
         shop.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),

@@ -26,7 +26,6 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running
-from prefect.testing.utilities import prefect_test_harness
 
 from orchestrator import failures, pod_failures, runs
 from orchestrator.pod_failures import GIVEN_UP, NotStartedError, OutOfMemoryError, StageFailedError
@@ -53,7 +52,7 @@ OOM = "Container 'stage' was killed due to out-of-memory (OOMKilled): it exceede
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformConfig]:
+def platform(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> PlatformConfig:
     """An installation, registered with a Prefect API of its own."""
     config = PlatformConfig.model_validate(
         {
@@ -65,9 +64,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlatformConfi
             },
         }
     )
-    with prefect_test_harness(server_startup_timeout=120):
-        register(config)
-        yield config
+    register(config)
+    return config
 
 
 def read(client: SyncPrefectClient) -> list[FlowRun]:

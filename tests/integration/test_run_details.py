@@ -15,7 +15,6 @@ from dashboard_pages import draw, on_loopback, words
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.settings import PREFECT_API_URL
-from prefect.testing.utilities import prefect_test_harness
 from streamlit.testing.v1 import AppTest
 
 from orchestrator import details, runs
@@ -29,12 +28,10 @@ from storecast.synthetic import write_raw
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prefect() -> Iterator[None]:
-    """A Prefect API with the local runner's deployments."""
-    with prefect_test_harness(server_startup_timeout=120):
-        for deployment in local_runner.deployments():
-            deployment.apply()
-        yield
+def _deployments(prefect_api: None) -> None:
+    """The local runner's, in a Prefect API."""
+    for deployment in local_runner.deployments():
+        deployment.apply()
 
 
 def test_a_run_tells_its_stages_shards_progress_log_and_verdict() -> None:
