@@ -1,6 +1,6 @@
-"""Draw the README's pictures from the demo's current release: `make demo`, then `python scripts/pictures.py`.
+"""Draw the README's picture of forecasts from the release of `make demo`: `python scripts/pictures.py`.
 
-They are SVG with text as text: small, and different in the repository only where the figures are.
+It is SVG with text as text: small, and different in the repository only where the figures are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 
 from components.report import material
 from components.stage import open_store
-from storecast.report import figures, forecasts
+from storecast.report import forecasts
 from storecast.report.style import RC
 from storecast.store.releases import ReleaseStore
 from storecast.training_config import load_training_config
@@ -22,7 +22,7 @@ TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 
 
 def main() -> None:
-    """Write docs/pictures/*.svg."""
+    """Write docs/pictures/forecasts.svg."""
     store = open_store()
     releases = ReleaseStore(store, "synthetic")
     release = releases.current()
@@ -36,11 +36,10 @@ def main() -> None:
     content = material(store, panel, scores, decision, [], load_training_config("demo"))
     TARGET.mkdir(parents=True, exist_ok=True)
     mpl.use("Agg")
-    for name, draw in (("comparison", figures.comparison), ("forecasts", forecasts.forecasts)):
-        with mpl.rc_context({**RC, "svg.fonttype": "none", "svg.hashsalt": "storecast"}):
-            figure = draw(content)
-            figure.savefig(TARGET / f"{name}.svg", metadata={"Date": None, "Creator": None})
-            plt.close(figure)
+    with mpl.rc_context({**RC, "svg.fonttype": "none", "svg.hashsalt": "storecast"}):
+        figure = forecasts.forecasts(content)
+        figure.savefig(TARGET / "forecasts.svg", metadata={"Date": None, "Creator": None})
+        plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ from storecast.models.booster import (
     FEWEST_ROWS,
     Report,
     TreesConfig,
-    read_text,
+    read_models,
     splitting_column,
-    text_of,
+    texts_of,
     train,
 )
 from storecast.newcomers import without_history
@@ -38,6 +38,8 @@ from storecast.panel import Floats, Panel
 
 CELLS_AT_ONCE = 10_000_000
 """Values of the past, (series, dates, dates back), that are looked at at a time."""
+
+FILES = "recursive"
 
 Categories = Mapping[str, Sequence[str]]
 
@@ -146,7 +148,7 @@ class Recursive:
 
     def texts(self) -> dict[str, str]:
         """The models as LightGBM's own text by file name."""
-        return {_file(i): text_of(model) for i, (_, model) in enumerate(sorted(self.models.items()))}
+        return texts_of(self.models, FILES)
 
     def about(self) -> dict[str, Any]:
         """What `load` needs besides the texts."""
@@ -156,12 +158,7 @@ class Recursive:
     @classmethod
     def load(cls, about: Mapping[str, Any], folder: Path) -> Self:
         """Read back what `texts` and `about` gave."""
-        models = {value: read_text(folder / _file(i)) for i, value in enumerate(about["values"])}
-        return cls(about["column"], models, about["categories"])
-
-
-def _file(number: int) -> str:
-    return f"recursive_{number}.txt"
+        return cls(about["column"], read_models(folder, FILES, about["values"]), about["categories"])
 
 
 def _groups(panel: Panel, column: str, rows: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.int64]]]:
