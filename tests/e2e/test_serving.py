@@ -195,7 +195,7 @@ def test_no_request_fails_while_pods_come_are_replaced_die_and_go(platform: Plat
     assert users.totals["answered"] > 5_000
 
 
-def test_a_new_release_is_soon_in_use_by_every_pod_and_none_goes_back(
+def test_a_new_release_is_soon_in_use_by_every_pod(
     platform: Platform, users: Users, released: list[str]
 ) -> None:
     def activate(release: str) -> None:
