@@ -6,10 +6,12 @@ It is SVG with text as text: small, and different in the repository only where t
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from components.report import material
 from components.stage import open_store
@@ -34,11 +36,16 @@ def main() -> None:
     if panel is None or scores is None or decision is None:
         raise SystemExit("the demo's data sets are gone: run `make demo` again")
     content = material(store, panel, scores, decision, [], load_training_config("demo"))
+    draw("forecasts", lambda: forecasts.forecasts(content))
+
+
+def draw(name: str, make: Callable[[], Figure]) -> None:
+    """Write docs/pictures/NAME.svg, in the style of reports."""
     TARGET.mkdir(parents=True, exist_ok=True)
     mpl.use("Agg")
     with mpl.rc_context({**RC, "svg.fonttype": "none", "svg.hashsalt": "storecast"}):
-        figure = forecasts.forecasts(content)
-        figure.savefig(TARGET / "forecasts.svg", metadata={"Date": None, "Creator": None})
+        figure = make()
+        figure.savefig(TARGET / f"{name}.svg", metadata={"Date": None, "Creator": None})
         plt.close(figure)
 
 

@@ -27,9 +27,8 @@ def _the_process_as_it_was() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of Prefect with all tables and nothing in them, made once for all: it takes ten seconds."""
-    parallel = "PYTEST_XDIST_WORKER" in os.environ
-    folder = tmp_path_factory.getbasetemp()
-    folder = folder.parent if parallel else folder
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     made = folder / "prefect.db"
     with FileLock(folder / "prefect.lock"):
         if not made.exists():
