@@ -41,6 +41,7 @@ MISSED_HEARTBEATS = 3
 RUNS, STAGES = "runs", "stages"
 """Work queues of a pool. Only stages count towards the pool's concurrency: runs wait for their stages, and
 would wait for ever where runs alone fill the pool."""
+STAGE_COMMAND = "python -m pipelines.stage_pod"
 DEAD_RUNS = "Runs without a heartbeat have crashed"
 
 
@@ -73,9 +74,11 @@ def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
         _deployment(demo_flow, "demo", (first, RUNS), {"pods": pods}, "Try the platform on synthetic sales."),
         _deployment(tuning_flow, "tune", (first, RUNS), {"pods": pods}, "Choose a model's parameters."),
     ]
-    return found + [
-        _deployment(stage_flow, pool, (pool, STAGES), {}, "One stage in a pod.") for pool in platform.pools
-    ]
+    for pool in platform.pools:
+        stage = _deployment(stage_flow, pool, (pool, STAGES), {}, "One stage in a pod.")
+        stage.job_variables = {"command": STAGE_COMMAND}
+        found.append(stage)
+    return found
 
 
 def pod_options(platform: PlatformConfig) -> dict[str, Any]:

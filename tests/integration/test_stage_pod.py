@@ -1,0 +1,143 @@
+"""The process of a stage's pod, against a real Prefect API: it does its stage, and ends when told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL
+from prefect.states import Cancelling
+
+from orchestrator import runs
+from pipelines.register import STAGE_COMMAND, register
+from pipelines.work_pools import PlatformConfig
+from storecast.store import uri as uris
+
+Found = TypeVar("Found")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _platform(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    bucket = str(tmp_path_factory.mktemp("store") / "bucket")
+    pools = {"cpu": {"image": "storecast/component:1"}}
+    register(PlatformConfig.model_validate({"namespace": "shop", "workspace": bucket, "pools": pools}))
+
+
+@pytest.fixture
+def client() -> Iterator[SyncPrefectClient]:
+    with get_client(sync_client=True) as client:
+        yield client
+
+
+def run_of(stage: str, result: Path, **arguments: str) -> FlowRun:
+    """A run of a stage that waits for its pod."""
+    parameters = {"stage": stage, "label": stage, "arguments": arguments, "result": str(result)}
+    run = run_deployment("stage/cpu", parameters=parameters, timeout=0)
+    assert isinstance(run, FlowRun)
+    return run
+
+
+@contextmanager
+def pod(run: FlowRun, home: Path) -> Iterator[subprocess.Popen[str]]:
+    """The command that the worker starts in a pod."""
+    process = subprocess.Popen(
+        [sys.executable, *STAGE_COMMAND.split()[1:]],
+        env={
+            **os.environ,
+            "PREFECT__FLOW_RUN_ID": str(run.id),
+            "PREFECT_API_URL": str(PREFECT_API_URL.value()),
+            "STORECAST_HOME": str(home),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def until(find: Callable[[], Found | None], seconds: float = 90.0) -> Found:
+    """What `find` gives as soon as it gives something true."""
+    deadline = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A data set config for which a stage waits without end: its store takes calls and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
+        yield "s3://bucket/endless.yaml"
+
+
+def running(client: SyncPrefectClient, run: FlowRun) -> bool:
+    state = client.read_flow_run(run.id).state
+    return state is not None and state.is_running()
+
+
+def test_the_worker_starts_a_stage_without_more_of_prefect_around_it(client: SyncPrefectClient) -> None:
+    assert client.read_deployment_by_name("stage/cpu").job_variables == {"command": STAGE_COMMAND}
+    assert "command" not in client.read_deployment_by_name("train/train").job_variables
+
+
+def test_it_does_its_stage_and_writes_what_was_made(client: SyncPrefectClient, tmp_path: Path) -> None:
+    run = run_of("synthetic", tmp_path / "result", workspace=str(tmp_path / "store"))
+    with pod(run, tmp_path / "home") as process:
+        said, _ = process.communicate(timeout=120)
+    ended = client.read_flow_run(run.id).state
+    assert (process.returncode, ended and ended.is_completed()) == (0, True), said
+    assert uris.exists(uris.read_text(str(tmp_path / "result")).strip() + "/train.csv")
+
+
+def test_a_cancelled_run_ends_its_process(client: SyncPrefectClient, tmp_path: Path, endless: str) -> None:
+    run = run_of("ingest", tmp_path / "result", dataset=endless, data=str(tmp_path))
+    with pod(run, tmp_path / "home") as process:
+        until(lambda: running(client, run))
+        runs.cancel(str(run.id))
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    ended = client.read_flow_run(run.id).state
+    assert ended and ended.is_cancelled()
+
+
+def test_a_run_cancelled_before_its_process_was_there_does_not_begin(
+    client: SyncPrefectClient, tmp_path: Path, endless: str
+) -> None:
+    run = run_of("ingest", tmp_path / "result", dataset=endless, data=str(tmp_path))
+    client.set_flow_run_state(run.id, Cancelling(), force=True)
+    with pod(run, tmp_path / "home") as process:
+        process.wait(timeout=60)
+    ended = client.read_flow_run(run.id).state
+    assert ended and ended.is_cancelled()
+
+
+def test_a_process_told_to_go_says_that_it_crashed_so_that_another_follows(
+    client: SyncPrefectClient, tmp_path: Path, endless: str
+) -> None:
+    run = run_of("ingest", tmp_path / "result", dataset=endless, data=str(tmp_path))
+    with pod(run, tmp_path / "home") as process:
+        until(lambda: running(client, run))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) != 0
+    ended = client.read_flow_run(run.id).state
+    assert ended and ended.is_crashed()
