@@ -244,6 +244,12 @@ class Platform:
         wanted = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
         return "\n".join(entry["message"] for entry in self.api("POST", "/logs/filter", wanted))
 
+    @contextmanager
+    def store(self) -> Iterator[Store]:
+        """The bucket."""
+        with self.forwarded(f"{RELEASE}-s3", 7070) as address:
+            yield Store(self, address)
+
     def pod_of(self, stage_run: str) -> str:
         """The name of a stage's pod."""
         pods = self.get("pods", f"prefect.io/flow-run-id={stage_run}")

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cluster import RELEASE, Platform, Store, command, until
+from cluster import RELEASE, Platform, command, until
 
 RUN_SECONDS = 900.0
 IMAGE = "storecast/component:0.1.0"
@@ -34,8 +34,8 @@ def test_a_run_trains_on_both_pools_and_ends_with_a_release(platform: Platform, 
     assert {"ingest", "features", "evaluate", "gate", "forecast", "release", "register", "activate"} <= set(
         stages
     )
-    with platform.forwarded(f"{RELEASE}-s3", 7070) as address:
-        pointer = Store(platform, address).read("storecast/storecast/releases/synthetic/current.json")
+    with platform.store() as files:
+        pointer = files.read("storecast/storecast/releases/synthetic/current.json")
     assert json.loads(pointer)["current"].startswith("2023-07-31-")
 
 
@@ -87,9 +87,8 @@ def test_a_run_in_pods_releases_what_a_run_in_process_releases(
         seconds=900,
     )  # fmt: skip
     [here] = (tmp_path / "home" / "releases" / "synthetic").glob("2023-07-31-*")
-    with platform.forwarded(f"{RELEASE}-s3", 7070) as address:
-        store = Store(platform, address)
-        current = json.loads(store.read("storecast/storecast/releases/synthetic/current.json"))["current"]
+    with platform.store() as files:
+        current = json.loads(files.read("storecast/storecast/releases/synthetic/current.json"))["current"]
         assert current == here.name
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import yaml
-from cluster import RELEASE, ROOT, Platform, Store, until
+from cluster import RELEASE, ROOT, Platform, until
 
 RUN_SECONDS = 900.0
 CONFIGS = "storecast/configs"
@@ -22,7 +20,7 @@ def _configs(platform: Platform) -> None:
     """Training configs with few pods, in the store: for both pools, for the GPU's, and a long one for it."""
     shipped = yaml.safe_load((ROOT / "configs" / "model_configs" / "lstm.yaml").read_text())
     longer = {"members": 1, "steps": 300, "warm_steps": 100, "checkpoint_steps": 10}
-    with store(platform) as files:
+    with platform.store() as files:
         files.write(
             f"{CONFIGS}/long_lstm.yaml", yaml.safe_dump({**shipped, "params": longer, "profiles": {}})
         )
@@ -53,16 +51,9 @@ def message(run: dict[str, object]) -> str:
     return str(state["message"])
 
 
-@contextmanager
-def store(platform: Platform) -> Iterator[Store]:
-    """The bucket."""
-    with platform.forwarded(f"{RELEASE}-s3", 7070) as address:
-        yield Store(platform, address)
-
-
 def releases(platform: Platform) -> list[str]:
     """What was current when, as the store's pointer tells it."""
-    with store(platform) as files:
+    with platform.store() as files:
         pointer = files.read("storecast/storecast/releases/synthetic/current.json")
     return [str(entry["id"]) for entry in json.loads(pointer)["history"]]
 
@@ -149,7 +140,7 @@ def test_training_pods_killed_or_driven_off_their_node_are_followed_by_others_th
 ) -> None:
     node = f"{platform.cluster}-worker"
     with (
-        store(platform) as files,
+        platform.store() as files,
         platform.timeline.step("a training pod killed, the next one's node drained"),
     ):
         run = start(platform, 103, "long")
@@ -162,10 +153,14 @@ def test_training_pods_killed_or_driven_off_their_node_are_followed_by_others_th
         )
         platform.kubectl("uncordon", node)
         platform.completed(run, RUN_SECONDS)
-    attempts = platform.stages(run)[platform.run(killed)["name"]]
-    logs = "\n".join(platform.log(attempt["id"]) for attempt in attempts)
+    stages = platform.stages(run)
+    logs = "\n".join(platform.log(attempt["id"]) for attempt in stages["train lstm at 2023-07-15"])
     assert re.search(r"goes on from a checkpoint at step \d+ of 300", logs), logs
-    assert platform.run(drained)
+    driven = stages["train lstm at 2023-07-31"]
+    assert [(r["id"] == drained, r["state_type"]) for r in driven] == [
+        (True, "CRASHED"),
+        (False, "COMPLETED"),
+    ]
     assert len(set(releases(platform))) == len(releases(platform))
 
 

@@ -13,20 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from cluster import RELEASE, ROOT, Platform, Store, until
+from cluster import RELEASE, ROOT, Platform, until
 
 RUN_SECONDS = 900.0
 SERVICE = f"{RELEASE}-serving"
 PODS = "app.kubernetes.io/component=serving"
 RELEASES = "storecast/storecast/releases/synthetic"
 LOAD = Path(__file__).with_name("load.py")
-
-
-@contextmanager
-def store(platform: Platform) -> Iterator[Store]:
-    """The bucket."""
-    with platform.forwarded(f"{RELEASE}-s3", 7070) as address:
-        yield Store(platform, address)
 
 
 @contextmanager
@@ -50,7 +43,7 @@ def service(platform: Platform) -> Iterator[httpx.Client]:
 
 def history(platform: Platform) -> list[dict[str, str]]:
     """The activations of releases, the last one last."""
-    with store(platform) as files:
+    with platform.store() as files:
         if not files.find(f"{RELEASES}/current.json"):
             return []
         found: list[dict[str, str]] = json.loads(files.read(f"{RELEASES}/current.json"))["history"]
@@ -146,7 +139,7 @@ def test_it_answers_with_the_forecasts_of_the_current_release(
 ) -> None:
     import pandas as pd
 
-    with store(platform) as files, files.fs.open(f"{RELEASES}/{released[-1]}/forecasts.parquet") as file:
+    with platform.store() as files, files.fs.open(f"{RELEASES}/{released[-1]}/forecasts.parquet") as file:
         frame = pd.read_parquet(file)
     with service(platform) as client:
         until(
