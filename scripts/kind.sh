@@ -27,10 +27,10 @@ up() {
 
 # One archive, so that the layers which images share travel once; a node that has all images already is left alone.
 load() {
-  local images=() archive
+  local images=()
   for name in component train-gpu serving dashboard prefect mlflow; do images+=("storecast/$name:$VERSION"); done
   archive=$(mktemp --suffix .tar)
-  trap 'rm -f "$archive"' RETURN
+  trap 'rm -f "$archive"' EXIT
   docker save "${images[@]}" -o "$archive"
   kind load image-archive "$archive" --name "$CLUSTER"
 }

@@ -250,6 +250,24 @@ class Platform:
         with self.forwarded(f"{RELEASE}-s3", 7070) as address:
             yield Store(self, address)
 
+    @contextmanager
+    def service(self) -> Iterator[httpx.Client]:
+        """The service of forecasts, asked with the admin key."""
+        key = self.secret(f"{RELEASE}-serving-admin", "admin-key")
+        with (
+            self.forwarded(f"{RELEASE}-serving", 3000) as address,
+            httpx.Client(base_url=address, headers={"authorization": f"Bearer {key}"}, timeout=60) as client,
+        ):
+
+            def answers() -> bool:
+                try:
+                    return client.get("/livez").status_code == 200
+                except httpx.TransportError:
+                    return False
+
+            until("the service at hand", answers, 30)
+            yield client
+
     def pod_of(self, stage_run: str) -> str:
         """The name of a stage's pod."""
         pods = self.get("pods", f"prefect.io/flow-run-id={stage_run}")

@@ -22,25 +22,6 @@ RELEASES = "storecast/storecast/releases/synthetic"
 LOAD = Path(__file__).with_name("load.py")
 
 
-@contextmanager
-def service(platform: Platform) -> Iterator[httpx.Client]:
-    """The service, asked with the admin key."""
-    key = platform.secret(f"{SERVICE}-admin", "admin-key")
-    with (
-        platform.forwarded(SERVICE, 3000) as address,
-        httpx.Client(base_url=address, headers={"authorization": f"Bearer {key}"}, timeout=60) as client,
-    ):
-
-        def answers() -> bool:
-            try:
-                return client.get("/livez").status_code == 200
-            except httpx.TransportError:
-                return False
-
-        until("the service at hand", answers, 30)
-        yield client
-
-
 def history(platform: Platform) -> list[dict[str, str]]:
     """The activations of releases, the last one last."""
     with platform.store() as files:
@@ -141,7 +122,7 @@ def test_it_answers_with_the_forecasts_of_the_current_release(
 
     with platform.store() as files, files.fs.open(f"{RELEASES}/{released[-1]}/forecasts.parquet") as file:
         frame = pd.read_parquet(file)
-    with service(platform) as client:
+    with platform.service() as client:
         until(
             "the current release in use",
             lambda: client.get("/v1/releases/current").json().get("id") == released[-1],
@@ -192,7 +173,7 @@ def test_a_new_release_is_soon_in_use_by_every_pod(
     platform: Platform, users: Users, released: list[str]
 ) -> None:
     def activate(release: str) -> None:
-        with service(platform) as client:
+        with platform.service() as client:
             client.post(f"/v1/releases/{release}/activate").raise_for_status()
 
     new, old = released[-2], released[-1]
