@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from storecast.models.booster import (
     texts_of,
     train,
 )
+from storecast.models.row_by_row import RowByRow
 from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
@@ -132,7 +134,7 @@ class Recursive:
         recent = panel.last(reach(panel.freq))
         lags = prepared.asked(recent, rows) if prepared else Lags(recent.select(rows), self.categories)
         groups = [
-            (self.models[v], those) for v, those in _groups(panel, self.column, rows) if v in self.models
+            (self._by_row[v], those) for v, those in _groups(panel, self.column, rows) if v in self.models
         ]
         found = np.full((len(rows), panel.horizon), np.nan)
         for ahead in range(panel.horizon):
@@ -140,11 +142,15 @@ class Recursive:
             values = lags.features(np.array([at]))[:, 0]
             base = values[:, lags.names.index(BASE)]
             for model, those in groups:
-                told = base[those] + model.predict(values[those], num_threads=1)
+                told = base[those] + model.predict(values[those])
                 found[those, ahead] = np.maximum(told, 0.0)
             lags.put(at, found[:, ahead])
         found[without_history(panel, rows=rows)] = np.nan
         return found
+
+    @cached_property
+    def _by_row(self) -> Mapping[str, RowByRow]:
+        return {value: RowByRow(model) for value, model in self.models.items()}
 
     def texts(self) -> dict[str, str]:
         """The models as LightGBM's own text by file name."""
