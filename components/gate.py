@@ -21,7 +21,7 @@ from components.stage import PanelUri, Training, Workspace, main, open_panel, op
 from storecast.backtest import cv_rows
 from storecast.blend import BLEND
 from storecast.bundle import Bundle
-from storecast.errors import ModelError
+from storecast.errors import DataError, ModelError
 from storecast.gate import Decision, decide
 from storecast.panel import Panel
 from storecast.segments import attach
@@ -57,6 +57,9 @@ def run(
     Returns:
         A data set with decision.json and comparisons.parquet. Its counts say `promoted`, and `release`:
         whether there is something to release, the challenger's forecast or the champion's from a new panel.
+
+    Raises:
+        DataError: the champion has no forecast for a series and day of the challenger's backtest.
     """
     store, config = open_store(workspace), load_training_config(training)
     source, scores = store.open(panel), store.open(evaluation)
@@ -70,6 +73,8 @@ def run(
         rival = None
         if against:
             cv = _beside_champion(cv, whole, uris.fetch(against.uri, store.scratch / "releases"))
+            if cv.empty:
+                raise _not_comparable(against, whole)
             segments = parquet.read_frame(store.path(scores) / "segments.parquet").set_index("unique_id")
             cv = attach(cv, segments, config.gate.segments)
             rival = CHAMPION
@@ -90,6 +95,16 @@ def _rival(releases: ReleaseStore, champion: str, scores: Dataset) -> Release | 
     if champion == CURRENT:
         return releases.rival(scores.hash)
     return releases.get(uris.name_of(champion)) if champion else None
+
+
+def _not_comparable(champion: Release, panel: Panel) -> DataError:
+    return DataError(
+        "the new model cannot be compared with the champion: their forecasts share no series and day",
+        where="gate",
+        expected=f"series that the champion {champion.id} knows, and sales after {champion.about['cutoff']}",
+        found=f"{panel.n_series} series until {panel.cutoff.date()}",
+        cure="train on newer data, or give another retailer's data a data set name of its own",
+    )
 
 
 def write_decision(folder: Path, decision: Decision) -> Mapping[str, Any]:

@@ -146,7 +146,7 @@ def test_no_request_fails_while_pods_come_are_replaced_die_and_go(platform: Plat
     with platform.timeline.step("forecasts: few users, one pod"):
         users.rate(10)
         until("one pod", lambda: one_pod(platform), 240)
-    users.rate(100, 5)  # more than two cores answer
+    users.rate(150, 10)  # more than two cores answer
     with users.during("forecasts: from one pod to three under load"):
         until("three pods ready", lambda: len(ready_pods(platform)) == 3, 240)
     users.rate(40, 1)
@@ -193,7 +193,7 @@ def test_a_new_release_is_soon_in_use_by_every_pod(
         f"{'':19}the last answer of the old release {took:.1f} s after the pointer"
     )
     activate(old)
-    assert took <= 30  # ten on a machine that does nothing else
+    assert took <= 10
     assert users.totals["failed"] == 0, users.counts()
     assert time.time() > moved
 

@@ -15,6 +15,7 @@ import pytest
 from components.archive import Watched, apply
 from pipelines.loop import watch_flow
 from pipelines.training import training_flow
+from storecast.errors import DataError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.loop.state import on_trial
 from storecast.store.datasets import DatasetStore
@@ -179,6 +180,12 @@ def test_a_challenger_that_is_no_better_is_refused_and_the_champion_goes_on(shop
     current = shop.releases.get(shop.current)
     assert not current.about["promoted"]
     assert current.about["cutoff"] == made[0].as_of, "the champion forecasts from the new data"
+
+
+def test_data_that_end_before_the_champions_are_refused_with_what_to_do(shop: Shop) -> None:
+    with pytest.raises(DataError, match="share no series and day") as told:
+        shop.train(210)
+    assert "train on newer data" in str(told.value)
 
 
 def test_a_challenger_in_shadow_takes_over_after_its_days(shop: Shop) -> None:
