@@ -1,6 +1,6 @@
 """The loop on the cluster, once around: sales that shift are seen, learnt, released, served and shown.
 
-Before that a challenger that is no better is refused, and the champion goes on.
+After that they shift back, and a challenger that is no better is refused.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ BUCKET = "storecast"
 RAW, CONFIGS = f"{BUCKET}/raw/shop", f"{BUCKET}/configs/loop"
 RELEASES = f"{BUCKET}/storecast/releases/synthetic"
 DECISIONS = f"{BUCKET}/storecast/loop/synthetic/decisions"
-SIZES = {"n_stores": 4, "n_families": 3, "n_days": 300}
-FIRST, SECOND, THIRD = 250, 285, 292
+DAYS = 310
+SIZES = {"n_stores": 5, "n_families": 3, "n_days": DAYS}
+FIRST, SECOND, THIRD = 250, 285, 301
 """Days of sales that are known at the start, after the first delivery and after the second."""
 SHIFT = 4.0
 SCREENS = ROOT / "build" / "screens"
@@ -41,7 +42,7 @@ def boosting(rounds: int) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Shop:
-    """A retailer whose sales are `SHIFT` times as high from day `FIRST` on, and its platform."""
+    """A retailer whose sales are `SHIFT` times as high from day `FIRST` to `SECOND`, and its platform."""
 
     platform: Platform
     tables: Mapping[str, pd.DataFrame]
@@ -52,7 +53,8 @@ class Shop:
         """The shop with its sales of all days."""
         tables = raw_tables(**SIZES)
         day = (tables["train"]["date"] - tables["train"]["date"].min()).dt.days
-        shifted = tables["train"]["sales"].where(day < FIRST, (tables["train"]["sales"] * SHIFT).round())
+        sales = tables["train"]["sales"]
+        shifted = sales.where(~day.between(FIRST, SECOND - 1), (sales * SHIFT).round())
         return cls(platform, {**tables, "train": tables["train"].assign(sales=shifted, day=day)}, service)
 
     def raw_files(self) -> dict[str, str]:
@@ -73,7 +75,7 @@ class Shop:
 
     def planned(self, start: int) -> pd.DataFrame:
         """The plan for the sixteen days from `start` on."""
-        test = self.tables["test"].assign(day=lambda rows: rows["date"].rank(method="dense") + 299)
+        test = self.tables["test"].assign(day=lambda rows: rows["date"].rank(method="dense") + DAYS - 1)
         days = pd.concat([self.tables["train"].drop(columns="sales"), test])
         return days[(days["day"] >= start) & (days["day"] < start + 16)].drop(columns="day")
 
@@ -151,6 +153,7 @@ def _write_configs(platform: Platform, shop: Shop) -> None:
                 "hold": [],
                 "cooldown_days": 0,
                 "budget": {"runs": 9},
+                "rollback": None,
             }
             if models:
                 files.write(f"{CONFIGS}/gbm-{name}.yaml", yaml.safe_dump(boosting(models)))
@@ -168,31 +171,32 @@ def actions(decisions: Sequence[Mapping[str, Any]]) -> list[str]:
     return [str(decision["action"]) for decision in decisions if decision["action"] != "refresh"]
 
 
-def test_a_challenger_that_is_no_better_is_refused_and_the_champion_goes_on(shop: Shop) -> None:
+def test_a_shift_is_learnt_on_the_pools_released_served_and_shown(shop: Shop) -> None:
     before = shop.current()
     shop.hand_in(FIRST, SECOND)
-    with shop.platform.timeline.step("the loop: sales that shift, a breach, a challenger refused"):
-        made = shop.one_pass("worse")
-    assert actions(made) == ["train", "trained", "reject"]
-    assert made[0]["rule"] == "breach"
-    assert "bias" in {check["name"] for check in made[0]["seen"]}
-    now = shop.current()
-    assert now["fitted_to"] == before["fitted_to"], "the champion's model"
-    assert now["cutoff"] > before["cutoff"], "and the new sales"
-
-
-def test_the_shift_is_learnt_on_the_pools_released_served_and_shown(shop: Shop) -> None:
-    before = shop.current()
-    shop.hand_in(SECOND, THIRD)
     with shop.platform.timeline.step("the loop: a breach, a training on the pools, a release that is served"):
         made = shop.one_pass("better")
     assert actions(made) == ["train", "trained", "promote", "probed"]
-    assert made[-1]["outcome"]["status"] == "serves"
+    assert made[0]["rule"] == "breach"
+    assert "bias" in {check["name"] for check in made[0]["seen"]}
+    [probed] = [decision for decision in made if decision["action"] == "probed"]
+    assert probed["outcome"]["status"] == "serves"
     now = shop.current()
-    assert now["id"] == made[-1]["outcome"]["release"]
+    assert now["id"] == probed["outcome"]["release"]
     assert now["fitted_to"] != before["fitted_to"], "another model"
     assert shop.serves(now["id"])
     _is_shown(shop.platform, now["id"])
+
+
+def test_a_challenger_that_is_no_better_is_refused_and_the_champion_goes_on(shop: Shop) -> None:
+    before = shop.current()
+    shop.hand_in(SECOND, THIRD)
+    with shop.platform.timeline.step("the loop: sales that shift back, a breach, a challenger refused"):
+        made = shop.one_pass("worse")
+    assert actions(made) == ["train", "trained", "reject"]
+    now = shop.current()
+    assert now["fitted_to"] == before["fitted_to"], "the champion's model"
+    assert now["cutoff"] > before["cutoff"], "and the new sales"
 
 
 def _is_shown(platform: Platform, release: str) -> None:

@@ -21,7 +21,7 @@ from storecast.loop.state import on_trial
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import ReleaseStore
 from storecast.store.retention import RetentionPolicy, Rule, plan
-from storecast.synthetic import raw_tables
+from storecast.synthetic import raw_tables, write_raw
 
 DAYS, HORIZON = 300, 16
 MODEL = """
@@ -186,6 +186,17 @@ def test_data_that_end_before_the_champions_are_refused_with_what_to_do(shop: Sh
     with pytest.raises(DataError, match="share no series and day") as told:
         shop.train(210)
     assert "train on newer data" in str(told.value)
+
+
+def test_a_champion_is_compared_on_a_panel_that_has_more_series_than_it_knows(
+    shop: Shop, tmp_path: Path
+) -> None:
+    more = tmp_path / "more"
+    write_raw(more, n_stores=6, n_families=4, n_days=DAYS)
+    outcome = training_flow("synthetic", str(more), str(shop.folder / "better.yaml"), str(shop.home))
+    told = json.loads((Path(outcome.decision.uri) / "decision.json").read_text())
+    assert told["champion"] == "champion"
+    assert {line["against"] for line in told["comparisons"]} == {"champion", "naive"}
 
 
 def test_a_challenger_in_shadow_takes_over_after_its_days(shop: Shop) -> None:
