@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import os
 import runpy
-import signal
-import sys
 import threading
 import time
 from uuid import UUID
@@ -30,8 +28,6 @@ WATCH_SECONDS = 10.0
 
 def main() -> None:
     """Run the flow run that PREFECT__FLOW_RUN_ID names, and end this process once it is cancelled."""
-    # Else a container's first process ignores it until the engine minds it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     run = UUID(os.environ["PREFECT__FLOW_RUN_ID"])
     if _cancelled(run):  # and all that the thread needs is imported, which two threads must not do at a time
         return
