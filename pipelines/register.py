@@ -74,11 +74,11 @@ def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
         _deployment(demo_flow, "demo", (first, RUNS), {"pods": pods}, "Try the platform on synthetic sales."),
         _deployment(tuning_flow, "tune", (first, RUNS), {"pods": pods}, "Choose a model's parameters."),
     ]
-    for pool in platform.pools:
-        stage = _deployment(stage_flow, pool, (pool, STAGES), {}, "One stage in a pod.")
-        stage.job_variables = {"command": STAGE_COMMAND}
-        found.append(stage)
-    return found
+    job = {"command": STAGE_COMMAND}
+    return found + [
+        _deployment(stage_flow, pool, (pool, STAGES), {}, "One stage in a pod.", job)
+        for pool in platform.pools
+    ]
 
 
 def pod_options(platform: PlatformConfig) -> dict[str, Any]:
@@ -126,7 +126,12 @@ def _queue(client: SyncPrefectClient, pool: str, name: str, limit: int | None) -
 
 
 def _deployment(
-    flow: Flow[Any, Any], name: str, where: tuple[str, str], parameters: dict[str, Any], about: str
+    flow: Flow[Any, Any],
+    name: str,
+    where: tuple[str, str],
+    parameters: dict[str, Any],
+    about: str,
+    job: dict[str, Any] | None = None,
 ) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         flow,
@@ -136,6 +141,7 @@ def _deployment(
         version=__version__,
         work_pool_name=where[0],
         work_queue_name=where[1],
+        job_variables=job,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
 

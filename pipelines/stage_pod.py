@@ -37,10 +37,10 @@ def main() -> None:
 
 def _watch(run: UUID) -> None:
     """Wait until somebody cancels the run; then it is cancelled, and this process ends at once."""
-    time.sleep(WATCH_SECONDS)
-    while not _cancelled(run):
+    while True:
         time.sleep(WATCH_SECONDS)
-    os._exit(0)
+        if _cancelled(run):
+            os._exit(0)
 
 
 def _cancelled(run: UUID) -> bool:

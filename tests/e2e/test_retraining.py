@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -59,14 +58,14 @@ class Shop:
 
     def raw_files(self) -> dict[str, str]:
         """The first days as CSV files, with the promotions that are planned after them."""
-        train, holidays = self.tables["train"], self.tables["holidays_events"]
+        train = self.tables["train"]
         known = train[train["day"] < FIRST].drop(columns="day")
         counts = self.tables["transactions"]
         frames = {
             "train": known,
             "test": self.planned(FIRST),
             "stores": self.tables["stores"],
-            "holidays_events": holidays,
+            "holidays_events": self.tables["holidays_events"],
             "transactions": counts[counts["date"] <= known["date"].max()],
         }
         return {
@@ -105,9 +104,7 @@ class Shop:
     def decisions(self) -> list[dict[str, Any]]:
         """What the loop has decided, in turn."""
         with self.platform.store() as files:
-            found = [
-                {"id": Path(path).stem, **json.loads(files.read(path))} for path in files.find(DECISIONS)
-            ]
+            found = [json.loads(files.read(path)) for path in files.find(DECISIONS)]
         return sorted(found, key=lambda decision: str(decision["at"]))
 
     def current(self) -> dict[str, Any]:
@@ -123,13 +120,17 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(platform: Platform) -> Any:
+def shop(platform: Platform) -> Iterator[Shop]:
     """The shop with a release of its first days, in use."""
     with platform.service() as service:
         made = Shop.opened(platform, service)
         _write_configs(platform, made)
         with platform.timeline.step("a training run, for the loop to look after"):
-            given = {"dataset": "synthetic", "data": f"s3://{RAW}", "training": f"s3://{CONFIGS}/first.yaml"}
+            given = {
+                "dataset": "synthetic",
+                "data": f"s3://{RAW}",
+                "training": f"s3://{CONFIGS}/first-training.yaml",
+            }
             platform.completed(platform.start("train", **given), RUN_SECONDS)
         until("the shop's release in use", lambda: made.serves(made.current()["id"]), 60)
         yield made
@@ -159,7 +160,6 @@ def _write_configs(platform: Platform, shop: Shop) -> None:
                 files.write(f"{CONFIGS}/gbm-{name}.yaml", yaml.safe_dump(boosting(models)))
             files.write(f"{CONFIGS}/{name}-training.yaml", yaml.safe_dump(training))
             files.write(f"{CONFIGS}/{name}.yaml", yaml.safe_dump(policy))
-        files.write(f"{CONFIGS}/first.yaml", files.read(f"{CONFIGS}/first-training.yaml"))
 
 
 def _dated(frame: pd.DataFrame) -> pd.DataFrame:

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
@@ -81,18 +81,20 @@ def until(find: Callable[[], Found | None], seconds: float = 90.0) -> Found:
 
 
 @pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A data set config for which a stage waits without end: its store takes calls and never answers."""
+def endless(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FlowRun]:
+    """A run of a stage that waits without end: its config's store takes calls and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "something")
-        yield "s3://bucket/endless.yaml"
+        yield run_of("ingest", tmp_path / "result", dataset="s3://bucket/endless.yaml", data=str(tmp_path))
 
 
-def running(client: SyncPrefectClient, run: FlowRun) -> bool:
-    state = client.read_flow_run(run.id).state
-    return state is not None and state.is_running()
+def state(client: SyncPrefectClient, run: FlowRun) -> State[Any]:
+    """The run's state now."""
+    found = client.read_flow_run(run.id).state
+    assert found is not None
+    return found
 
 
 def test_the_worker_starts_a_stage_without_more_of_prefect_around_it(client: SyncPrefectClient) -> None:
@@ -104,40 +106,35 @@ def test_it_does_its_stage_and_writes_what_was_made(client: SyncPrefectClient, t
     run = run_of("synthetic", tmp_path / "result", workspace=str(tmp_path / "store"))
     with pod(run, tmp_path / "home") as process:
         said, _ = process.communicate(timeout=120)
-    ended = client.read_flow_run(run.id).state
-    assert (process.returncode, ended and ended.is_completed()) == (0, True), said
+    assert (process.returncode, state(client, run).is_completed()) == (0, True), said
     assert uris.exists(uris.read_text(str(tmp_path / "result")).strip() + "/train.csv")
 
 
-def test_a_cancelled_run_ends_its_process(client: SyncPrefectClient, tmp_path: Path, endless: str) -> None:
-    run = run_of("ingest", tmp_path / "result", dataset=endless, data=str(tmp_path))
-    with pod(run, tmp_path / "home") as process:
-        until(lambda: running(client, run))
-        runs.cancel(str(run.id))
+def test_a_cancelled_run_ends_its_process(
+    client: SyncPrefectClient, tmp_path: Path, endless: FlowRun
+) -> None:
+    with pod(endless, tmp_path / "home") as process:
+        until(lambda: state(client, endless).is_running())
+        runs.cancel(str(endless.id))
         said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
-    ended = client.read_flow_run(run.id).state
-    assert ended and ended.is_cancelled()
+    assert state(client, endless).is_cancelled()
 
 
 def test_a_run_cancelled_before_its_process_was_there_does_not_begin(
-    client: SyncPrefectClient, tmp_path: Path, endless: str
+    client: SyncPrefectClient, tmp_path: Path, endless: FlowRun
 ) -> None:
-    run = run_of("ingest", tmp_path / "result", dataset=endless, data=str(tmp_path))
-    client.set_flow_run_state(run.id, Cancelling(), force=True)
-    with pod(run, tmp_path / "home") as process:
+    client.set_flow_run_state(endless.id, Cancelling(), force=True)
+    with pod(endless, tmp_path / "home") as process:
         process.wait(timeout=60)
-    ended = client.read_flow_run(run.id).state
-    assert ended and ended.is_cancelled()
+    assert state(client, endless).is_cancelled()
 
 
 def test_a_process_told_to_go_says_that_it_crashed_so_that_another_follows(
-    client: SyncPrefectClient, tmp_path: Path, endless: str
+    client: SyncPrefectClient, tmp_path: Path, endless: FlowRun
 ) -> None:
-    run = run_of("ingest", tmp_path / "result", dataset=endless, data=str(tmp_path))
-    with pod(run, tmp_path / "home") as process:
-        until(lambda: running(client, run))
+    with pod(endless, tmp_path / "home") as process:
+        until(lambda: state(client, endless).is_running())
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) != 0
-    ended = client.read_flow_run(run.id).state
-    assert ended and ended.is_crashed()
+    assert state(client, endless).is_crashed()
