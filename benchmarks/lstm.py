@@ -5,8 +5,10 @@
 Network, loss, optimiser and batch are those of `configs/model_configs/lstm.yaml` in both. Ours gathers a
 batch of windows from arrays on the device at once. The peer is a `Dataset` that is asked for one window at a
 time and a `DataLoader` that puts them together, in this process or in as many workers as there are cores,
-whichever is quicker. On a GPU, where there is one, ours is measured with larger batches and mixed precision;
-its share of time busy is what `nvidia-smi` samples. Without one those figures are told to be missing.
+whichever is quicker. On a GPU, where there is one, both compute in mixed precision and ours replays a
+recorded step, at the configuration's batch and at larger ones; its share of time busy is what `nvidia-smi`
+samples, and its weights are held against those of unrecorded steps. Without a GPU those figures are told to
+be missing.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from storecast.models.lstm.windows import Batch, Windows, reach
 from storecast.panel import Panel
 
 TIMES, BUSY, ON_GPU = 3, 90, 100_000
-WARM, STEPS, GPU_STEPS = 3, 40, 400
+WARM, STEPS, GPU_STEPS, GPU_SECONDS = 3, 40, 100, 6.0
 GPU_BATCHES = (512, 4_096, 16_384)
 NO_GPU = "no GPU here; run it where torch.cuda.is_available()"
 Item = tuple[Tensor, ...]
@@ -88,7 +90,8 @@ class Loaded(Windows):
     def batch(self, rows: Tensor, origins: Tensor, hidden: Tensor | None = None) -> Batch:
         """The loader's next batch."""
         del rows, origins, hidden
-        self._next = next(self._batches)
+        device = self.series.device
+        self._next = tuple(part.to(device, non_blocking=True) for part in next(self._batches))
         return Batch(*self._next[:-2])
 
     def targets(self, rows: Tensor, origins: Tensor) -> tuple[Tensor, Tensor]:
@@ -126,19 +129,24 @@ def _on_cpu(bars: Bars, given: Given, steps: int) -> None:
     windows, cores = given.windows("cpu"), len(os.sched_getaffinity(0))
     size = given.config.batch
     with limited(cores):
-        ours, few = _rate(given, windows, steps), -(-steps // 3)
-        rates = {}
-        for workers in (0, cores):
-            drawn = OneByOne(windows, size * (WARM + few + 1))
-            loaded = Loaded(windows, DataLoader(drawn, size, num_workers=workers))
-            rates[workers] = _rate(given, loaded, few)
-    workers, peer = max(rates.items(), key=lambda item: item[1])
-    label = f"DataLoader, {workers} workers"
+        ours = _rate(given, windows, steps)
+        label, peer = _peer(given, windows, windows, -(-steps // 3))
     bars.more(f"LSTM on {cores} cores, batch {size}", ours, "windows/s", label, peer, TIMES)
     bars.told("  gathering the windows alone", _gathering(windows, size), "windows/s")
 
 
-def _rate(given: Given, windows: Windows, steps: int, size: int = 0) -> float:
+def _peer(given: Given, drawn_from: Windows, windows: Windows, steps: int) -> tuple[str, float]:
+    """The quicker of a DataLoader's two ways, by name, and its windows per second."""
+    size, cores, rates = given.config.batch, len(os.sched_getaffinity(0)), {}
+    for workers in (0, cores):
+        drawn = OneByOne(drawn_from, size * (WARM + steps + 1))
+        loader = DataLoader(drawn, size, num_workers=workers, pin_memory=windows.series.is_cuda)
+        rates[workers] = _rate(given, Loaded(windows, loader), steps, recorded=False)
+    workers, peer = max(rates.items(), key=lambda item: item[1])
+    return f"DataLoader, {workers} workers", peer
+
+
+def _rate(given: Given, windows: Windows, steps: int, size: int = 0, *, recorded: bool = True) -> float:
     """Windows per second of training steps, after some to warm up."""
     config = given.config.model_copy(update={"batch": size or given.config.batch})
     network = build(windows, given.encoding, config, seed=0)[0]
@@ -151,7 +159,7 @@ def _rate(given: Given, windows: Windows, steps: int, size: int = 0) -> float:
         times.append(time.perf_counter())
 
     def run(count: int) -> None:
-        train(network, windows, config, Plan(count, config.rate, 0, None, "", step))
+        train(network, windows, config, Plan(count, config.rate, 0, None, "", step, recorded))
 
     run(WARM)
     began = time.perf_counter()
@@ -176,18 +184,39 @@ def _on_gpu(bars: Bars, given: Given) -> None:
         bars.missing("LSTM on a GPU: windows/s and share of time busy", NO_GPU)
         return
     name, windows = torch.cuda.get_device_name(), given.windows("cuda")
+    bars.most("LSTM, recorded steps: weights' distance to unrecorded", _distance(given, windows), 1e-3)
     found = []
     for size in GPU_BATCHES:
-        _rate(given, windows, WARM, size)
+        shortly = _rate(given, windows, GPU_STEPS, size)
+        steps = int(GPU_SECONDS * shortly / size) // 20 * 20
         with _watched() as busy:
-            rate = _rate(given, windows, GPU_STEPS, size)
+            rate = _rate(given, windows, steps, size)
         bars.told(f"LSTM on {name}, batch {size}, {busy.share:.0f} % busy", rate, "windows/s")
         found.append((rate, busy.share))
+    one, ours = _rate(given, windows, GPU_STEPS * 4, recorded=False), found[0][0]
+    bars.more("  recorded steps", ours, "windows/s", "the same unrecorded", one)
+    label, peer = _peer(given, given.windows("cpu"), windows, STEPS)
+    bars.more(f"  batch {given.config.batch}", ours, "windows/s", label, peer, TIMES)
     rate, share = max(found)
     bars.told("  peer, as published: NVIDIA's TFT on an A100", 17_608, "windows/s")
     if "H200" in name:
         bars.least(f"LSTM on {name}", rate, ON_GPU, "windows/s")
     bars.least("  share of time busy", share, BUSY, "%")
+
+
+def _distance(given: Given, windows: Windows, steps: int = 60) -> float:
+    """How far the weights after recorded steps lie from those after unrecorded ones, relative to these."""
+
+    def quietly(done: int, total: int) -> None:
+        del done, total
+
+    weights = []
+    for recorded in (True, False):
+        network = build(windows, given.encoding, given.config, seed=0)[0]
+        plan = Plan(steps, given.config.rate, 0, None, "", quietly, recorded)
+        train(network, windows, given.config, plan)
+        weights.append(torch.cat([value.flatten() for value in network.state_dict().values()]))
+    return float((weights[0] - weights[1]).norm() / weights[1].norm())
 
 
 class _watched:  # noqa: N801 (a context manager, like those of contextlib)
@@ -208,7 +237,7 @@ class _watched:  # noqa: N801 (a context manager, like those of contextlib)
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
-        told, _ = self._process.communicate(timeout=10)
+        told = self._process.communicate(timeout=10)[0]
         samples = [float(line) for line in told.split() if line.isdigit()][2:]
         self.share = sum(samples) / len(samples) if samples else 0.0
 

@@ -96,6 +96,7 @@ class Windows:
         self._same_day = to_device(device, _same_day(logs, seen, known[..., : self.n_known], self.week))
         self._effects = Effects(encoding.covered(panel), self.pad, device)
         self._calendar = to_device(device, _calendar(panel.dates, self.week, self.pad))
+        self._beside = torch.tensor([-1, 0, 1], device=device)
 
     def origins(self) -> tuple[int, int]:
         """First and last origin whose horizon is history."""
@@ -165,7 +166,7 @@ class Windows:
         n = len(MEAN_WEEKS)
         then = take(self._means, rows, (last - lag).clamp(min=0))
         level, seen = then[:, LEVEL : LEVEL + 1], then[:, n + LEVEL : n + LEVEL + 1] > 0
-        around = ahead[..., None] - lag + torch.tensor([-self.week, 0, self.week], device=self._device)
+        around = ahead[..., None] - lag + self.week * self._beside
         taken = take(self._target, rows, around.clamp(min=0))
         known = take(self._known, rows, (ahead - lag).clamp(min=0))
         value, some = taken[..., 0], taken[..., 1] * seen[:, None] * show[:, None]
@@ -177,7 +178,7 @@ class Windows:
 
     def _future(self, rows: Tensor, ahead: Tensor) -> Tensor:
         """(B, H, ·) covariates of the dates themselves and of the dates beside them, calendar and lead."""
-        beside = ahead[..., None] + torch.tensor([-1, 0, 1], device=self._device)
+        beside = ahead[..., None] + self._beside
         known = take(self._known, rows, torch.minimum(beside, ahead[:, -1:, None]))
         lead = torch.arange(1, self.horizon + 1, device=self._device) / self.longest
         lead = lead.expand(len(rows), self.horizon)[..., None]
