@@ -2,6 +2,7 @@
 
     python -m benchmarks --data DIR                    the full profile (bars: 30 minutes, 4 GiB)
     python -m benchmarks --data DIR --profile quick    the quick one (bar: 10 minutes)
+    python -m benchmarks --data DIR --profile best     the best one (bars: 60 minutes, 8 GiB)
 
 Runs `storecast run` from nothing, in a home folder of its own. The peer in the run is the seasonal naive.
 Memory is the sum over all processes of the run, shared pages counted once (PSS).
@@ -25,9 +26,9 @@ from benchmarks.memory import tree_memory
 
 RMSLE_BARS = {"arima": 0.46, "prophet": 0.50, "lstm": 0.42, "gbm": 0.395, "blend": 0.39}
 COVERAGE_BARS = {"coverage_80": (0.76, 0.84), "coverage_95": (0.92, 0.97)}
-MINUTES = {"full": 30, "quick": 10}
+MINUTES = {"full": 30, "quick": 10, "best": 60}
 GIB = 2**30
-MEMORY_BAR = 4 * GIB
+GIGABYTES = {"full": 4, "quick": 4, "best": 8}
 SAMPLE_SECONDS = 1.0
 
 
@@ -75,7 +76,7 @@ def _time_and_memory(bars: Bars, profile: str, seconds: float, peak: int) -> Non
         bars.told("wall time", seconds / 60, "min")
     else:
         bars.most("wall time", seconds / 60, minutes, "min")
-    bars.most("peak memory", peak / GIB, MEMORY_BAR / GIB, "GiB")
+    bars.most("peak memory", peak / GIB, GIGABYTES.get(profile, 4), "GiB")
 
 
 def _accuracy(bars: Bars, home: Path) -> None:

@@ -286,6 +286,13 @@ def test_a_new_series_without_history_gets_the_forecast_of_its_kind(seen: Panel,
     assert point[0].mean() > 1
 
 
+def test_a_small_panel_gets_fewer_steps(seen: Panel) -> None:
+    few = seen.select(slice(0, 2))
+    config = SMALL.model_copy(update={"steps": 10_000, "passes": 3, "members": 1, "train_weeks": 4})
+    report = Lstm(config).fit(few, FitContext())
+    assert report.info["steps"] == -(-2 * 4 * 7 * 3 // SMALL.batch)
+
+
 def test_a_later_fold_starts_from_the_earlier_one_in_fewer_steps(panel: Panel, model: Lstm) -> None:
     total: list[int] = []
     lstm = Lstm(SMALL)

@@ -28,6 +28,9 @@ class LstmConfig(ModelConfig):
     members: int = Field(default=1, ge=1, description="Networks whose forecasts are averaged.")
     steps: int = Field(default=3000, ge=1, description="Optimiser steps of each network in a first fit.")
     warm_steps: int = Field(default=800, ge=1, description="Optimiser steps of a fit that starts warm.")
+    passes: int = Field(
+        default=40, ge=1, description="Most times that a fit goes over its windows, which bounds its steps."
+    )
     batch: int = Field(default=1024, ge=1, description="Windows per step.")
     rate: float = Field(default=3e-3, gt=0, description="Peak learning rate of a first fit.")
     warm_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of a warm fit.")

@@ -57,7 +57,7 @@ class Lstm:
             previous = context.previous if isinstance(context.previous, Lstm) else Lstm(self.config)
             before = previous._encoding
             warm = before is not None and inherit(networks, encoding, previous._networks, before)
-            steps = self.config.warm_steps if warm else self.config.steps
+            steps = self._steps(windows, warm=warm)
             key = _key(panel, self.config, context.seed, networks)
             losses = []
             for member, network in enumerate(networks):
@@ -128,6 +128,14 @@ class Lstm:
         tensors = load(_read(folder / "lstm.safetensors"))
         model._networks = from_tensors(tensors, model._encoding, model.config, device)
         return model
+
+    def _steps(self, windows: Windows, *, warm: bool) -> int:
+        """Steps of each network: as configured, fewer where they would go over the windows too often."""
+        from storecast.models.lstm.steps import origins_drawn
+
+        config = self.config
+        count = len(windows.series) * origins_drawn(windows, config)
+        return min(config.warm_steps if warm else config.steps, -(-count * config.passes // config.batch))
 
     def _windows(self, panel: Panel, encoding: Encoding, weeks: int) -> Windows:
         """The windows whose origins lie in the last weeks, or at the cutoff."""

@@ -116,11 +116,16 @@ class Step:
         self._graph = graph
 
 
+def origins_drawn(windows: Windows, config: LstmConfig) -> int:
+    """How many origins, the last ones, windows are drawn from."""
+    first, last = windows.origins()
+    return min(last - first + 1, config.train_weeks * windows.week)
+
+
 def _sample(windows: Windows, config: LstmConfig) -> tuple[Tensor, Tensor, Tensor]:
     """(B,) series, (B,) origins by an exponential recency weight, (B,) whether the history is hidden."""
     device = windows.series.device
-    first, last = windows.origins()
-    span = min(last - first + 1, config.train_weeks * windows.week)
+    last, span = windows.origins()[1], origins_drawn(windows, config)
     rows = torch.randint(len(windows.series), (config.batch,), device=device)
     decay = math.log(2) / (config.half_life_weeks * windows.week)
     share = torch.rand(config.batch, device=device, dtype=torch.float64)
