@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from storecast.calendar import EVENT_KINDS, event_days, payday_distance
 from storecast.panel import Floats, Panel
+
+Small: TypeAlias = NDArray[np.int8]
 
 FAR = 15
 """Holidays further away than this many dates count as this far."""
@@ -61,22 +64,22 @@ def calendar_features(panel: Panel) -> dict[str, Floats]:
     return columns
 
 
-def holiday_features(panel: Panel) -> dict[str, Floats]:
-    """Holidays that hold for the series, (n, T) each.
+def holiday_features(panel: Panel) -> dict[str, Small]:
+    """Holidays that hold for the series, (n, T) each, small whole numbers.
 
     National (for all) and local ones: whether the date is one, dates since the last and until the next,
     at most `FAR`; and one column for each kind of event.
     """
     wide = _widened(panel, FAR)
     inside = slice(FAR, FAR + len(panel.dates))
-    columns: dict[str, Floats] = {}
+    columns: dict[str, Small] = {}
     for scope, local in (("national", False), ("local", True)):
         days = event_days(wide, local=local) > 0
-        columns[f"holiday_{scope}"] = days[:, inside].astype(np.float64)
+        columns[f"holiday_{scope}"] = days[:, inside].astype(np.int8)
         columns[f"holiday_{scope}_since"] = _dates_since(days)[:, inside]
         columns[f"holiday_{scope}_until"] = _dates_since(days[:, ::-1])[:, ::-1][:, inside]
     for kind in EVENT_KINDS:
-        columns[f"event_{kind}"] = event_days(panel, [kind])
+        columns[f"event_{kind}"] = event_days(panel, [kind]).astype(np.int8)
     return columns
 
 
@@ -88,8 +91,8 @@ def _widened(panel: Panel, by: int) -> Panel:
     return replace(panel, dates=dates, y=np.zeros((panel.n_series, len(dates))), known={}, past={})
 
 
-def _dates_since(days: NDArray[np.bool_]) -> Floats:
+def _dates_since(days: NDArray[np.bool_]) -> Small:
     """(n, T) dates since the last True, 0 on it, at most FAR."""
-    position = np.arange(days.shape[1])
-    last = np.maximum.accumulate(np.where(days, position, -FAR), axis=1)
-    return np.minimum(position - last, FAR).astype(np.float64)
+    position = np.arange(days.shape[1], dtype=np.int32)
+    last = np.maximum.accumulate(np.where(days, position, np.int32(-FAR)), axis=1)
+    return np.minimum(position - last, FAR).astype(np.int8)

@@ -78,7 +78,7 @@ class Lags:
         sold = _Back(self._logs[:, back])
         same = sold.every(self.week)
         base = np.nan_to_num((same.mean(BASE_WEEKS) + sold.mean(BASE_WEEKS * self.week)) / 2)
-        columns: dict[str, NDArray[np.floating]] = {BASE: base}
+        columns: dict[str, NDArray[np.number]] = {BASE: base}
         columns |= {f"lag_{lag}": sold.values[:, :, lag - 1] - base for lag in self._lags}
         columns |= {f"mean_{w}w": sold.mean(w * self.week) - base for w in MEAN_WEEKS}
         columns |= {f"weekday_mean_{n}": same.mean(n) - base for n in SAME_WEEKDAY}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storecast.features.peers import Peers
-from storecast.features.sums import RunningMean
+from storecast.features.sums import RunningMean, RunningSum
 from storecast.panel import Floats, Panel
 
 Columns: TypeAlias = dict[str, Floats]
@@ -18,11 +18,23 @@ Ints: TypeAlias = NDArray[np.int64]
 
 
 class Course:
-    """A known-future covariate over time: arcsinh of it, `x` (n, T), and the means of any window."""
+    """A known-future covariate over time, from position `first` on: arcsinh of it, and means of windows.
 
-    def __init__(self, values: Floats) -> None:
-        self.x = np.arcsinh(values)
-        self.mean = RunningMean(self.x, np.ones(values.shape, dtype=bool))
+    Args:
+        values: (n, T) the covariate.
+        first: position of the first date that is asked about, a multiple of a week.
+    """
+
+    def __init__(self, values: Floats, first: int = 0) -> None:
+        self._first = first
+        self.x = np.arcsinh(values[:, first:])
+        every = np.ones((1, self.x.shape[1]), dtype=bool)
+        self.mean = RunningMean(RunningSum(self.x, first=first), RunningSum(every, first=first))
+
+    def at(self, positions: Ints) -> Floats:
+        """(n, len(positions)) arcsinh of the covariate there."""
+        values: Floats = self.x[:, positions - self._first]
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +66,13 @@ class Experience:
         The covariate on the day and around it, and what its effect lets expect: (x on the day - recent mean
         of x) · slope, what a promotion did lately, here and elsewhere.
         """
-        day, end, x = at + ahead, at + int(ahead[-1]), course.x
-        here = x[:, day]
+        day, end = at + ahead, at + int(ahead[-1])
+        here = course.at(day)
         planned = np.where(here > 0, self.level_with[:, None], self.level_without[:, None])
         columns = {
             "on_day": here,
-            "change_before": here - x[:, day - 1],
-            "change_after": x[:, np.minimum(day + 1, end)] - here,
+            "change_before": here - course.at(day - 1),
+            "change_after": course.at(np.minimum(day + 1, end)) - here,
             "week_before": course.mean.over(day - 1, week),
             "week_ahead": course.mean.over(np.minimum(day + week, end), week),
             "usual": course.mean.over(at, 4 * week)[:, None],
@@ -85,6 +97,7 @@ class Outlook:
         mid: (n,) the recent level of each series.
         peers: of the panel's series.
         experience: by covariate.
+        first: position of the first date that matters.
     """
 
     def __init__(
@@ -96,7 +109,9 @@ class Outlook:
         mid: Floats,
         peers: Peers,
         experience: Mapping[str, Experience],
+        first: int,
     ) -> None:
+        self._first = first
         self._at, self._ahead, self._week, self._mid = at, ahead, week, mid
         self._known, self._groups, self._experience = panel.known, peers.groups, experience
         self._lifts = {name: self._lift(name, self._told(name, x)) for name, x in panel.known.items()}
@@ -125,7 +140,7 @@ class Outlook:
         done, mid = self._experience[name], self._mid
         if rows is not None:
             done, mid, x = done.of(rows), mid[rows], x[rows]
-        return done.columns(name, Course(x), self._at, self._ahead, mid, self._week)
+        return done.columns(name, Course(x, self._first), self._at, self._ahead, mid, self._week)
 
     @staticmethod
     def _lift(name: str, columns: Columns) -> Floats:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from storecast.features.outlook import Columns, Course, Experience, Outlook
 from storecast.features.peers import Pair, Peers
-from storecast.features.sums import RunningMean
+from storecast.features.sums import RunningMean, RunningSum
 from storecast.panel import Floats, Panel
 
 WEEK_WINDOWS = (1, 2, 4, 8, 16, 52)
@@ -22,6 +22,8 @@ EFFECT_WEEKS = (6, 26)
 EFFECT_RIDGE = 0.02
 """Variance of the covariate, per date, at which an estimated effect is halved."""
 YEAR_WEEKS = 52
+REACH_WEEKS = YEAR_WEEKS + 9
+"""No feature but the time since a sale looks further back than this."""
 LONG_AGO = 400.0
 
 
@@ -30,28 +32,38 @@ class Past:
 
     All levels are means of log(1+y). Apart from `base`, the recent level of the same weekday, they are
     differences to `base`, so that what is learnt of one series holds for a larger one.
+
+    Args:
+        panel: the history, and the known future.
+        pairs: pairs of static columns over which to pool; None: by the panel.
+        start: position of the first cutoff that is asked for; None: any. What lies too far before it to
+            matter takes no memory.
     """
 
-    def __init__(self, panel: Panel, pairs: Sequence[Pair] | None = None) -> None:
+    def __init__(self, panel: Panel, pairs: Sequence[Pair] | None = None, start: int | None = None) -> None:
         self.panel = panel
         self.week = 7 if panel.freq == "D" else 1
-        y = panel.history
+        far = 0 if start is None else start // self.week - REACH_WEEKS
+        first = max(far, 0) * self.week
+        self.last_sale, self.first_sale = _sales(panel.history, first)
+        y = panel.history[:, first:]
         seen = ~np.isnan(y)
-        self.logs = np.log1p(np.maximum(np.nan_to_num(y), 0.0))
-        self.level = RunningMean(self.logs, seen)
-        self.square = RunningMean(self.logs**2, seen)
-        self.weekly = RunningMean(self.logs, seen, stride=self.week)
-        sold = seen & (self.logs > 0)
-        self.zeros = RunningMean((~sold).astype(np.float64), seen)
-        self.selling = RunningMean(self.logs, sold)
-        position = np.arange(y.shape[1])
-        self.last_sale = np.maximum.accumulate(np.where(sold, position, -1), axis=1)
-        self.first_sale = np.where(sold.any(axis=1), sold.argmax(axis=1), y.shape[1])
-        self.covariates = {name: _CovariateMeans(x, self.logs, seen) for name, x in panel.known.items()}
-        self.past_only = {
-            name: RunningMean(np.arcsinh(x[:, : y.shape[1]]), ~np.isnan(x[:, : y.shape[1]]))
-            for name, x in panel.past.items()
+        logs = np.log1p(np.maximum(np.nan_to_num(y), 0.0))
+        sold = seen & (logs > 0)
+        self._first = first
+        total, count = RunningSum(logs, first=first), RunningSum(seen, first=first)
+        self.level = RunningMean(total, count)
+        self.square = RunningMean(RunningSum(logs**2, first=first), count)
+        self.weekly = RunningMean.of(logs, seen, self.week, first)
+        self.zeros = RunningMean(RunningSum(seen & ~sold, first=first), count)
+        self.selling = RunningMean(total, RunningSum(sold, first=first))
+        self.covariates = {
+            name: _CovariateMeans(x, logs, seen, self.level, count, first) for name, x in panel.known.items()
         }
+        self.past_only = {}
+        for name, x in panel.past.items():
+            known = x[:, first : panel.n_history]
+            self.past_only[name] = RunningMean.of(np.arcsinh(known), ~np.isnan(known), first=first)
         self.peers = Peers(panel.static, pairs)
 
     def outlook(self, at: int, horizon: int) -> Outlook:
@@ -59,7 +71,7 @@ class Past:
         ahead = np.arange(1, horizon + 1)
         mid = self._base(at, self._same(at, ahead), self.level.over(at, 4 * self.week)).mean(axis=1)
         done = {name: x.experience(at, self.week, self.peers) for name, x in self.covariates.items()}
-        return Outlook(self.panel, at, ahead, self.week, mid, self.peers, done)
+        return Outlook(self.panel, at, ahead, self.week, mid, self.peers, done, self._first)
 
     def columns(self, at: int, horizon: int) -> Columns:
         """Features at cutoff position `at`: arrays that broadcast to (n, horizon)."""
@@ -113,7 +125,7 @@ class Past:
         return {name: values[:, None] for name, values in out.items()}
 
     def _zeros(self, at: int) -> Columns:
-        last = self.last_sale[:, at]
+        last = self.last_sale[:, at - self._first]
         first = self.first_sale
         return {
             "since_sale": np.where(last < 0, LONG_AGO, np.minimum(at - last, LONG_AGO))[:, None],
@@ -180,19 +192,40 @@ def pair_name(pair: Pair) -> str:
     return f"{pair[0]}_and_{pair[1]}"
 
 
+def _sales(y: Floats, first: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(n, T - first) position of the last sale up to each date from `first` on, -1 without one; (n,) of the
+    first sale, T without one."""
+    sold = np.nan_to_num(y) > 0
+    days = y.shape[1]
+    begins = np.where(sold.any(axis=1), sold.argmax(axis=1), days)
+    before = sold[:, :first]
+    latest = np.where(before.any(axis=1), first - 1 - before[:, ::-1].argmax(axis=1), -1) if first else -1
+    positions = np.where(sold[:, first:], np.arange(first, days, dtype=np.int32), np.int32(-1))
+    last = np.maximum.accumulate(positions, axis=1)
+    return np.maximum(last, np.broadcast_to(latest, len(y))[:, None]).astype(np.int32), begins
+
+
 class _CovariateMeans:
     """One known-future covariate: its own course, and the sales on dates with and without it."""
 
-    def __init__(self, x: Floats, logs: Floats, seen: NDArray[np.bool_]) -> None:
-        t = logs.shape[1]
-        self.course = Course(x)
-        past = self.course.x[:, :t]
-        self.seen = RunningMean(past, seen)
-        self.level = RunningMean(logs, seen)
-        self.product = RunningMean(past * logs, seen)
-        self.square = RunningMean(past**2, seen)
-        self.on = RunningMean(logs, seen & (x[:, :t] > 0))
-        self.off = RunningMean(logs, seen & ~(x[:, :t] > 0))
+    def __init__(
+        self,
+        x: Floats,
+        logs: Floats,
+        seen: NDArray[np.bool_],
+        level: RunningMean,
+        count: RunningSum,
+        first: int = 0,
+    ) -> None:
+        self.course = Course(x, first)
+        past = np.where(seen, self.course.x[:, : logs.shape[1]], 0.0)
+        with_it = seen & (x[:, first : first + logs.shape[1]] > 0)
+        self.level = level
+        self.seen = RunningMean(RunningSum(past, first=first), count)
+        self.product = RunningMean(RunningSum(past * logs, first=first), count)
+        self.square = RunningMean(RunningSum(past**2, first=first), count)
+        self.on = RunningMean.of(logs, with_it, first=first)
+        self.off = RunningMean.of(logs, seen & ~with_it, first=first)
 
     def experience(self, at: int, week: int, peers: Peers) -> Experience:
         """What sales have done with the covariate by a cutoff position."""
@@ -223,13 +256,15 @@ def recent_slopes(panel: Panel) -> tuple[Floats, NDArray[np.float32], NDArray[np
     n, end = panel.history.shape
     seen = ~np.isnan(panel.history)
     logs = np.log1p(np.maximum(np.nan_to_num(panel.history), 0.0))
+    count = RunningSum(seen)
+    level = RunningMean(RunningSum(logs), count)
     peers = Peers(panel.static)
     windows, pools = len(EFFECT_WEEKS), 1 + len(peers.groups)
     x = np.empty((*panel.y.shape, len(panel.known)))
     mean = np.empty((n, end, len(panel.known), windows), dtype=np.float32)
     slope = np.empty((n, end, len(panel.known), windows, pools), dtype=np.float32)
     for k, name in enumerate(sorted(panel.known)):
-        means = _CovariateMeans(panel.known[name], logs, seen)
+        means = _CovariateMeans(panel.known[name], logs, seen, level, count)
         x[:, :, k] = means.course.x
         for w, weeks in enumerate(EFFECT_WEEKS):
             mean[:, :, k, w], slopes = means.slopes(np.arange(end), weeks * week, peers)

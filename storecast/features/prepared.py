@@ -29,7 +29,7 @@ class Prepared:
         self, panel: Panel, categories: Mapping[str, Sequence[str]], pairs: Sequence[Pair] | None
     ) -> None:
         self.panel = panel
-        past = Past(panel, pairs)
+        past = Past(panel, pairs, panel.n_history - 1)
         table = build(panel, [panel.cutoff], categories=categories, past=past)
         self._table, shape = table, (panel.n_series, panel.horizon, len(table.names))
         self._block = table.values.reshape(shape)
@@ -55,7 +55,7 @@ class Prepared:
             self._write(values, rows, those, columns)
         if panel.events is not self.panel.events:
             ahead = holiday_features(panel.last(1))
-            columns = {name: x[:, 1:] for name, x in ahead.items()}
+            columns = {name: x[:, 1:].astype(np.float64) for name, x in ahead.items()}
             self._write(values, rows, np.arange(panel.n_series), columns)
         places = (rows[:, None] * steps + np.arange(steps)).ravel()
         table = self._table

@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 
 from storecast.panel import Floats
 
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+Bools: TypeAlias = NDArray[np.bool_]
+Ints: TypeAlias = NDArray[np.int64]
 
 
-class RunningMean:
-    """Means of `values` where `where` is true, over windows of time.
+class RunningSum:
+    """Sums of values over windows of time; counts stay whole numbers, in a fraction of the memory.
 
-    Each window's mean depends on the values inside it alone (sums are kept per row from the start of
+    Each window's sum depends on the values inside it alone (sums are kept per row from the start of
     the axis, so nothing after the window's end is touched).
 
     Args:
-        values: (n, T); what lies outside `where` may be anything, NaN too.
-        where: (n, T) which values count.
+        values: (n, T - first) from position `first` on; what is true counts 1.
         stride: 1 sums consecutive dates, 7 sums every 7th (the same weekday).
+        first: position of the first value, a multiple of the stride: no window may begin before it, unless
+            nothing counts there.
     """
 
-    def __init__(self, values: Floats, where: Bools, stride: int = 1) -> None:
-        self.stride = stride
-        self._sums = _strided(np.where(where, values, 0.0), stride)
-        self._counts = _strided(where.astype(np.float64), stride)
+    def __init__(self, values: Floats | Bools, stride: int = 1, first: int = 0) -> None:
+        self.stride, self.first = stride, first
+        n, t = values.shape
+        width = -(-t // stride) * stride
+        counts: type[np.number] = np.int16 if t <= np.iinfo(np.int16).max else np.int32
+        kind = counts if values.dtype == np.bool_ else np.float64
+        self._sums: NDArray[np.number] = np.zeros((n, stride + width), dtype=kind)
+        self._sums[:, stride : stride + t] = values
+        steps = self._sums.reshape(n, -1, stride)
+        np.cumsum(steps, axis=1, out=steps)
+
+    def over(self, last: int | Ints, n: int) -> NDArray[np.number]:
+        """Sum of the `n` values that end at position `last` (a scalar gives (n_series,), an array of
+        positions (n_series, len)); 0 before the start."""
+        end = np.asarray(last) - self.first + self.stride
+        start = np.maximum(end - n * self.stride, np.asarray(end) % self.stride)
+        end = np.maximum(end, start)
+        total: NDArray[np.number] = self._sums[:, end] - self._sums[:, start]
+        return total
+
+
+class RunningMean:
+    """Means over windows of time, of those values that count.
+
+    Args:
+        total: sums of the values, with 0 for those that do not count.
+        count: how many count.
+    """
+
+    def __init__(self, total: RunningSum, count: RunningSum) -> None:
+        self._total, self._count = total, count
+
+    @classmethod
+    def of(cls, values: Floats, where: Bools, stride: int = 1, first: int = 0) -> RunningMean:
+        """Means of `values` (n, T - first) where `where` is true; outside they may be anything, NaN too."""
+        total = RunningSum(np.where(where, values, 0.0), stride, first)
+        return cls(total, RunningSum(where, stride, first))
 
     def over(self, last: int | Ints, n: int) -> Floats:
         """Mean of the `n` values that end at position `last` (a scalar gives (n_series,), an array of
         positions (n_series, len)); NaN where none of them counts or `last` is before the start."""
-        end = np.asarray(last) + self.stride
-        start = np.maximum(end - n * self.stride, np.asarray(end) % self.stride)
-        end = np.maximum(end, start)
-        count = self._counts[:, end] - self._counts[:, start]
-        total = self._sums[:, end] - self._sums[:, start]
-        mean: Floats = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+        count = self._count.over(last, n)
+        mean: Floats = np.where(count > 0, self._total.over(last, n) / np.maximum(count, 1), np.nan)
         return mean
-
-
-def _strided(values: Floats, stride: int) -> Floats:
-    """(n, T + stride) sums: column p + stride holds value p plus all those whole strides before it."""
-    n, t = values.shape
-    width = -(-t // stride) * stride
-    padded = np.zeros((n, width))
-    padded[:, :t] = values
-    sums = np.cumsum(padded.reshape(n, -1, stride), axis=1).reshape(n, width)
-    return np.concatenate([np.zeros((n, stride)), sums], axis=1)[:, : t + stride]

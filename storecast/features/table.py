@@ -162,7 +162,7 @@ def each_table(
     positions = _positions(panel, pd.DatetimeIndex(list(cutoffs)))
     steps = panel.horizon if horizon is None else horizon
     codes = {k: list(v) for k, v in (categories_of(panel) if categories is None else categories).items()}
-    blocks = _Blocks(panel, min(positions), codes, past or Past(panel, pairs))
+    blocks = _Blocks(panel, min(positions), codes, past or Past(panel, pairs, min(positions)))
     dates = panel.dates.to_numpy().astype("datetime64[ns]")
     for at in positions:
         mask = _kept(panel, at, steps, observed_only)
@@ -171,7 +171,7 @@ def each_table(
         day = at + 1 + ahead
         yield FeatureTable(
             names=blocks.names,
-            values=block[mask],
+            values=block.reshape(-1, block.shape[2]) if mask.all() else block[mask],
             ids=panel.ids,
             series=series.astype(np.int32),
             cutoff=np.full(len(series), dates[at]),
@@ -227,7 +227,7 @@ class _Blocks:
     def features(self, at: int, horizon: int) -> NDArray[np.float32]:
         first = at + 1 - self.start
         days = slice(first, first + horizon)
-        columns: dict[str, Floats] = {"ahead": np.arange(1.0, horizon + 1)}
+        columns: dict[str, NDArray[np.number]] = {"ahead": np.arange(1.0, horizon + 1)}
         columns |= {name: x[days] for name, x in self.calendar.items()}
         columns |= {name: x[:, days] for name, x in self.holidays.items()}
         columns |= {f"code_{name}": x[:, None] for name, x in self.codes.items()}

@@ -75,6 +75,13 @@ def test_an_earlier_cutoff_gives_the_same_features_as_the_panel_of_that_day(pane
     np.testing.assert_array_equal(now.values, then.values)
 
 
+def test_features_do_not_depend_on_which_earlier_cutoffs_are_asked_beside_them() -> None:
+    long = make_panel(n_stores=2, n_families=2, n_days=900)
+    first, last = long.dates[100], long.dates[long.n_history - 1]
+    alone, beside = features.build(long, [last]), features.build(long, [first, last])
+    np.testing.assert_array_equal(beside.values[beside.cutoff == last.to_datetime64()], alone.values)
+
+
 def test_levels_are_means_of_the_log_sales_up_to_the_cutoff(panel: Panel) -> None:
     table = features.build(panel, [panel.cutoff])
     got = row(table, str(panel.ids[0]), 3)
@@ -244,6 +251,6 @@ def test_a_running_mean_is_the_mean_of_the_values_in_its_window(
     array = np.array([[np.nan if v is None else v for v in values]])
     window = [values[last - k * stride] for k in range(n) if last - k * stride >= 0]
     numbers = [v for v in window if v is not None]
-    got = RunningMean(array, ~np.isnan(array), stride).over(last, n)
+    got = RunningMean.of(array, ~np.isnan(array), stride).over(last, n)
     expected = np.mean(numbers) if numbers else np.nan
     assert float(got[0]) == pytest.approx(float(expected), abs=1e-9, nan_ok=True)
