@@ -26,7 +26,12 @@ def without_history(
     """(n,) which series, of those at these positions, were not observed on any date up to a cutoff, or the
     panel's."""
     end = panel.n_history if cutoff is None else int(panel.dates.searchsorted(cutoff, side="right"))
-    return np.asarray(~np.isfinite(panel.y[rows, :end]).any(axis=1))
+    places = np.arange(panel.n_series)[rows]
+    new = np.ones(len(places), dtype=bool)
+    if end:  # most are known on the last date: no need to look at the others of these
+        new = ~np.isfinite(panel.y[places, end - 1])
+        new[new] = ~np.isfinite(panel.y[places[new], :end]).any(axis=1)
+    return new
 
 
 def marked(cv: pd.DataFrame, panel: Panel, column: str, mark: str) -> pd.DataFrame:

@@ -56,6 +56,12 @@ class SeasonalNaive:
             mean[new], spread[new] = _expected(panel, mean, season, new)
         return forecast_from_log(panel, mean, spread[:, None] * np.sqrt(1 + ahead // season))
 
+    def forecast_rows(self, panel: Panel, rows: NDArray[np.int64]) -> Forecast:
+        """The forecasts of some series (positions): the others matter only to one without history."""
+        if without_history(panel, rows=rows).any():
+            return self.forecast(panel).select(rows)
+        return self.forecast(panel.select(rows))
+
     def save(self, folder: Path) -> None:
         """Write the parameters."""
         (folder / "naive.json").write_text(json.dumps(self.config.model_dump(), sort_keys=True))
