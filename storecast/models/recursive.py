@@ -130,19 +130,11 @@ class Recursive:
             rows: positions of the series to forecast; all if None.
             prepared: what `prepare` made of a panel with the same history.
         """
-        asked = np.arange(panel.n_series) if rows is None else rows
-        parts = list(_groups(panel, self.column, asked))
-        order = np.concatenate(
-            [asked[:0], *(places for _, places in parts)]
-        )  # a model's series beside each other
-        rows = asked[order]
+        rows = np.arange(panel.n_series) if rows is None else rows
         recent = panel.last(reach(panel.freq))
         lags = prepared.asked(recent, rows) if prepared else Lags(recent.select(rows), self.categories)
-        ends = np.cumsum([len(places) for _, places in parts]).tolist()
         groups = [
-            (self._by_row[value], slice(end - len(places), end))
-            for (value, places), end in zip(parts, ends, strict=True)
-            if value in self.models
+            (self._by_row[v], those) for v, those in _groups(panel, self.column, rows) if v in self.models
         ]
         found = np.full((len(rows), panel.horizon), np.nan)
         for ahead in range(panel.horizon):
@@ -154,9 +146,7 @@ class Recursive:
                 found[those, ahead] = np.maximum(told, 0.0)
             lags.put(at, found[:, ahead])
         found[without_history(panel, rows=rows)] = np.nan
-        out = np.empty_like(found)
-        out[order] = found
-        return out
+        return found
 
     @cached_property
     def _by_row(self) -> Mapping[str, RowByRow]:
