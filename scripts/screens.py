@@ -16,8 +16,19 @@ from playwright.sync_api import Page, sync_playwright
 
 TARGET = Path(__file__).parent.parent / "docs" / "pictures"
 ADDRESS = os.environ.get("DASHBOARD", "http://127.0.0.1:8501")
-PAGES = ("Overview", "Forecasts", "Training")
+PAGES = ("Overview", "Forecasts", "Training", "Models", "Monitoring")
 WIDTH, HEIGHT = 1280, 860
+STILL = """() => {
+  for (const canvas of document.querySelectorAll("canvas")) {
+    const picture = new Image();
+    picture.src = canvas.toDataURL();
+    picture.style.cssText = canvas.style.cssText;
+    picture.width = canvas.clientWidth;
+    picture.height = canvas.clientHeight;
+    canvas.replaceWith(picture);
+  }
+}"""
+"""Tables are drawn on canvases, which Chromium empties when it lays a page out for print."""
 DRAWN = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 
 
@@ -27,7 +38,9 @@ def main() -> None:
     with sync_playwright() as playwright:
         chromium = os.environ.get("CHROMIUM", "/usr/bin/chromium")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
+        page = browser.new_page(
+            viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", device_scale_factor=2
+        )
         page.emulate_media(media="screen", color_scheme="light")
         for title in PAGES:
             page.goto(f"{ADDRESS}/{'' if title == PAGES[0] else title.lower()}")
@@ -45,6 +58,7 @@ def draw(page: Page, target: Path) -> None:
     height = int(page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")) + 40
     page.set_viewport_size({"width": WIDTH, "height": height})
     page.wait_for_timeout(600)
+    page.evaluate(STILL)
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder) / "page.pdf"
         page.pdf(path=printed, print_background=True, width=f"{WIDTH}px", height=f"{height}px")

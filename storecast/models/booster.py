@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -90,19 +91,19 @@ class Booster:
         """
         column = splitting_column(panel) if config.split else ""
         cutoffs = training_cutoffs(panel, config.step_days, config.window_days)
-        rows = np.isin(table.cutoff, cutoffs)
-        models: dict[str, Any] = {}
-        for value, those in _parts(table, column, rows):
+        parts = dict(_parts(table, column, np.isin(table.cutoff, cutoffs)))
+
+        def fit(value: str, threads: int, report: Report) -> Any:
+            those = parts[value]
             age = (panel.cutoff.to_datetime64() - table.cutoff[those]) / np.timedelta64(1, "D")
             target = np.log1p(table.y[those])
             if config.learns == "change":
                 target = target - base[those]
             weight = 0.5 ** (age / config.half_life_days)
-            grown = len(models) * config.rounds
-            models[value] = train(
-                config, _some(table.values, those), target, weight, table.names, context, seed, report, grown
-            )
-        return cls(config.learns, column, models)
+            values = _some(table.values, those)
+            return train(config, values, target, weight, table.names, threads, seed, report)
+
+        return cls(config.learns, column, side_by_side(list(parts), fit, context.threads, report))
 
     def predict(self, table: FeatureTable, base: Floats) -> Floats:
         """(rows,) log(1+y) of each row; NaN where there is no model for the row's value.
@@ -150,18 +151,57 @@ def trees(config: TreesConfig, panel: Panel) -> int:
     return config.rounds * (panel.static[column].nunique() if column else 1)
 
 
+def side_by_side(
+    values: Sequence[str], fit: Callable[[str, int, Report], Any], threads: int, report: Report
+) -> dict[str, Any]:
+    """Fit a model for each of some values, as many at a time as there are threads for.
+
+    A family's rows are few: threads that share the trees of one model wait for each other at the end of each
+    leaf, those with a model each do not.
+
+    Args:
+        values: what there is a model for.
+        fit: fits that of a value with so many threads, and reports how many trees it has so far.
+        threads: of all fits together.
+        report: called with the number of trees that all have so far, by the thread that called this.
+    """
+    told: SimpleQueue[tuple[str, int] | None] = SimpleQueue()
+    workers = max(1, min(threads, len(values)))
+    grown: dict[str, int] = {}
+
+    def one(value: str) -> Any:
+        return fit(value, max(1, threads // workers), lambda trees: told.put((value, trees)))
+
+    with ThreadPoolExecutor(workers) as pool:
+        fits = [pool.submit(one, value) for value in values]
+        for each in fits:
+            each.add_done_callback(lambda _: told.put(None))
+        try:
+            ended = 0
+            while ended < len(fits):  # whoever asked reports: in other threads nobody knows of which run
+                news = told.get()
+                if news is None:
+                    ended += 1
+                else:
+                    grown[news[0]] = news[1]
+                    report(sum(grown.values()))
+            return {value: each.result() for value, each in zip(values, fits, strict=True)}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
 def train(
     config: TreesConfig,
     values: NDArray[np.float32],
     target: Floats,
     weight: Floats,
     names: list[str],
-    context: FitContext,
+    threads: int,
     seed: int,
     report: Report,
-    grown: int = 0,
 ) -> Any:
-    """A LightGBM model of `target` (rows,) by `values` (rows, k); `grown` trees were reported before."""
+    """A LightGBM model of `target` (rows,) by `values` (rows, k); the same whatever the number of threads."""
     import lightgbm as lgb
 
     codes = [name for name in names if name.startswith("code_")]
@@ -185,13 +225,13 @@ def train(
         "lambda_l2": 1.0,
         "cat_smooth": 50.0,
         "seed": seed,
-        "num_threads": context.threads,
+        "num_threads": threads,
         "deterministic": True,
         "force_row_wise": True,
         "verbose": -1,
         **_BINNING,
     }
-    return lgb.train(params, data, config.rounds, callbacks=[lambda env: report(grown + env.iteration + 1)])
+    return lgb.train(params, data, config.rounds, callbacks=[lambda env: report(env.iteration + 1)])
 
 
 def text_of(model: Any) -> str:

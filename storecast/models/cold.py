@@ -94,9 +94,8 @@ class Cold:
         target = np.log1p(table.y.astype(np.float64)) - base
 
         def learnt(rows: NDArray[np.bool_]) -> Any:
-            return train(
-                config.booster, values[rows], target[rows], weight[rows], names, context, context.seed, _quiet
-            )
+            some = values[rows], target[rows], weight[rows]
+            return train(config.booster, *some, names, context.threads, context.seed, _quiet)
 
         unseen = np.zeros(len(target))
         for part in range(FOLDS):

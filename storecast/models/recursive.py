@@ -30,6 +30,7 @@ from storecast.models.booster import (
     Report,
     TreesConfig,
     read_models,
+    side_by_side,
     splitting_column,
     texts_of,
     train,
@@ -38,8 +39,8 @@ from storecast.models.row_by_row import RowByRow
 from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
-CELLS_AT_ONCE = 10_000_000
-"""Values of the past, (series, dates, dates back), that are looked at at a time."""
+CELLS_AT_ONCE = 4_000_000
+"""Values of the past, (series, dates, dates back), that each thread looks at at a time."""
 
 FILES = "recursive"
 
@@ -95,24 +96,26 @@ class Recursive:
         dates = panel.dates[: panel.n_history]
         positions = np.flatnonzero(dates > panel.cutoff - pd.Timedelta(days=config.window_days))
         positions = positions[positions > 0]
-        models: dict[str, Any] = {}
-        groups = list(_groups(panel, column, np.arange(panel.n_series)))
-        most = max(1, config.most_rows // max(len(rows) for _, rows in groups))
+        groups = dict(_groups(panel, column, np.arange(panel.n_series)))
+        most = max(1, config.most_rows // max(len(rows) for rows in groups.values()))
         if len(positions) > most:
             positions = np.sort(np.random.default_rng(seed).choice(positions, most, replace=False))
         age = np.asarray((panel.cutoff - dates[positions]).days, dtype=np.float64)
-        for value, rows in groups:
-            some = panel.select(rows)
+
+        def fit(value: str, threads: int, report: Report) -> Any:
+            some = panel.select(groups[value])
             target = np.log1p(np.maximum(some.y[:, positions], 0.0))
             known = ~np.isnan(target)
             if known.sum() < FEWEST_ROWS:
-                continue
+                return None
             lags = Lags(some, categories)
-            values = _in_parts(lags, positions, len(rows))[known]
+            values = _in_parts(lags, positions, some.n_series)[known]
             weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
-            grown = len(models) * config.rounds
             change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
-            models[value] = train(config, values, change, weight, lags.names, context, seed, report, grown)
+            return train(config, values, change, weight, lags.names, threads, seed, report)
+
+        fitted = side_by_side(list(groups), fit, context.threads, report)
+        models = {value: model for value, model in fitted.items() if model is not None}
         return cls(column, models, categories)
 
     def prepare(self, panel: Panel) -> Lags:

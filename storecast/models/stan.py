@@ -7,7 +7,6 @@ same options, so the same parameters come back.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import tempfile
@@ -18,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from storecast.panel import Floats
 
 RANGE = 0.8
 """Share of the history in which the trend may bend: the library's default."""
+
+ARRAYS = orjson.OPT_SERIALIZE_NUMPY
 
 FEW = 100
 """With fewer dates the library takes Newton's method."""
@@ -88,16 +90,22 @@ class Program:
     def __init__(self, folder: Path, path: str) -> None:
         self._folder, self._path = folder, path
 
-    def solve(self, problem: Problem, seed: int, iterations: int) -> Optimum:
+    def solve(self, problem: Problem, seed: int, iterations: int, start: Optimum | None = None) -> Optimum:
         """The parameters that maximise the posterior, as `Prophet.fit` finds them.
+
+        Args:
+            problem: the series.
+            seed: of the program.
+            iterations: at most so many.
+            start: where to start, as many bends and terms as the problem has; None: where the library does.
 
         Raises:
             RuntimeError: the optimisation failed; Stan's own words.
         """
         times = problem.bend_times
-        data, start = _data(problem, times), _start(problem, max(len(times), 1))
-        for name, content in (("data", data), ("init", start)):
-            (self._folder / f"{name}.json").write_text(json.dumps(content))
+        begin = _straight(problem, max(len(times), 1)) if start is None else start
+        for name, content in (("data", _data(problem, times)), ("init", _init(begin))):
+            (self._folder / f"{name}.json").write_bytes(orjson.dumps(content, option=ARRAYS))
         if len(problem.y) < FEW:
             self._run("newton", seed, iterations)
         else:
@@ -145,27 +153,27 @@ def _data(problem: Problem, times: Floats) -> dict[str, Any]:
         "K": k,
         "tau": problem.bend_scale,
         "trend_indicator": 0,
-        "y": (problem.y / problem.y_scale).tolist(),
-        "t": problem.t.tolist(),
-        "cap": [0.0] * n,
-        "t_change": times.tolist() or [0.0],
-        "s_a": [1.0] * k,
-        "s_m": [0.0] * k,
-        "X": problem.x.tolist(),
-        "sigmas": problem.scales.tolist(),
+        "y": problem.y / problem.y_scale,
+        "t": problem.t,
+        "cap": np.zeros(n),
+        "t_change": times if len(times) else np.zeros(1),
+        "s_a": np.ones(k),
+        "s_m": np.zeros(k),
+        "X": np.ascontiguousarray(problem.x),
+        "sigmas": problem.scales,
     }
 
 
-def _start(problem: Problem, bends: int) -> dict[str, Any]:
-    """The trend through the first and the last value, and nothing else."""
+def _straight(problem: Problem, bends: int) -> Optimum:
+    """The trend through the first and the last value, and nothing else: where the library starts."""
     first, last = problem.y[0] / problem.y_scale, problem.y[-1] / problem.y_scale
-    return {
-        "k": float(last - first),
-        "m": float(first),
-        "delta": [0.0] * bends,
-        "beta": [0.0] * problem.x.shape[1],
-        "sigma_obs": 1.0,
-    }
+    nothing = np.zeros(problem.x.shape[1])
+    return Optimum(k=float(last - first), m=float(first), sigma=1.0, delta=np.zeros(bends), beta=nothing)
+
+
+def _init(start: Optimum) -> dict[str, Any]:
+    """What the program's parameters start from."""
+    return {"k": start.k, "m": start.m, "delta": start.delta, "beta": start.beta, "sigma_obs": start.sigma}
 
 
 def _read(path: Path, bends: int, terms: int) -> Optimum:

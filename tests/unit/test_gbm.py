@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, get_ident
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from test_features import weekly_panel
 from storecast import features
 from storecast.errors import ModelError
 from storecast.models.base import FitContext, Forecaster
-from storecast.models.booster import BoosterConfig, splitting_column
+from storecast.models.booster import BoosterConfig, Report, side_by_side, splitting_column
 from storecast.models.gbm import Gbm, GbmConfig
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.models.recursive import Recursive, RecursiveConfig
@@ -177,6 +178,61 @@ def test_a_split_booster_has_a_model_for_each_value_of_the_key_with_the_fewest(t
     apart = np.log1p(other.forecast(panel).point) - np.log1p(forecast.point)
     assert abs(apart[one]).mean() < 0.2  # peers' sales are features, so it is not 0
     assert abs(apart[~one]).mean() > 2 * abs(apart[one]).mean()
+
+
+def test_families_fitted_side_by_side_give_the_same_bytes_and_the_one_who_asks_is_told(
+    tmp_path: Path,
+) -> None:
+    panel = make_panel(n_stores=8, n_families=5, n_days=300, horizon=HORIZON)
+    split = BOOSTER.model_copy(update={"split": True})
+    config = GbmConfig(boosters=(split,), recursive=RecursiveConfig(rounds=10), spread_rounds=10)
+    written: list[dict[str, bytes]] = []
+    for threads in (1, 4):
+        seen: list[tuple[int, int]] = []
+        tellers: set[int] = set()
+
+        def told(done: int, total: int, seen=seen, tellers=tellers) -> None:  # type: ignore[no-untyped-def]
+            seen.append((done, total))
+            tellers.add(get_ident())
+
+        model = Gbm(config)
+        model.fit(panel, FitContext(threads=threads, progress=told))
+        assert seen == sorted(seen)
+        assert tellers == {get_ident()}
+        folder = tmp_path / str(threads)
+        folder.mkdir()
+        model.save(folder)
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert len(written[0]) == 5 + 5 + 2
+    assert written[0] == written[1]
+
+
+def test_a_fit_that_fails_beside_others_is_told() -> None:
+    def fit(value: str, threads: int, report: Report) -> None:
+        report(threads)
+        if value == "b":
+            raise ValueError(f"no rows of {value}")
+
+    with pytest.raises(ValueError, match="no rows of b"):
+        side_by_side(["a", "b", "c"], fit, 2, print)
+
+
+def test_who_stops_a_fit_does_not_wait_for_those_that_have_not_begun() -> None:
+    begun: list[str] = []
+    stopped = Event()
+
+    def fit(value: str, threads: int, report: Report) -> None:
+        begun.append(value)
+        report(threads)
+        stopped.wait(30)
+
+    def stop(trees: int) -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side([f"family {i}" for i in range(50)], fit, 2, stop)
+    assert len(begun) < 50
 
 
 def test_a_value_that_no_model_knows_is_forecast_by_the_other_boosters() -> None:
