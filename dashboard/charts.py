@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -12,6 +12,7 @@ from plotly.subplots import make_subplots
 
 from dashboard import look
 
+DAY = pd.Timedelta(days=1)
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 
 
@@ -81,6 +82,8 @@ def lines(
         strong = name in (shown, actual)
         dash = "dot" if name == "naive" else "solid"
         _line(figure, table[name], str(name), colours[str(name)], width=2.6 if strong else 1.6, dash=dash)
+    if _one_day(figure, table.index):
+        figure.update_traces(mode="markers")
     figure.update_yaxes(title_text=y, rangemode="tozero")
     figure.update_xaxes(title_text=x)
     return _finished(figure, height)
@@ -117,9 +120,8 @@ def limits(tables: Mapping[str, pd.DataFrame], y: str, height: int = 320) -> go.
     for (name, table), colour in zip(tables.items(), (look.ACCENT, *look.OTHERS), strict=False):
         _line(figure, table["value"], name, colour, width=2.6)
         _line(figure, table["limit"], f"limit {name}", colour, width=1.4, dash="dash")
-    if all(len(table) == 1 for table in tables.values()):  # a day by itself is a point, not a line
+    if _one_day(figure, [when for table in tables.values() for when in table.index]):
         figure.update_traces(mode="markers")
-        figure.update_xaxes(type="category")
     figure.update_yaxes(title_text=y, rangemode="tozero")
     return _finished(figure, height)
 
@@ -132,6 +134,8 @@ def columns(
     figure = go.Figure(
         go.Bar(x=names, y=values.to_numpy(), marker_color=colour, hovertemplate="%{y:,.4g}<extra></extra>")
     )
+    if not by_number and _one_day(figure, values.index):
+        figure.update_traces(width=0.8 * DAY.total_seconds() * 1000)
     figure.update_yaxes(title_text=y, rangemode="tozero")
     return _finished(figure, height)
 
@@ -159,6 +163,16 @@ def heat(table: pd.DataFrame, text: pd.DataFrame, height: int) -> go.Figure:
     figure.update_yaxes(autorange="reversed", type="category")
     figure.update_xaxes(side="top", type="category")
     return _finished(figure, height, unified=False)
+
+
+def _one_day(figure: go.Figure, days: Iterable[object]) -> bool:
+    """Whether there is but one date, which is a point and no line; the axis then shows some days around it
+    instead of milliseconds."""
+    found = set(days)
+    if len(found) != 1 or not isinstance(day := found.pop(), pd.Timestamp):
+        return False
+    figure.update_xaxes(tickvals=[day], tickformat="%d %b %Y", range=[day - 4 * DAY, day + 4 * DAY])
+    return True
 
 
 def _bands(figure: go.Figure, story: Story) -> None:

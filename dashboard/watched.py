@@ -18,9 +18,11 @@ from storecast.errors import StoreError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import FILE, Health
 from storecast.settings import load_settings
+from storecast.store import parquet
 from storecast.store import sizes as store_sizes
 from storecast.store import uri as uris
 
+ERRORS = "errors.parquet"
 REQUESTS, SECONDS = "storecast_serving_requests_total", "storecast_serving_request_seconds"
 
 
@@ -30,10 +32,38 @@ def health(dataset: str) -> list[Health]:
     Raises:
         StoreError: a record is not one.
     """
+    return [record for _, record in _records(dataset)]
+
+
+def errors(dataset: str) -> pd.DataFrame:
+    """The errors of what was served, as they were seen last: a row per day, segment and window.
+
+    Returns:
+        `ds, column, segment, window_days, n`, and the scores of `storecast.monitor.scores`; without a row
+        where nothing was monitored.
+
+    Raises:
+        StoreError: a record is not one, or the table cannot be read.
+    """
+    seen = _records(dataset)
+    return _errors(seen[-1][0]) if seen else pd.DataFrame()
+
+
+def _records(dataset: str) -> list[tuple[str, Health]]:
+    """URI and content of each day's record of a data set, the oldest day first."""
     root = uris.join(backends.store().root, "datasets", "monitor")
-    every = [_health(uris.join(root, key)) for key in uris.children(root) if not key.startswith(".")]
-    by_day = {each.as_of: each for each in every if each is not None and each.dataset == dataset}
+    every = [uris.join(root, key) for key in uris.children(root) if not key.startswith(".")]
+    found = ((uri, _health(uri)) for uri in every)
+    by_day = {each.as_of: (uri, each) for uri, each in found if each is not None and each.dataset == dataset}
     return [by_day[day] for day in sorted(by_day)]
+
+
+@st.cache_data(max_entries=20, show_spinner=False)
+def _errors(uri: str) -> pd.DataFrame:
+    try:
+        return parquet.read_frame(backends.store().path(uri) / ERRORS)
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError("the errors by day cannot be read", where=uri, found=str(error)) from error
 
 
 @st.cache_data(max_entries=2_000, show_spinner=False)

@@ -1,4 +1,4 @@
-"""Draw the pictures of the README's tour: `make demo up`, then `python scripts/screens.py`.
+"""Draw the pictures of the README's tour, after its fifth step: `python scripts/screens.py [PAGE ...]`.
 
 Needs Chromium (CHROMIUM=/path) and pdftocairo (poppler-utils): a page of the dashboard is printed as Chromium
 draws it on the screen and becomes an SVG, sharp at any size.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def main() -> None:
             viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light", device_scale_factor=2
         )
         page.emulate_media(media="screen", color_scheme="light")
-        for title in PAGES:
+        for title in sys.argv[1:] or PAGES:
             page.goto(f"{ADDRESS}/{'' if title == PAGES[0] else title.lower()}")
             page.get_by_role("heading", name=title, exact=True, level=1).wait_for(timeout=60_000)
             page.wait_for_selector(DRAWN, timeout=60_000)
@@ -65,7 +66,8 @@ def draw(page: Page, target: Path) -> None:
         command = ["pdftocairo", "-svg", "-f", "1", "-l", "1", str(printed), str(target)]
         subprocess.run(command, check=True)  # noqa: S603
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-    text = re.sub(r"(\d+\.\d\d)\d+", r"\1", target.read_text())
+    text = re.sub(r"(\d\d\.\d\d)\d+", r"\1", target.read_text())
+    text = re.sub(r"\b(\d\.\d{5})\d+", r"\1", text)  # scales: some more digits matter
     width, shown = WIDTH * 3 // 4, HEIGHT * 3 // 4  # in points
     size = f'width="{width}pt" height="{shown}pt" viewBox="0 0 {width} {shown}"'
     target.write_text(re.sub(r'width="[^"]*" height="[^"]*" viewBox="[^"]*"', size, text, count=1))

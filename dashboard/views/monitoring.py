@@ -1,4 +1,4 @@
-"""What happened after a forecast was released: alarms, error trends, drift, decisions, system metrics."""
+"""What happened after a forecast was released: alarms, errors, checks, decisions, system metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import audit, backends, charts, look, watched
 from dashboard.boundary import part
-from dashboard.views import common, system, verdict
+from dashboard.views import common, errors, system, verdict
 from storecast.loop.decisions import ACTIONS, Decision, pending
 from storecast.monitor.health import ALL, CHECKS, Health
 
@@ -31,9 +31,11 @@ def page() -> None:
             _today(seen[-1])
         else:
             _first()
-    now, decided, machine = st.tabs(["Trends", "Decisions", "System"])
-    with now, part("Trends"):
-        _trends(seen)
+    errors_by_day, checked, decided, machine = st.tabs(["Errors", "Checks", "Decisions", "System"])
+    with errors_by_day, part("Errors"):
+        errors.draw(dataset)
+    with checked, part("Checks"):
+        _checks(seen)
     with decided, part("Decisions"):
         _decisions(dataset)
     with machine:
@@ -78,7 +80,7 @@ def _today(health: Health) -> None:
         )
 
 
-def _trends(seen: Sequence[Health]) -> None:
+def _checks(seen: Sequence[Health]) -> None:
     """A check's figure by day beside its limit."""
     rows = [
         {"ds": pd.Timestamp(health.as_of), "check": check.name, "segment": check.segment}
@@ -88,7 +90,7 @@ def _trends(seen: Sequence[Health]) -> None:
         if check.value is not None
     ]
     if not rows:
-        st.caption("Trends come here once days were monitored.")
+        st.caption("Checks come here once days were monitored.")
         return
     table = pd.DataFrame(rows)
     left, right = st.columns(2)

@@ -18,6 +18,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from stack import Stack, choose, drawn, eventually, keep
 
+from storecast.synthetic import write_after, write_raw
+
 PAGES = ("Overview", "Data", "Forecasts", "Training", "Models", "Monitoring", "Settings")
 RUN_SECONDS, SWAP_SECONDS = 600.0, 60.0
 
@@ -236,6 +238,33 @@ def serious(page: Page) -> list[tuple[str, str]]:
         for each in findings
         if each["impact"] in ("serious", "critical")
     ]
+
+
+def test_once_sales_have_arrived_the_errors_of_what_was_served_stand_beside_the_naive(
+    stack: Stack, page: Page, tmp_path: Path
+) -> None:
+    write_raw(tmp_path / "raw", seed=8)
+    write_after(tmp_path / "after", seed=8)
+    for name in ("train.csv", "test.csv"):
+        stack.storecast("actuals", "add", str(tmp_path / "after" / name), "--dataset", "synthetic")
+    stack.storecast("loop", "run", "--dataset", "synthetic", "--data", str(tmp_path / "raw"))
+    stack.go(page, "Monitoring")
+    expect(
+        page.get_by_role("figure", name="RMSLE of all series, each day by itself, what was served")
+    ).to_be_visible()
+    for line in ("served", "naive", "promised"):
+        say(page, re.compile(f"^{line}$"))
+    choose(page, "Measure", "Within the 80 % interval")
+    choose(page, "Of", "family: GROCERY")
+    choose(page, "Over", "the 7 days up to each")
+    shown = page.get_by_role(
+        "figure", name="Within the 80 % interval of family: GROCERY, the 7 days up to each, what was served"
+    )
+    expect(shown).to_be_visible()
+    expect(shown.get_by_text("aim", exact=True)).to_be_visible()
+    keep(page, "monitoring-errors")
+    page.get_by_role("tab", name="Decisions").click()
+    expect(page.get_by_test_id("stDataFrame").last).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -303,6 +303,13 @@ def test_a_later_fold_starts_from_the_earlier_one_in_fewer_steps(panel: Panel, m
     assert wider.fit(panel, FitContext(previous=model)).info["warm_start"] is False
 
 
+def test_without_warm_steps_each_fit_starts_anew(seen: Panel, model: Lstm) -> None:
+    anew = Lstm(SMALL.model_copy(update={"warm_steps": 0}))
+    info = anew.fit(seen, FitContext(previous=model)).info
+    assert (info["warm_start"], info["steps"]) == (False, SMALL.steps)
+    np.testing.assert_array_equal(anew.forecast(seen).point, model.forecast(seen).point)
+
+
 def test_a_weekly_panel_works() -> None:
     forecast = fitted(weekly()).forecast(weekly())
     assert forecast.point.shape == (4, 4)

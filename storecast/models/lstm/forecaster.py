@@ -54,9 +54,10 @@ class Lstm:
             encoding = Encoding.of(panel, self.config.use_past)
             windows = self._windows(panel, encoding, self.config.train_weeks)
             networks = build(windows, encoding, self.config, context.seed)
-            previous = context.previous if isinstance(context.previous, Lstm) else Lstm(self.config)
-            before = previous._encoding
-            warm = before is not None and inherit(networks, encoding, previous._networks, before)
+            warm = False
+            if self.config.warm_steps and isinstance(previous := context.previous, Lstm):
+                before = previous._encoding
+                warm = before is not None and inherit(networks, encoding, previous._networks, before)
             steps = self._steps(windows, warm=warm)
             key = _key(panel, self.config, context.seed, networks)
             losses = []
