@@ -2,7 +2,8 @@
 
 With --data DIR on the Store Sales panel, else on a synthetic one. What is served are forecasts of a robust
 seasonal naive (benchmarks/detection_faults.py), a new release every 7 days, made from what arrived, faults
-included. The defaults of monitoring were chosen on the first period; the figures are of the second.
+included. The defaults of monitoring were chosen on the first period; the figures are of the second. Beside
+each fault stands what the loop does about it by the default policy, for a model that is a week old then.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,12 @@ from benchmarks.detection_faults import EVERY, INJECTIONS, Injection, chosen, se
 from storecast.configs import config_file
 from storecast.dataset_config import load_dataset_config
 from storecast.ingest import ingest
+from storecast.loop.decisions import Decision
+from storecast.loop.policy import Policy, decide, load_policy
+from storecast.loop.state import state_of
 from storecast.monitor.config import MonitorConfig, load_monitor_config
 from storecast.monitor.feed_days import feed_table
+from storecast.monitor.health import ALL, Check, Health
 from storecast.monitor.inputs import Groups
 from storecast.monitor.moved import ERROR, drift_table
 from storecast.monitor.scores import daily
@@ -44,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.detection")
     parser.add_argument("--data", default="", help="folder of the Store Sales files; default: synthetic")
     parser.add_argument("--monitoring", default="default", help="monitoring config")
+    parser.add_argument("--faults", action="store_true", help="faults alone, no quiet periods")
     options = parser.parse_args()
     config = load_monitor_config(options.monitoring)
     began = time.monotonic()
@@ -57,7 +64,7 @@ def main() -> None:
         periods = {"reported": (str(panel.dates[560].date()), str(panel.cutoff.date()))}
         starts = [panel.dates[at] for at in (700, 830, 950)]
     bench = Bench(panel, config)
-    for name, (first, last) in periods.items():
+    for name, (first, last) in () if options.faults else periods.items():
         bench.quiet(name, pd.Timestamp(first), pd.Timestamp(last))
     bench.faults(starts)
     print(f"\n{time.monotonic() - began:.0f} s")
@@ -67,7 +74,7 @@ class Bench:
     """A panel with what was served for its last two and a half years."""
 
     def __init__(self, panel: Panel, config: MonitorConfig) -> None:
-        self.panel, self.config = panel, config
+        self.panel, self.config, self.policy = panel, config, load_policy("default")
         self.families = pd.factorize(panel.static[panel.static.columns[1]])[0]
         first = max(7 * EVERY, panel.n_history - 890)
         self.cutoffs = panel.dates[first : panel.n_history - 1 : EVERY]
@@ -92,23 +99,24 @@ class Bench:
             print(f"  {ds.date()}  {what}")
 
     def faults(self, starts: Sequence[pd.Timestamp]) -> None:
-        """Days until each fault raises an alarm that was not there without it."""
+        """Days until each fault raises an alarm that was not there without it, and what the loop does."""
         print(f"\ndays to detection (1: the day it begins; -: not within {LOOK_DAYS}), {len(starts)} starts")
         for injection in INJECTIONS:
             for share in injection.shares:
                 found = [self.detect(injection, share, start, seed) for seed, start in enumerate(starts)]
-                days = [days for days, _ in found]
-                how = pd.Series([how for _, how in found if how]).value_counts()
+                days = [days for days, _, _ in found]
+                how = pd.Series([how for _, how, _ in found if how]).value_counts()
                 seen = [d for d in days if d is not None]
                 told = " ".join("-" if d is None else str(d) for d in days)
                 median = f"{np.median(seen):g}" if seen else "-"
                 what = f"{injection.name:<36} {share:>5.0%}  {len(seen)}/{len(days)}"
-                print(f"{what}  median {median:>4}  [{told}]  {', '.join(how.index[:3])}", flush=True)
+                print(f"{what}  median {median:>4}  [{told}]  {', '.join(how.index[:3])}")
+                print(f"{'':<36}        the loop: {', '.join(done for _, _, done in found)}", flush=True)
 
     def detect(
         self, injection: Injection, share: float, start: pd.Timestamp, seed: int
-    ) -> tuple[int | None, str]:
-        """Days until the first new alarm, and which check gave it."""
+    ) -> tuple[int | None, str, str]:
+        """Days until the first new alarm, which check gave it, and what the loop did."""
         end = start + pd.Timedelta(days=LOOK_DAYS - 1)
         panel = self.panel.at(end, EVERY)
         sick = injection.fault(panel, panel.dates.get_loc(start), chosen(panel, injection, share, seed))
@@ -119,10 +127,31 @@ class Bench:
         served = pd.concat([usual[usual["cutoff"] < anew["cutoff"].min()], anew], ignore_index=True)
         if start not in self._without:
             self._without[start] = set(_names(breaches(panel, usual, self.config, LOOK_DAYS)))
-        for ds, name in _names(breaches(sick, served, self.config, LOOK_DAYS)):
+        found = breaches(sick, served, self.config, LOOK_DAYS)
+        done = what_the_loop_does(self.policy, found, start)
+        for ds, name in _names(found):
             if (ds, name) not in self._without[start]:
-                return (ds - start).days + 1, name
-        return None, ""
+                return (ds - start).days + 1, name, done
+        return None, "", done
+
+
+def what_the_loop_does(policy: Policy, found: pd.DataFrame, start: pd.Timestamp) -> str:
+    """The first training, or which rule forbids one that is due, with its day (1: that of the fault)."""
+    log: list[Decision] = []
+    held = ""
+    for number, day in enumerate(pd.date_range(start, periods=LOOK_DAYS), 1):
+        today = found[found["ds"] == day][["name", "segment"]].itertuples(index=False, name=None)
+        checks = tuple(Check(str(name), str(segment), 1.0, 0.0, True, 1, "") for name, segment in today)
+        judged = Check("error", ALL, 0.0, 1.0, False, 1, "")
+        health = Health("bench", "", str(day.date()), (judged, *checks))
+        now = day.to_pydatetime().replace(tzinfo=UTC) + timedelta(days=1, hours=6)
+        before = str((start - pd.Timedelta(days=EVERY)).date())
+        log.append(decide(policy, state_of(log, before), health, now))
+        if log[-1].action == "train":
+            return f"trains, {number}"
+        if log[-1].action == "wait" and not held:
+            held = f"does not learn ({log[-1].rule}), {number}"
+    return held or "nothing"
 
 
 def breaches(panel: Panel, served: pd.DataFrame, config: MonitorConfig, days: int) -> pd.DataFrame:
