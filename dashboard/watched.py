@@ -22,7 +22,7 @@ from storecast.store import parquet
 from storecast.store import sizes as store_sizes
 from storecast.store import uri as uris
 
-ERRORS = "errors.parquet"
+ERRORS, DRIFT = "errors.parquet", "drift.parquet"
 REQUESTS, SECONDS = "storecast_serving_requests_total", "storecast_serving_request_seconds"
 
 
@@ -45,8 +45,21 @@ def errors(dataset: str) -> pd.DataFrame:
     Raises:
         StoreError: a record is not one, or the table cannot be read.
     """
+    return _last_table(dataset, ERRORS)
+
+
+def drift(dataset: str) -> pd.DataFrame:
+    """Moves of figures and errors on the last four weeks that were seen: see `storecast.monitor.moved`.
+
+    Raises:
+        StoreError: a record is not one, or the table cannot be read.
+    """
+    return _last_table(dataset, DRIFT)
+
+
+def _last_table(dataset: str, name: str) -> pd.DataFrame:
     seen = _records(dataset)
-    return _errors(seen[-1][0]) if seen else pd.DataFrame()
+    return _table(seen[-1][0], name) if seen else pd.DataFrame()
 
 
 def _records(dataset: str) -> list[tuple[str, Health]]:
@@ -59,11 +72,11 @@ def _records(dataset: str) -> list[tuple[str, Health]]:
 
 
 @st.cache_data(max_entries=20, show_spinner=False)
-def _errors(uri: str) -> pd.DataFrame:
+def _table(uri: str, name: str) -> pd.DataFrame:
     try:
-        return parquet.read_frame(backends.store().path(uri) / ERRORS)
+        return parquet.read_frame(backends.store().path(uri) / name)
     except (OSError, ValueError, KeyError) as error:
-        raise StoreError("the errors by day cannot be read", where=uri, found=str(error)) from error
+        raise StoreError(f"{name} of monitoring cannot be read", where=uri, found=str(error)) from error
 
 
 @st.cache_data(max_entries=2_000, show_spinner=False)

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import charts, look, watched
+from dashboard.views import by_day
 
 SERVED = "served"
 HEIGHT = 340
@@ -46,28 +47,22 @@ def draw(dataset: str) -> None:
     if table.empty:
         st.caption("Errors come here once sales have arrived for days that were forecast.")
         return
-    first, second, third = st.columns(3)
-    name = first.selectbox("Measure", list(MEASURES))
-    segments = table[["column", "segment"]].drop_duplicates().itertuples(index=False, name=None)
-    column, segment = second.selectbox("Of", list(segments), format_func=_called)
-    windows = sorted(int(days) for days in table["window_days"].unique())
-    days = third.selectbox("Over", windows, format_func=_window)
-    mine = table[table["column"].eq(column) & table["segment"].eq(segment) & table["window_days"].eq(days)]
-    said = f"{name} of {_called((column, segment))}, {_window(days)}, what was served"
-    measure, by_day = MEASURES[name], mine.set_index("ds").sort_index()
-    lines = pd.DataFrame({SERVED: by_day[measure.column]})
+    chosen = by_day.choose(table, "Measure", list(MEASURES))
+    said = f"{chosen.name} of {chosen.of}, what was served"
+    measure, rows = MEASURES[chosen.name], chosen.rows
+    lines = pd.DataFrame({SERVED: rows[measure.column]})
     for title, other in measure.beside.items():
-        lines[title] = by_day[other]
+        lines[title] = rows[other]
     if measure.aim is not None:
         lines["aim"] = measure.aim
-    figure = charts.lines(lines, SERVED, name, height=HEIGHT)
+    figure = charts.lines(lines, SERVED, chosen.name, height=HEIGHT)
     if measure.share:
         figure.update_yaxes(tickformat=".0%")
         figure.update_traces(hovertemplate="%{y:.1%}")
     charts.show(figure, key="errors", alt=f"{said}, beside {', '.join(lines.columns[1:]) or 'nothing'}")
     shown = ("rmsle", "wape", "bias", "coverage_80", "coverage_95")
     st.dataframe(
-        by_day[["n", *shown]].iloc[::-1].rename_axis("ds").reset_index(),
+        rows[["n", *shown]].iloc[::-1].rename_axis("ds").reset_index(),
         hide_index=True,
         height=250,
         column_config={
@@ -82,12 +77,3 @@ def draw(dataset: str) -> None:
         },
         alt=said,
     )
-
-
-def _called(segment: tuple[str, str]) -> str:
-    column, value = segment
-    return f"{column}: {value}" if column else "all series"
-
-
-def _window(days: int) -> str:
-    return "each day by itself" if days == 1 else f"the {days} days up to each"

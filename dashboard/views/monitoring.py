@@ -1,4 +1,4 @@
-"""What happened after a forecast was released: alarms, errors, checks, decisions, system metrics."""
+"""What happened after a forecast was released: alarms, errors, drift, checks, decisions, system metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import audit, backends, charts, look, watched
 from dashboard.boundary import part
-from dashboard.views import common, errors, system, verdict
+from dashboard.views import common, drift, errors, system, verdict
 from storecast.loop.decisions import ACTIONS, Decision, pending
 from storecast.monitor.health import ALL, CHECKS, Health
 
@@ -31,9 +31,12 @@ def page() -> None:
             _today(seen[-1])
         else:
             _first()
-    errors_by_day, checked, decided, machine = st.tabs(["Errors", "Checks", "Decisions", "System"])
+    names = ["Errors", "Drift", "Checks", "Decisions", "System"]
+    errors_by_day, moved, checked, decided, machine = st.tabs(names)
     with errors_by_day, part("Errors"):
         errors.draw(dataset)
+    with moved, part("Drift"):
+        drift.draw(dataset)
     with checked, part("Checks"):
         _checks(seen)
     with decided, part("Decisions"):

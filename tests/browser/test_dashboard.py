@@ -263,6 +263,11 @@ def test_once_sales_have_arrived_the_errors_of_what_was_served_stand_beside_the_
     expect(shown).to_be_visible()
     expect(shown.get_by_text("aim", exact=True)).to_be_visible()
     keep(page, "monitoring-errors")
+    page.get_by_role("tab", name="Drift").click()
+    choose(page, "Figure", "level")
+    expect(page.get_by_role("figure", name=re.compile("^Move of level of all series, "))).to_be_visible()
+    say(page, "The largest moves of the last day")
+    keep(page, "monitoring-drift")
     page.get_by_role("tab", name="Decisions").click()
     expect(page.get_by_test_id("stDataFrame").last).to_be_visible()
 
