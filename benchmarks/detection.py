@@ -38,6 +38,8 @@ from storecast.synthetic import make_panel
 
 BAR = 1.0
 LOOK_DAYS = 14
+OF_THE_FEED = ("volume", "scale")
+"""Checks that are breached as long as one of the last days of the feed is."""
 QUIET = {
     "tuned on": ("2015-11-01", "2016-04-10"),  # up to the earthquake of 16 April
     "reported": ("2016-07-01", "2017-07-31"),
@@ -128,19 +130,21 @@ class Bench:
         if start not in self._without:
             self._without[start] = set(_names(breaches(panel, usual, self.config, LOOK_DAYS)))
         found = breaches(sick, served, self.config, LOOK_DAYS)
-        done = what_the_loop_does(self.policy, found, start)
+        done = what_the_loop_does(self.policy, found, start, self.config.feed.days)
         for ds, name in _names(found):
             if (ds, name) not in self._without[start]:
                 return (ds - start).days + 1, name, done
         return None, "", done
 
 
-def what_the_loop_does(policy: Policy, found: pd.DataFrame, start: pd.Timestamp) -> str:
+def what_the_loop_does(policy: Policy, found: pd.DataFrame, start: pd.Timestamp, feed_days: int) -> str:
     """The first training, or which rule forbids one that is due, with its day (1: that of the fault)."""
     log: list[Decision] = []
     held = ""
     for number, day in enumerate(pd.date_range(start, periods=LOOK_DAYS), 1):
-        today = found[found["ds"] == day][["name", "segment"]].itertuples(index=False, name=None)
+        lasts = np.where(found["name"].isin(OF_THE_FEED), feed_days, 1)
+        now_breached = (found["ds"] <= day) & (found["ds"] > day - pd.to_timedelta(lasts, unit="D"))
+        today = found.loc[now_breached, ["name", "segment"]].drop_duplicates().itertuples(index=False)
         checks = tuple(Check(str(name), str(segment), 1.0, 0.0, True, 1, "") for name, segment in today)
         judged = Check("error", ALL, 0.0, 1.0, False, 1, "")
         health = Health("bench", "", str(day.date()), (judged, *checks))
