@@ -10,8 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storecast.features.peers import Peers
-from storecast.features.sums import RunningMean, RunningSum
+from storecast.features.sums import Kept, RunningMean, RunningSum
 from storecast.panel import Floats, Panel
+
+USUAL_WEEKS = 4
+COURSE_WEEKS = USUAL_WEEKS + 1
+"""How far before a cutoff a covariate's own course is looked at."""
 
 Columns: TypeAlias = dict[str, Floats]
 Ints: TypeAlias = NDArray[np.int64]
@@ -21,13 +25,13 @@ class Course:
     """A known-future covariate over time, from position `first` on: arcsinh of it, and means of windows.
 
     Args:
-        values: (n, T) the covariate.
+        values: (n, T - first) the covariate from position `first` on.
         first: position of the first date that is asked about, a multiple of a week.
     """
 
     def __init__(self, values: Floats, first: int = 0) -> None:
         self._first = first
-        self.x = np.arcsinh(values[:, first:])
+        self.x = np.arcsinh(values)
         every = np.ones((1, self.x.shape[1]), dtype=bool)
         self.mean = RunningMean(RunningSum(self.x, first=first), RunningSum(every, first=first))
 
@@ -75,7 +79,7 @@ class Experience:
             "change_after": course.at(np.minimum(day + 1, end)) - here,
             "week_before": course.mean.over(day - 1, week),
             "week_ahead": course.mean.over(np.minimum(day + week, end), week),
-            "usual": course.mean.over(at, 4 * week)[:, None],
+            "usual": course.mean.over(at, USUAL_WEEKS * week)[:, None],
             "horizon": course.mean.over(end, len(ahead))[:, None],
             "level_with": (self.level_with - mid)[:, None],
             "level_without": (self.level_without - mid)[:, None],
@@ -97,7 +101,6 @@ class Outlook:
         mid: (n,) the recent level of each series.
         peers: of the panel's series.
         experience: by covariate.
-        first: position of the first date that matters.
     """
 
     def __init__(
@@ -109,9 +112,8 @@ class Outlook:
         mid: Floats,
         peers: Peers,
         experience: Mapping[str, Experience],
-        first: int,
     ) -> None:
-        self._first = first
+        self._first = Kept(week, at).first(COURSE_WEEKS)
         self._at, self._ahead, self._week, self._mid = at, ahead, week, mid
         self._known, self._groups, self._experience = panel.known, peers.groups, experience
         self._lifts = {name: self._lift(name, self._told(name, x)) for name, x in panel.known.items()}
@@ -140,7 +142,9 @@ class Outlook:
         done, mid = self._experience[name], self._mid
         if rows is not None:
             done, mid, x = done.of(rows), mid[rows], x[rows]
-        return done.columns(name, Course(x, self._first), self._at, self._ahead, mid, self._week)
+        return done.columns(
+            name, Course(x[:, self._first :], self._first), self._at, self._ahead, mid, self._week
+        )
 
     @staticmethod
     def _lift(name: str, columns: Columns) -> Floats:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from storecast.features.outlook import Columns, Course, Experience, Outlook
+from storecast.features.outlook import COURSE_WEEKS, Columns, Course, Experience, Outlook
 from storecast.features.peers import Pair, Peers
-from storecast.features.sums import RunningMean, RunningSum
+from storecast.features.sums import Kept, RunningMean, RunningSum
 from storecast.panel import Floats, Panel
 
 WEEK_WINDOWS = (1, 2, 4, 8, 16, 52)
@@ -24,6 +24,11 @@ EFFECT_RIDGE = 0.02
 YEAR_WEEKS = 52
 REACH_WEEKS = YEAR_WEEKS + 9
 """No feature but the time since a sale looks further back than this."""
+ZERO_WEEKS = (1, 2, 8, 52)
+SPREAD_WEEKS = (2, 8)
+SELLING_WEEKS = 8
+WITH_WEEKS, WITHOUT_WEEKS = 16, 8
+PAST_WEEKS = 8
 LONG_AGO = 400.0
 
 
@@ -38,32 +43,42 @@ class Past:
         pairs: pairs of static columns over which to pool; None: by the panel.
         start: position of the first cutoff that is asked for; None: any. What lies too far before it to
             matter takes no memory.
+        until: position of the last date that is asked about; None: the panel's last. What comes later takes
+            no memory.
     """
 
-    def __init__(self, panel: Panel, pairs: Sequence[Pair] | None = None, start: int | None = None) -> None:
+    def __init__(
+        self,
+        panel: Panel,
+        pairs: Sequence[Pair] | None = None,
+        start: int | None = None,
+        until: int | None = None,
+    ) -> None:
         self.panel = panel
         self.week = 7 if panel.freq == "D" else 1
-        far = 0 if start is None else start // self.week - REACH_WEEKS
-        first = max(far, 0) * self.week
-        self.last_sale, self.first_sale = _sales(panel.history, first)
-        y = panel.history[:, first:]
+        kept = Kept(self.week, start, REACH_WEEKS)
+        self._first = first = kept.first(REACH_WEEKS)
+        end = len(panel.dates) if until is None else until + 1
+        history = panel.history[:, :end]
+        self.last_sale, self.first_sale = _sales(history, first)
+        y = history[:, first:]
         seen = ~np.isnan(y)
         logs = np.log1p(np.maximum(np.nan_to_num(y), 0.0))
         sold = seen & (logs > 0)
-        self._first = first
         total, count = RunningSum(logs, first=first), RunningSum(seen, first=first)
         self.level = RunningMean(total, count)
-        self.square = RunningMean(RunningSum(logs**2, first=first), count)
-        self.weekly = RunningMean.of(logs, seen, self.week, first)
-        self.zeros = RunningMean(RunningSum(seen & ~sold, first=first), count)
-        self.selling = RunningMean(total, RunningSum(sold, first=first))
+        self.square = RunningMean(kept.sums(max(SPREAD_WEEKS), logs**2), count)
+        self.weekly = kept.means(max(SAME_WEEKDAY) + 1, logs, seen, self.week)
+        self.zeros = RunningMean(kept.sums(max(ZERO_WEEKS), seen & ~sold), count)
+        self.selling = RunningMean(total, kept.sums(SELLING_WEEKS, sold))
         self.covariates = {
-            name: _CovariateMeans(x, logs, seen, self.level, count, first) for name, x in panel.known.items()
+            name: _CovariateMeans(x[:, first:end], logs, seen, self.level, count, kept)
+            for name, x in panel.known.items()
         }
         self.past_only = {}
         for name, x in panel.past.items():
-            known = x[:, first : panel.n_history]
-            self.past_only[name] = RunningMean.of(np.arcsinh(known), ~np.isnan(known), first=first)
+            known = x[:, first : history.shape[1]]
+            self.past_only[name] = kept.means(PAST_WEEKS, np.arcsinh(known), ~np.isnan(known))
         self.peers = Peers(panel.static, pairs)
 
     def outlook(self, at: int, horizon: int) -> Outlook:
@@ -71,7 +86,7 @@ class Past:
         ahead = np.arange(1, horizon + 1)
         mid = self._base(at, self._same(at, ahead), self.level.over(at, 4 * self.week)).mean(axis=1)
         done = {name: x.experience(at, self.week, self.peers) for name, x in self.covariates.items()}
-        return Outlook(self.panel, at, ahead, self.week, mid, self.peers, done, self._first)
+        return Outlook(self.panel, at, ahead, self.week, mid, self.peers, done)
 
     def columns(self, at: int, horizon: int) -> Columns:
         """Features at cutoff position `at`: arrays that broadcast to (n, horizon)."""
@@ -92,7 +107,7 @@ class Past:
         for name, means in self.past_only.items():
             recent = means.over(at, self.week)
             out[f"{name}_mean_week"] = recent[:, None]
-            out[f"{name}_trend"] = (recent - means.over(at, 8 * self.week))[:, None]
+            out[f"{name}_trend"] = (recent - means.over(at, PAST_WEEKS * self.week))[:, None]
         return out
 
     def _same(self, at: int, ahead: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -118,7 +133,7 @@ class Past:
         out["trend_4w"] = self.level.over(at, 4 * self.week) - self.level.over(
             at - 4 * self.week, 4 * self.week
         )
-        for weeks in (2, 8):
+        for weeks in SPREAD_WEEKS:
             mean = self.level.over(at, weeks * self.week)
             variance = self.square.over(at, weeks * self.week) - mean**2
             out[f"sd_{weeks}w"] = np.sqrt(np.maximum(variance, 0.0))
@@ -130,8 +145,8 @@ class Past:
         return {
             "since_sale": np.where(last < 0, LONG_AGO, np.minimum(at - last, LONG_AGO))[:, None],
             "since_first_sale": np.where(first > at, np.nan, at - first)[:, None],
-            **{f"zeros_{w}w": self.zeros.over(at, w * self.week)[:, None] for w in (1, 2, 8, 52)},
-            "level_when_selling": self.selling.over(at, 8 * self.week)[:, None],
+            **{f"zeros_{w}w": self.zeros.over(at, w * self.week)[:, None] for w in ZERO_WEEKS},
+            "level_when_selling": self.selling.over(at, SELLING_WEEKS * self.week)[:, None],
         }
 
     def _promotions(self, at: int, ahead: NDArray[np.int64], mid: Floats) -> Columns:
@@ -195,7 +210,7 @@ def pair_name(pair: Pair) -> str:
 def _sales(y: Floats, first: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """(n, T - first) position of the last sale up to each date from `first` on, -1 without one; (n,) of the
     first sale, T without one."""
-    sold = np.nan_to_num(y) > 0
+    sold = y > 0
     days = y.shape[1]
     begins = np.where(sold.any(axis=1), sold.argmax(axis=1), days)
     before = sold[:, :first]
@@ -215,22 +230,26 @@ class _CovariateMeans:
         seen: NDArray[np.bool_],
         level: RunningMean,
         count: RunningSum,
-        first: int = 0,
+        kept: Kept,
     ) -> None:
-        self.course = Course(x, first)
-        past = np.where(seen, self.course.x[:, : logs.shape[1]], 0.0)
-        with_it = seen & (x[:, first : first + logs.shape[1]] > 0)
+        effects = max(EFFECT_WEEKS)
+        self.course = Course(kept.cut(COURSE_WEEKS, x), kept.first(COURSE_WEEKS))
+        with_it = seen & (x[:, : logs.shape[1]] > 0)
+        self.on = kept.means(WITH_WEEKS, logs, with_it)
+        self.off = kept.means(WITHOUT_WEEKS, logs, seen & ~with_it)
+        some, sold = kept.cut(effects, seen), kept.cut(effects, logs)
+        past = np.where(some, np.arcsinh(kept.cut(effects, x)[:, : some.shape[1]]), 0.0)
+        first = kept.first(effects)
         self.level = level
         self.seen = RunningMean(RunningSum(past, first=first), count)
-        self.product = RunningMean(RunningSum(past * logs, first=first), count)
+        self.product = RunningMean(RunningSum(past * sold, first=first), count)
         self.square = RunningMean(RunningSum(past**2, first=first), count)
-        self.on = RunningMean.of(logs, with_it, first=first)
-        self.off = RunningMean.of(logs, seen & ~with_it, first=first)
 
     def experience(self, at: int, week: int, peers: Peers) -> Experience:
         """What sales have done with the covariate by a cutoff position."""
         slopes = {weeks: self.slopes(np.array([at]), weeks * week, peers) for weeks in EFFECT_WEEKS}
-        return Experience(self.on.over(at, 16 * week), self.off.over(at, 8 * week), slopes)
+        on, off = self.on.over(at, WITH_WEEKS * week), self.off.over(at, WITHOUT_WEEKS * week)
+        return Experience(on, off, slopes)
 
     def slopes(self, at: NDArray[np.int64], window: int, peers: Peers) -> tuple[Floats, Columns]:
         """(n, len(at)) each: mean of x over the last `window` dates, and the slopes by what pools them."""
@@ -264,7 +283,7 @@ def recent_slopes(panel: Panel) -> tuple[Floats, NDArray[np.float32], NDArray[np
     mean = np.empty((n, end, len(panel.known), windows), dtype=np.float32)
     slope = np.empty((n, end, len(panel.known), windows, pools), dtype=np.float32)
     for k, name in enumerate(sorted(panel.known)):
-        means = _CovariateMeans(panel.known[name], logs, seen, level, count)
+        means = _CovariateMeans(panel.known[name], logs, seen, level, count, Kept(week))
         x[:, :, k] = means.course.x
         for w, weeks in enumerate(EFFECT_WEEKS):
             mean[:, :, k, w], slopes = means.slopes(np.arange(end), weeks * week, peers)

@@ -76,4 +76,4 @@ class Prepared:
         found = np.minimum(np.searchsorted(those, rows), len(those) - 1)
         into = those[found] == rows
         for name, x in columns.items():
-            values[into, :, self._place[name]] = np.round(x[found[into]], DIGITS)
+            values[into, :, self._place[name]] = np.round(x[found[into]], DIGITS) + 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +23,8 @@ class RunningSum:
     Args:
         values: (n, T - first) from position `first` on; what is true counts 1.
         stride: 1 sums consecutive dates, 7 sums every 7th (the same weekday).
-        first: position of the first value, a multiple of the stride: no window may begin before it, unless
-            nothing counts there.
+        first: position of the first value, a multiple of the stride: no window may begin before it, but
+            where it is 0, before which nothing counts.
     """
 
     def __init__(self, values: Floats | Bools, stride: int = 1, first: int = 0) -> None:
@@ -39,8 +40,14 @@ class RunningSum:
 
     def over(self, last: int | Ints, n: int) -> NDArray[np.number]:
         """Sum of the `n` values that end at position `last` (a scalar gives (n_series,), an array of
-        positions (n_series, len)); 0 before the start."""
+        positions (n_series, len)); 0 before the start.
+
+        Raises:
+            IndexError: the window begins before what is kept.
+        """
         end = np.asarray(last) - self.first + self.stride
+        if self.first and (end < n * self.stride).any():
+            raise IndexError(f"sums are kept from position {self.first} on; asked: {n} up to {last}")
         start = np.maximum(end - n * self.stride, np.asarray(end) % self.stride)
         end = np.maximum(end, start)
         total: NDArray[np.number] = self._sums[:, end] - self._sums[:, start]
@@ -70,3 +77,35 @@ class RunningMean:
         count = self._count.over(last, n)
         mean: Floats = np.where(count > 0, self._total.over(last, n) / np.maximum(count, 1), np.nan)
         return mean
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which dates of the past are worth keeping sums of, for cutoffs from one on.
+
+    Attributes:
+        week: dates in a week.
+        start: position of the first cutoff that is asked for; None: any, so all dates are kept.
+        reach: weeks before it at which the values begin that sums are made of.
+    """
+
+    week: int
+    start: int | None = None
+    reach: int = 0
+
+    def first(self, weeks: int) -> int:
+        """Position of the first date that a window of so many weeks may hold, a multiple of a week."""
+        return 0 if self.start is None else max(self.start // self.week - weeks, 0) * self.week
+
+    def cut(self, weeks: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Values (n, dates from `first(reach)` on) without what lies before windows of so many weeks."""
+        return values[:, self.first(weeks) - self.first(self.reach) :]
+
+    def sums(self, weeks: int, values: Floats | Bools, stride: int = 1) -> RunningSum:
+        """Sums over windows of at most so many weeks."""
+        return RunningSum(self.cut(weeks, values), stride, self.first(weeks))
+
+    def means(self, weeks: int, values: Floats, where: Bools, stride: int = 1) -> RunningMean:
+        """Means over windows of at most so many weeks, of `values` where `where` is true."""
+        some = self.cut(weeks, values), self.cut(weeks, where)
+        return RunningMean.of(*some, stride, self.first(weeks))

@@ -20,6 +20,8 @@ STEP_DAYS = 5
 """Days between training cutoffs: prime to 7, so that each day ahead meets each weekday."""
 WINDOW_DAYS = 560
 MIN_HISTORY_WEEKS = 8
+SPAN_DATES = 91
+"""Cutoffs of so many dates share the sums over the past that their features are told from."""
 DIGITS = 5
 """Features are kept with so many digits after the point."""
 
@@ -158,13 +160,17 @@ def each_table(
     past: Past | None = None,
     observed_only: bool = False,
 ) -> Iterator[FeatureTable]:
-    """The same as `build`, one table per cutoff, in the order of `cutoffs`."""
+    """The same as `build`, one table per cutoff, in the order of `cutoffs`: quickest where these ascend."""
     positions = _positions(panel, pd.DatetimeIndex(list(cutoffs)))
     steps = panel.horizon if horizon is None else horizon
     codes = {k: list(v) for k, v in (categories_of(panel) if categories is None else categories).items()}
-    blocks = _Blocks(panel, min(positions), codes, past or Past(panel, pairs, min(positions)))
     dates = panel.dates.to_numpy().astype("datetime64[ns]")
+    blocks: _Blocks | None = None
     for at in positions:
+        if blocks is None or not blocks.start <= at <= blocks.last:
+            blocks = None  # it goes before the next takes memory
+            span = positions if past else [each for each in positions if at <= each < at + SPAN_DATES]
+            blocks = _Blocks(panel, min(span), max(span), steps, codes, past, pairs)
         mask = _kept(panel, at, steps, observed_only)
         block = blocks.features(at, mask.shape[1])
         series, ahead = np.nonzero(mask)
@@ -214,11 +220,25 @@ def _watched(
 
 
 class _Blocks:
-    """Builds the (n, horizon, k) features of one cutoff after the other, from position `start` on."""
+    """Builds the (n, horizon, k) features of one cutoff after the other, from position `start` to `last`."""
 
-    def __init__(self, panel: Panel, start: int, categories: Mapping[str, Sequence[str]], past: Past) -> None:
-        self.past, self.start = past, start
-        asked = panel.last(panel.n_history - start)
+    def __init__(
+        self,
+        panel: Panel,
+        start: int,
+        last: int,
+        horizon: int,
+        categories: Mapping[str, Sequence[str]],
+        past: Past | None,
+        pairs: Sequence[Pair] | None,
+    ) -> None:
+        self.start, self.last = start, last
+        until = min(last + horizon, len(panel.dates) - 1)
+        self.past = Past(panel, pairs, start, until) if past is None else past
+        days = slice(start, until + 1)
+        asked = replace(
+            panel, dates=panel.dates[days], y=panel.y[:, days], known={}, past={}, cutoff=panel.dates[start]
+        )
         self.calendar = calendar_features(asked)
         self.holidays = holiday_features(asked)
         self.codes = {name: static_codes(panel, name, values) for name, values in categories.items()}
@@ -235,7 +255,7 @@ class _Blocks:
         self.names = list(columns)
         block = np.empty((self.past.panel.n_series, horizon, len(columns)), dtype=np.float32)
         for i, x in enumerate(columns.values()):
-            block[:, :, i] = np.round(x, DIGITS)
+            block[:, :, i] = np.round(x, DIGITS) + 0.0  # no -0.0
         return block
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from storecast import features
 from storecast.errors import DataError, StoreError
+from storecast.features import table
 from storecast.features.peers import telling_pairs
-from storecast.features.sums import RunningMean
+from storecast.features.sums import Kept, RunningMean
 from storecast.panel import Panel
 from storecast.synthetic import make_panel
 
@@ -254,3 +255,26 @@ def test_a_running_mean_is_the_mean_of_the_values_in_its_window(
     got = RunningMean.of(array, ~np.isnan(array), stride).over(last, n)
     expected = np.mean(numbers) if numbers else np.nan
     assert float(got[0]) == pytest.approx(float(expected), abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("span", [1, 13, 10_000])
+def test_features_do_not_depend_on_which_cutoffs_share_their_sums(
+    span: int, panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for world in (make_panel(n_stores=3, n_families=3, n_days=900, horizon=HORIZON), panel, weekly_panel()):
+        cutoffs = features.training_cutoffs(world, step_days=9, window_days=200)
+        usual = features.build(world, cutoffs)
+        with monkeypatch.context() as patched:
+            patched.setattr(table, "SPAN_DATES", span)
+            assert features.build(world, cutoffs).values.tobytes() == usual.values.tobytes()
+        alone = [features.build(world, [cutoff]).values for cutoff in cutoffs]
+        assert np.concatenate(alone).tobytes() == usual.values.tobytes()
+
+
+def test_a_window_that_begins_before_the_sums_is_refused_instead_of_cut() -> None:
+    values = np.arange(70.0).reshape(1, -1)
+    kept = Kept(week=7, start=60, reach=4)
+    sums = kept.sums(3, values[:, kept.first(4) :])
+    assert float(sums.over(60, 21)[0]) == values[0, 40:61].sum()
+    with pytest.raises(IndexError, match="kept from position 35"):
+        sums.over(60, 28)
