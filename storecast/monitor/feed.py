@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from storecast.calendar import event_days
 from storecast.panel import Floats, Panel
 
-SEASONS = 6
-"""Same weekdays before the day that say what is usual."""
+SEASONS, LOOK_BACK = 6, 12
+"""Same weekdays before the day that say what is usual, and among how many they are looked for: days on which
+next to nobody sold, a holiday or a feed of zeros, say nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +22,7 @@ class Day:
 
     Attributes:
         y: (n,) the day's sales.
-        usual: (n,) median sales of the same weekday over the last `SEASONS` weeks; NaN where not observed.
+        usual: (n,) median sales of the last `SEASONS` same weekdays that were open; NaN where not observed.
         always: (n,) whether the series sold on each of these days.
         expected: (n,) what was served for the day; NaN where nothing was.
         before: (k, n) sales of the day before and of the week before.
@@ -48,7 +49,8 @@ def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> 
     """
     at = int(panel.dates.searchsorted(day))
     step = 7 if panel.freq == "D" else 1
-    back = [at - step * (k + 1) for k in range(SEASONS) if at - step * (k + 1) >= 0]
+    back = [each for k in range(LOOK_BACK) if (each := at - step * (k + 1)) >= 0 and not _closed(panel, each)]
+    back = back[:SEASONS]
     history = panel.y[:, back] if back else np.full((panel.n_series, 1), np.nan)
     seen = np.isfinite(history)
     served = np.full(panel.n_series, np.nan)
@@ -69,7 +71,11 @@ def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> 
 
 def _closed_a_year_ago(panel: Panel, day: pd.Timestamp) -> bool:
     same = panel.dates.get_indexer(pd.DatetimeIndex([day - pd.DateOffset(years=1)]))[0]
-    return bool(same >= 0 and (np.nan_to_num(panel.y[:, same]) == 0).mean() > CLOSED)
+    return bool(same >= 0 and _closed(panel, int(same)))
+
+
+def _closed(panel: Panel, at: int) -> bool:
+    return bool((np.nan_to_num(panel.y[:, at]) == 0).mean() > CLOSED)
 
 
 CLOSED = 0.9

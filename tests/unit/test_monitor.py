@@ -55,6 +55,11 @@ def test_a_store_that_sends_zeros_is_named() -> None:
     assert ("volume", "store=1") in _breached(_watch(monitored.spoiled(0.0, 1, rows)).health)
 
 
+@pytest.mark.parametrize("days", [1, 10, 20, 40])
+def test_a_feed_of_zeros_is_told_for_as_long_as_it_lasts(days: int) -> None:
+    assert ("volume", "all") in _breached(_watch(monitored.spoiled(0.0, days)).health)
+
+
 def test_a_day_that_is_sent_twice_is_seen() -> None:
     whole = monitored.panel()
     y = whole.y.copy()
