@@ -269,7 +269,7 @@ def test_once_sales_have_arrived_the_errors_of_what_was_served_stand_beside_the_
     say(page, "The largest moves of the last day")
     keep(page, "monitoring-drift")
     page.get_by_role("tab", name="Decisions").click()
-    expect(page.get_by_test_id("stDataFrame").last).to_be_visible()
+    expect(page.get_by_test_id("stDataFrame").filter(visible=True).first).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
