@@ -141,15 +141,15 @@ def what_the_loop_does(policy: Policy, found: pd.DataFrame, start: pd.Timestamp,
     """The first training, or which rule forbids one that is due, with its day (1: that of the fault)."""
     log: list[Decision] = []
     held = ""
+    judged = Check("error", ALL, 0.0, 1.0, False, 1, "")
+    before = str((start - pd.Timedelta(days=EVERY)).date())
+    lasts = pd.to_timedelta(np.where(found["name"].isin(OF_THE_FEED), feed_days, 1), unit="D")
     for number, day in enumerate(pd.date_range(start, periods=LOOK_DAYS), 1):
-        lasts = np.where(found["name"].isin(OF_THE_FEED), feed_days, 1)
-        now_breached = (found["ds"] <= day) & (found["ds"] > day - pd.to_timedelta(lasts, unit="D"))
+        now_breached = (found["ds"] <= day) & (found["ds"] > day - lasts)
         today = found.loc[now_breached, ["name", "segment"]].drop_duplicates().itertuples(index=False)
         checks = tuple(Check(str(name), str(segment), 1.0, 0.0, True, 1, "") for name, segment in today)
-        judged = Check("error", ALL, 0.0, 1.0, False, 1, "")
         health = Health("bench", "", str(day.date()), (judged, *checks))
         now = day.to_pydatetime().replace(tzinfo=UTC) + timedelta(days=1, hours=6)
-        before = str((start - pd.Timedelta(days=EVERY)).date())
         log.append(decide(policy, state_of(log, before), health, now))
         if log[-1].action == "train":
             return f"trains, {number}"

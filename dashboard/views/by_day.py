@@ -39,7 +39,7 @@ def choose(
         rows_of: the rows of the table that a figure has; None: all.
     """
     first, second, third = st.columns(3)
-    name = first.selectbox(title, names, key=f"{title}")
+    name = first.selectbox(title, names, key=title)
     some = table if rows_of is None else rows_of(name)
     segments = list(some[["column", "segment"]].drop_duplicates().itertuples(index=False, name=None))
     column, segment = second.selectbox("Of", segments, format_func=called, key=f"{title} of")

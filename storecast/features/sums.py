@@ -101,9 +101,9 @@ class Kept:
         """Values (n, dates from `first(reach)` on) without what lies before windows of so many weeks."""
         return values[:, self.first(weeks) - self.first(self.reach) :]
 
-    def sums(self, weeks: int, values: Floats | Bools, stride: int = 1) -> RunningSum:
+    def sums(self, weeks: int, values: Floats | Bools) -> RunningSum:
         """Sums over windows of at most so many weeks."""
-        return RunningSum(self.cut(weeks, values), stride, self.first(weeks))
+        return RunningSum(self.cut(weeks, values), first=self.first(weeks))
 
     def means(self, weeks: int, values: Floats, where: Bools, stride: int = 1) -> RunningMean:
         """Means over windows of at most so many weeks, of `values` where `where` is true."""

@@ -90,21 +90,15 @@ class Program:
     def __init__(self, folder: Path, path: str) -> None:
         self._folder, self._path = folder, path
 
-    def solve(self, problem: Problem, seed: int, iterations: int, start: Optimum | None = None) -> Optimum:
+    def solve(self, problem: Problem, seed: int, iterations: int) -> Optimum:
         """The parameters that maximise the posterior, as `Prophet.fit` finds them.
-
-        Args:
-            problem: the series.
-            seed: of the program.
-            iterations: at most so many.
-            start: where to start, as many bends and terms as the problem has; None: where the library does.
 
         Raises:
             RuntimeError: the optimisation failed; Stan's own words.
         """
         times = problem.bend_times
-        begin = _straight(problem, max(len(times), 1)) if start is None else start
-        for name, content in (("data", _data(problem, times)), ("init", _init(begin))):
+        data, start = _data(problem, times), _start(problem, max(len(times), 1))
+        for name, content in (("data", data), ("init", start)):
             (self._folder / f"{name}.json").write_bytes(orjson.dumps(content, option=ARRAYS))
         if len(problem.y) < FEW:
             self._run("newton", seed, iterations)
@@ -164,16 +158,16 @@ def _data(problem: Problem, times: Floats) -> dict[str, Any]:
     }
 
 
-def _straight(problem: Problem, bends: int) -> Optimum:
-    """The trend through the first and the last value, and nothing else: where the library starts."""
+def _start(problem: Problem, bends: int) -> dict[str, Any]:
+    """The trend through the first and the last value, and nothing else."""
     first, last = problem.y[0] / problem.y_scale, problem.y[-1] / problem.y_scale
-    nothing = np.zeros(problem.x.shape[1])
-    return Optimum(k=float(last - first), m=float(first), sigma=1.0, delta=np.zeros(bends), beta=nothing)
-
-
-def _init(start: Optimum) -> dict[str, Any]:
-    """What the program's parameters start from."""
-    return {"k": start.k, "m": start.m, "delta": start.delta, "beta": start.beta, "sigma_obs": start.sigma}
+    return {
+        "k": float(last - first),
+        "m": float(first),
+        "delta": np.zeros(bends),
+        "beta": np.zeros(problem.x.shape[1]),
+        "sigma_obs": 1.0,
+    }
 
 
 def _read(path: Path, bends: int, terms: int) -> Optimum:
