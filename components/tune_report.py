@@ -131,6 +131,7 @@ def history(trials: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     axis.step(whole["trial"], best, where="post", color=style.ACCENT, linewidth=1.2, label="best so far")
     axis.axhline(about["default"], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)), label="default")
     axis.set_xlabel("trial")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_ylabel("RMSLE (lower is better)")
     axis.legend(loc="upper right")
     folds, before = len(about["cutoffs"]), about["backtest_from"]
