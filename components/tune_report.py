@@ -123,6 +123,8 @@ def model_yaml(about: Mapping[str, Any]) -> str:
 
 def history(trials: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     """Every trial's RMSLE, the best so far, and the default's as a line."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, (axis,) = style.new_figure(7.5, 3.6)
     whole, pruned = (trials[trials["state"] == state] for state in ("complete", "pruned"))
     axis.scatter(pruned["trial"], pruned["rmsle"], color=style.PALE, s=22, label="given up early")
@@ -131,7 +133,7 @@ def history(trials: pd.DataFrame, about: Mapping[str, Any]) -> Figure:
     axis.step(whole["trial"], best, where="post", color=style.ACCENT, linewidth=1.2, label="best so far")
     axis.axhline(about["default"], color=style.MUTED, linewidth=1, linestyle=(0, (4, 3)), label="default")
     axis.set_xlabel("trial")
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_ylabel("RMSLE (lower is better)")
     axis.legend(loc="upper right")
     folds, before = len(about["cutoffs"]), about["backtest_from"]
