@@ -126,12 +126,6 @@ class BlendWeights:
             peers=tuple(data.get("peers", ())),
         )
 
-    @classmethod
-    def equal(cls, models: Sequence[str], column: str = VOLUME, peers: Sequence[str] = ()) -> Self:
-        """The same weight for every model, in every segment; none leads."""
-        share = (1.0 / len(models),) * len(models)
-        return cls(tuple(models), share, column, {}, peers=_among(peers, models))
-
 
 def simplex_weights(products: Floats) -> Floats:
     """argmin wᵀAw over w ≥ 0, Σw = 1, for a positive semi-definite A of shape (M, M).
@@ -193,29 +187,28 @@ def honest_blend(
     cv: pd.DataFrame,
     column: str = VOLUME,
     shrinkage: float = SHRINKAGE,
-    first: Sequence[str] | None = None,
     naive: str = "naive",
     peers: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The blend's rows of the cv table, each fold weighted by what the folds before it show.
 
-    The first fold has none before it: its weights are equal over `first`, the models known from elsewhere to
-    beat the seasonal naive, or, where nothing is known (None), over every model but the naive.
+    The first fold has none before it: there the blend is the median of all models but the naive, which one
+    model that is far off does not move (Petropoulos & Svetunkov 2020: the best simple combination).
 
     Returns:
         Rows with the cv table's columns (and `column`), model "blend". Points and quantiles are weighted
-        means of the models' on the log(1+y) scale.
+        means, on the first fold medians, of the models' on the log(1+y) scale.
     """
-    models = sorted(cv["model"].unique())
-    start = list(first) if first is not None else ([m for m in models if m != naive] or models)
     cutoffs = sorted(cv["cutoff"].unique())
     parts = []
     for number, cutoff in enumerate(cutoffs):
+        rows = cv[cv["cutoff"] == cutoff]
         if number:
             weights = fit_weights(cv[cv["cutoff"] < cutoff], column, shrinkage, peers=peers)
+            parts.append(blend_rows(rows, weights))
         else:
-            weights = BlendWeights.equal(start, column, peers)
-        parts.append(blend_rows(cv[cv["cutoff"] == cutoff], weights))
+            better = rows[rows["model"] != naive]
+            parts.append(_median_rows(rows if better.empty else better, column, peers))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -232,10 +225,18 @@ def blend_rows(cv: pd.DataFrame, weights: BlendWeights) -> pd.DataFrame:
     order = [wide.models.index(name) for name in weights.models]
     share = weights.rows(wide.segments.tolist())
     logs = weights.held(wide.logs[..., order], wide.segments.tolist())
-    out = wide.keys.assign(model=BLEND)
-    for position, name in enumerate(["yhat", *QUANTILE_COLUMNS]):
-        out[name] = np.expm1(np.maximum((share * logs[position]).sum(axis=1), 0.0))
-    return out[[*CV_COLUMNS, weights.column]]
+    return wide.rows((share * logs).sum(axis=-1), weights.column)
+
+
+def _median_rows(cv: pd.DataFrame, column: str, peers: Sequence[str]) -> pd.DataFrame:
+    """The cv rows of the median of the table's models; of a new series, of those that forecast one."""
+    wide = _wide(cv, column)
+    logs = np.median(wide.logs, axis=-1)
+    able = np.isin(wide.models, list(peers))
+    if able.any():
+        new = wide.segments == NEW
+        logs[:, new] = np.median(wide.logs[:, new][..., able], axis=-1)
+    return wide.rows(logs, column)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +253,13 @@ class _Wide:
     def errors(self) -> Floats:
         """(rows, M) errors on the log scale."""
         return np.asarray(self.logs[0] - np.log1p(self.y)[:, None])
+
+    def rows(self, logs: Floats, column: str) -> pd.DataFrame:
+        """The cv rows of a blend's points and quantiles (1 + quantiles, rows) on the log scale."""
+        out = self.keys.assign(model=BLEND)
+        for name, values in zip(["yhat", *QUANTILE_COLUMNS], logs, strict=True):
+            out[name] = np.expm1(np.maximum(values, 0.0))
+        return out[[*CV_COLUMNS, column]]
 
 
 def _wide(cv: pd.DataFrame, column: str) -> _Wide:

@@ -4,8 +4,10 @@ The regression (weekly and yearly Fourier terms, paydays, holidays, promotion) i
 with a ridge and Huber weights; `storecast.models.arma` estimates and compares the noise. The one
 difference lets the level move, as shops do. Of a promotion that lasts it sees no more than the first and the
 last day, so what promotions do is told from levels first, and the ridge pulls their effects there instead of
-to 0. Only parameters are kept: to forecast, the history of the panel that is asked about is filtered anew, so
-a later cutoff or another promotion plan needs no refit.
+to 0. A season of the year counts as far as the series shows one (`storecast.models.evidence`).
+
+Only parameters are kept: to forecast, the history of the panel that is asked about is filtered anew, so a
+later cutoff or another promotion plan needs no refit.
 
 Sources: Brockwell and Davis, Introduction to Time Series and Forecasting, 3rd ed.: 3.3 (ARMA forecasts),
 6.6 (regression with ARMA errors).
@@ -32,6 +34,7 @@ from storecast.models.base import (
     forecast_from_log,
 )
 from storecast.models.closures import closed_days
+from storecast.models.evidence import Ridge
 from storecast.models.parameters import load_parameters, log_history, rows_of, save_parameters
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
 from storecast.panel import Floats, Panel
@@ -53,7 +56,7 @@ class ArimaConfig(ModelConfig):
         default=28, ge=1, description="A series without sales for so long is over: zeros."
     )
     week_order: int = Field(default=3, ge=0, le=3, description="Fourier order of the week (daily panels).")
-    year_order: int = Field(default=1, ge=0, le=12, description="Fourier order of the year.")
+    year_order: int = Field(default=2, ge=0, le=12, description="Fourier order of the year.")
     orders: tuple[tuple[int, int], ...] = Field(
         default=((0, 1), (1, 1), (0, 2), (2, 1), (1, 2)), min_length=1, description="Candidates (p, q)."
     )
@@ -68,7 +71,11 @@ class ArimaConfig(ModelConfig):
     event_ridge: float = Field(
         default=0.5, gt=0, description="The same for events with an effect of their own."
     )
-    year_ridge: float = Field(default=1.0, gt=0, description="The same for the season of the year.")
+    year_ridge: float = Field(default=0.2, gt=0, description="The same for the season of the year.")
+    year_after_days: int = Field(default=300, ge=30, description="Yearly season only after so many days.")
+    year_evidence: float = Field(
+        default=4.0, ge=0, description="F statistic up to which a season of the year counts as chance."
+    )
     clip: float = Field(default=3.0, gt=1, description="Surprises beyond so many deviations weigh no more.")
     reuse_orders: bool = Field(default=True, description="Take the orders chosen at an earlier cutoff.")
 
@@ -81,6 +88,35 @@ class _Series:
     noise: Noise
     sigma: float
     reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Effects:
+    """How effects are told.
+
+    Attributes:
+        penalty: (K,) of each.
+        year: (K,) which of them are a season of the year.
+        year_dates: dates of history that can show one.
+        config: the model's.
+    """
+
+    penalty: Floats
+    year: NDArray[np.bool_]
+    year_dates: float
+    config: ArimaConfig
+
+    def told(self, y: Floats, x: Floats, noise: Noise) -> Floats:
+        """(K,) ridge GLS: both sides differenced and whitened by the noise's filter, then Huber weights."""
+        white, _ = innovations(np.diff(np.column_stack([x, y]), axis=0), noise, normalize=True)
+        a, b = white[:, :-1], white[:, -1]
+        rest = b - a @ Ridge.of(a, b, self.penalty).solution
+        weight = np.minimum(1.0, self.config.clip * _robust_sd(rest) / np.maximum(np.abs(rest), 1e-12))
+        equations = Ridge.of(a, b, self.penalty, weight)
+        variance = float(weight @ (b - a @ equations.solution) ** 2) / len(b)
+        return equations.shrunken(
+            self.year, variance, self.config.year_evidence if len(y) >= self.year_dates else np.inf
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,14 +156,17 @@ class Arima:
         self._events = recurring_events(panel)
         view = self._view(panel)
         self._names, self._ids = view.regressors.names, panel.ids
+        year = np.array([name.startswith("year:") for name in self._names])
         penalty = np.array([self._penalty(name) for name in self._names])
+        days = (panel.dates[1] - panel.dates[0]).days
+        effects = _Effects(penalty, year, self.config.year_after_days / days, self.config)
         known = self._known_noise(context.previous)
         self._series = []
         for i, uid in enumerate(panel.ids):
             y = view.logs[i, view.start[i] :]
             x = view.regressors.of(i)[view.start[i] : view.panel.n_history]
             prior = _level_effects(y, x, view.regressors, self.config.level_ridge)
-            self._series.append(_fit_series(y, x, prior, penalty, known.get(uid), self.config))
+            self._series.append(_fit_series(y, x, prior, effects, known.get(uid), self.config))
             if (i + 1) % 20 == 0 or i + 1 == panel.n_series:
                 context.progress(i + 1, panel.n_series)
         return self._report()
@@ -243,7 +282,7 @@ def _level_effects(y: Floats, x: Floats, regressors: Regressors, ridge: float) -
 
 
 def _fit_series(
-    y: Floats, x: Floats, prior: Floats, penalty: Floats, known: Noise | None, config: ArimaConfig
+    y: Floats, x: Floats, prior: Floats, effects: _Effects, known: Noise | None, config: ArimaConfig
 ) -> _Series:
     """Regression under the starting noise, the noise's order and parameters, regression under that noise.
 
@@ -253,7 +292,7 @@ def _fit_series(
         reason = "no sale in the history used" if not y.any() else "all values are the same"
         return _Series(np.zeros(x.shape[1]), START, MIN_SD, reason)
     y = y - x @ prior
-    beta = _regress(y, x, START, penalty, config.clip)
+    beta = effects.told(y, x, START)
     reason, noise = "", None
     if len(y) < config.min_history:
         reason = f"on sale for {len(y)} dates, fewer than {config.min_history}"
@@ -265,21 +304,9 @@ def _fit_series(
     if noise is None:
         noise = START
     else:
-        beta = _regress(y, x, noise, penalty, config.clip)
+        beta = effects.told(y, x, noise)
     sigma = _deviation(_tamed(y - x @ beta, noise, config.clip), noise)
     return _Series(prior + beta, noise, sigma, reason)
-
-
-def _regress(y: Floats, x: Floats, noise: Noise, penalty: Floats, clip: float) -> Floats:
-    """(K,) ridge GLS: both sides differenced and whitened by the noise's filter, then Huber weights."""
-    white, _ = innovations(np.diff(np.column_stack([x, y]), axis=0), noise, normalize=True)
-    a, b = white[:, :-1], white[:, -1]
-    beta = np.linalg.solve(a.T @ a + np.diag(penalty), a.T @ b)
-    rest = b - a @ beta
-    weight = np.minimum(1.0, clip * _robust_sd(rest) / np.maximum(np.abs(rest), 1e-12))
-    weighted = a.T * weight
-    beta = np.linalg.solve(weighted @ a + np.diag(penalty), weighted @ b)
-    return np.asarray(beta)
 
 
 def _tamed(noise_path: Floats, noise: Noise, clip: float) -> Floats:

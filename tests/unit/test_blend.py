@@ -93,15 +93,20 @@ def test_a_fold_is_blended_without_knowing_its_actuals_or_later_ones(cv: pd.Data
     assert not np.allclose(before.loc[~early, "yhat"], after.loc[~early, "yhat"])
 
 
-def test_the_first_fold_is_the_equal_mean_of_all_models_but_the_naive(cv: pd.DataFrame) -> None:
+def test_the_first_fold_is_the_median_of_all_models_but_the_naive(cv: pd.DataFrame) -> None:
     first = cv[cv["cutoff"] == cv["cutoff"].min()]
-    expected = blend_rows(first, BlendWeights.equal(["short", "weekday"]))
-    blended = honest_blend(cv)
-    mine = blended[blended["cutoff"] == first["cutoff"].iloc[0]]
-    np.testing.assert_allclose(mine["yhat"], expected["yhat"])
-    told = honest_blend(cv, first=["weekday"])
-    alone = first[first["model"] == "weekday"].sort_values(["unique_id", "ds"])
-    np.testing.assert_allclose(told["yhat"][: len(alone)], alone["yhat"])
+    wild = first[first["model"] == "weekday"].assign(model="wild", yhat=1e6)
+    mine = honest_blend(pd.concat([first, wild]))
+    others = first[first["model"] != "naive"]
+    expected = others.groupby(["unique_id", "ds"])["yhat"].max().reset_index()
+    np.testing.assert_allclose(mine["yhat"], expected["yhat"], rtol=1e-6)
+
+
+def test_a_naive_alone_is_its_own_blend(cv: pd.DataFrame) -> None:
+    alone = cv[(cv["model"] == "naive") & (cv["cutoff"] == cv["cutoff"].min())]
+    np.testing.assert_allclose(
+        honest_blend(alone)["yhat"], alone.sort_values(["unique_id", "ds"])["yhat"], rtol=1e-6
+    )
 
 
 def test_blended_quantiles_do_not_cross_and_lie_between_the_models(cv: pd.DataFrame) -> None:
@@ -213,7 +218,7 @@ def test_a_bundle_that_names_something_else_than_a_forecaster_is_refused(tmp_pat
 
 def test_weights_without_their_model_are_refused() -> None:
     with pytest.raises(ModelError, match="gbm"):
-        Blend.of({}, BlendWeights.equal(["gbm"]), {})
+        Blend.of({}, BlendWeights(("gbm",), (1.0,), "volume", {}), {})
 
 
 def test_a_new_series_is_forecast_by_the_models_that_know_its_peers() -> None:

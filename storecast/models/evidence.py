@@ -1,0 +1,77 @@
+"""Does a series show a season of the year? What its own history says of some effects among others.
+
+A year of a series that wanders, prices for example, looks like a season: level and season are told apart by
+differences, where a wandering level is noise. There the joint F statistic of the effects (Wald) compares what
+they explain with that noise. About 1 is what chance gives, and effects are shrunk by the share of F that
+chance explains, to nothing where that is all: the positive-part rule of James and Stein (1961), with a
+threshold in place of its constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storecast.panel import Floats
+
+SINGULAR = 1e-8
+"""Directions with less than this share of the most information are told by nothing."""
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """Normal equations of ridge least squares, A b = y with weights W.
+
+    Attributes:
+        inner: (K, K) A'WA, without the penalty.
+        outer: (K,) A'Wb.
+        penalty: (K,) penalty of each effect.
+    """
+
+    inner: Floats
+    outer: Floats
+    penalty: Floats
+
+    @classmethod
+    def of(cls, a: Floats, y: Floats, penalty: Floats, weight: Floats | None = None) -> Self:
+        """From (N, K) columns, (N,) values, (K,) penalties and (N,) weights; None: all 1."""
+        weighted = a.T if weight is None else a.T * weight
+        return cls(weighted @ a, weighted @ y, penalty)
+
+    @property
+    def solution(self) -> Floats:
+        """(K,) effects."""
+        return np.asarray(np.linalg.solve(self.inner + np.diag(self.penalty), self.outer))
+
+    def evidence(self, chosen: NDArray[np.bool_], variance: float) -> float:
+        """F statistic of the chosen effects, unpenalised, beside all others; 0 where there is none to tell.
+
+        Args:
+            chosen: (K,) which effects.
+            variance: of the residuals.
+        """
+        count = int(chosen.sum())
+        if not count or variance <= 0:
+            return 0.0
+        mixed = self.inner[np.ix_(chosen, ~chosen)]
+        inner = self.inner[np.ix_(chosen, chosen)] - mixed @ self._beside(chosen, mixed.T)
+        outer = self.outer[chosen] - mixed @ self._beside(chosen, self.outer[~chosen])
+        return float(outer @ np.linalg.pinv(inner, rcond=SINGULAR, hermitian=True) @ outer / count / variance)
+
+    def shrunken(self, chosen: NDArray[np.bool_], variance: float, threshold: float) -> Floats:
+        """(K,) effects: the chosen ones times max(0, 1 - threshold / F), the others solved beside these."""
+        found = self.solution
+        evidence = self.evidence(chosen, variance)
+        if threshold > 0 and chosen.any():
+            found[chosen] *= max(0.0, 1.0 - threshold / evidence) if evidence > 0 else 0.0
+            mixed = self.inner[np.ix_(~chosen, chosen)]
+            found[~chosen] = self._beside(chosen, self.outer[~chosen] - mixed @ found[chosen])
+        return found
+
+    def _beside(self, chosen: NDArray[np.bool_], outer: Floats) -> Floats:
+        """The other effects' equations solved for `outer`."""
+        inner = self.inner[np.ix_(~chosen, ~chosen)] + np.diag(self.penalty[~chosen])
+        return np.asarray(np.linalg.solve(inner, outer))
