@@ -233,6 +233,36 @@ def test_a_weekly_panel_is_forecast() -> None:
     np.testing.assert_allclose(model.forecast(panel).point[0], actual, rtol=0.35)
 
 
+def weeks_of(walk: float, season: float, n: int) -> Floats:
+    """Weekly sales whose logs wander by `walk` a week around a season of the year of size `season`."""
+    rng = np.random.default_rng(3)
+    return np.exp(4 + season * np.sin(2 * np.pi * np.arange(n) / 52.18) + np.cumsum(rng.normal(0, walk, n)))
+
+
+def without_year(panel: Panel) -> Floats:
+    model = Arima(ArimaConfig(window=300, year_order=0))
+    model.fit(panel, FitContext())
+    return model.forecast(panel).point
+
+
+def test_a_season_of_the_year_is_forecast_where_a_series_shows_it() -> None:
+    n, horizon = 156, 13
+    values = weeks_of(0.02, 0.5, n + horizon)
+    panel = one_series(values[:n], horizon, "W-SUN")
+    model = Arima(ArimaConfig())
+    model.fit(panel, FitContext())
+    error = rmsle(values[None, n:], model.forecast(panel).point)
+    assert error < 0.4 * rmsle(values[None, n:], without_year(panel))
+
+
+@pytest.mark.parametrize("values", [weeks_of(0.05, 0.0, 104), weeks_of(0.02, 0.5, 40)])
+def test_a_series_that_wanders_or_is_too_short_has_no_season_of_the_year(values: Floats) -> None:
+    panel = one_series(values, 8, "W-SUN")
+    model = Arima(ArimaConfig())
+    model.fit(panel, FitContext())
+    np.testing.assert_allclose(model.forecast(panel).point, without_year(panel), rtol=0.02)
+
+
 def test_an_unknown_series_is_an_error_that_names_it(past: Panel, fitted: Arima) -> None:
     stranger = replace(past, ids=np.array(["9|NEW", *past.ids[1:]], dtype=object))
     with pytest.raises(ModelError, match=r"9\|NEW"):

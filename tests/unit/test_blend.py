@@ -102,6 +102,15 @@ def test_the_first_fold_is_the_median_of_all_models_but_the_naive(cv: pd.DataFra
     np.testing.assert_allclose(mine["yhat"], expected["yhat"], rtol=1e-6)
 
 
+def test_on_the_first_fold_a_new_series_is_forecast_by_the_models_that_know_its_peers(
+    cv: pd.DataFrame,
+) -> None:
+    first = cv[cv["cutoff"] == cv["cutoff"].min()].assign(volume="new")
+    mine = honest_blend(first, peers=["weekday"])
+    alone = first[first["model"] == "weekday"].sort_values(["unique_id", "ds"])
+    np.testing.assert_allclose(mine["yhat"], alone["yhat"], rtol=1e-6)
+
+
 def test_a_naive_alone_is_its_own_blend(cv: pd.DataFrame) -> None:
     alone = cv[(cv["model"] == "naive") & (cv["cutoff"] == cv["cutoff"].min())]
     np.testing.assert_allclose(
