@@ -58,7 +58,9 @@ class ArimaConfig(ModelConfig):
     week_order: int = Field(default=3, ge=0, le=3, description="Fourier order of the week (daily panels).")
     year_order: int = Field(default=2, ge=0, le=12, description="Fourier order of the year.")
     orders: tuple[tuple[int, int], ...] = Field(
-        default=((0, 1), (1, 1), (0, 2), (2, 1), (1, 2)), min_length=1, description="Candidates (p, q)."
+        default=((0, 0), (0, 1), (1, 1), (0, 2), (2, 1), (1, 2)),
+        min_length=1,
+        description="Candidates (p, q).",
     )
     criterion: Literal["aic", "bic"] = Field(default="bic", description="Chooses among the orders.")
     refine: int = Field(default=15, ge=0, description="Iterations of maximum likelihood after the choice.")

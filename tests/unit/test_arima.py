@@ -166,6 +166,17 @@ def test_the_order_fits_the_series() -> None:
     assert spreads[1] < 1.6
 
 
+def test_prices_that_wander_are_a_random_walk_and_stay_where_they_are(tmp_path: Path) -> None:
+    panel = one_series(weeks_of(0.05, 0.0, 200), 8, "W-SUN")
+    model = Arima(ArimaConfig())
+    assert model.fit(panel, FitContext()).info["orders"] == {"(0,1,0)": 1}
+    np.testing.assert_allclose(model.forecast(panel).point, np.repeat(panel.history[:, -1:], 8, axis=1))
+    model.save(tmp_path)
+    again = Arima(ArimaConfig())
+    again.fit(panel, FitContext(previous=Arima.load(tmp_path)))
+    np.testing.assert_allclose(again.forecast(panel).point, model.forecast(panel).point)
+
+
 def test_a_short_series_falls_back_and_is_named() -> None:
     panel = one_series(np.r_[np.zeros(200), np.tile([5.0, 6.0, 8.0, 4.0], 5)])
     model = Arima(QUICK)
