@@ -147,6 +147,8 @@ def _train(dataset: str, data: str, profile: str) -> Outcome:
     with console.status("Starting Prefect"):
         from pipelines.terminal import StageDisplay
         from pipelines.training import training_flow
+
+        environment.start_prefect()
     with StageDisplay(console).showing():
         outcome: Outcome = training_flow(dataset, data, profile, settings.root)
     return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from components import mlflow_tracking
 from pipelines import stack
@@ -30,3 +31,20 @@ def prepare(settings: Settings) -> None:
         **mlflow_tracking.QUIET,
     }.items():
         os.environ.setdefault(name, value)
+
+
+def start_prefect() -> None:
+    """Start the server that Prefect would start for this process by itself, where no other is named.
+
+    Ctrl-C goes to every process of a terminal. The server must live on to be told of the interrupted run; it
+    is stopped at this process's end. A child inherits which signals are blocked.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        SubprocessASGIServer().start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

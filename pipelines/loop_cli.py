@@ -45,6 +45,8 @@ def run(
     with console.status("Starting Prefect"):
         from pipelines.loop import watch_flow
         from pipelines.terminal import StageDisplay
+
+        environment.start_prefect()
     with _alone(settings), StageDisplay(console).showing():
         made = watch_flow(dataset, data, policy, settings.root)
     for decision in made:

@@ -26,6 +26,8 @@ HEADINGS = {
     "coverage_95": "in 95 %",
 }
 
+STOPPED = "\nStopped. What is done is kept: the same command goes on from there."
+
 
 class StageDisplay:
     """Shows what stages report: a moving bar in a terminal, one line per finished stage anywhere."""
@@ -63,12 +65,15 @@ class StageDisplay:
 
     @contextmanager
     def showing(self) -> Iterator[None]:
-        """Show what stages report meanwhile."""
+        """Show what stages report meanwhile; an interrupt from the keyboard is told in one line."""
         before = stage_progress.reporter, stage_progress.finished
         stage_progress.reporter, stage_progress.finished = self.report, self.finish
         try:
             with self.bars:
                 yield
+        except KeyboardInterrupt:
+            self.console.print(STOPPED, highlight=False)
+            raise
         finally:
             stage_progress.reporter, stage_progress.finished = before
 

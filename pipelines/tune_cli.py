@@ -50,6 +50,8 @@ def tune(
     with console.status("Starting Prefect"):
         from pipelines.terminal import StageDisplay
         from pipelines.tuning import tuning_flow
+
+        environment.start_prefect()
     with StageDisplay(console).showing():
         outcome: Tuned = tuning_flow(
             model, dataset, data, profile, trials, timeout, jobs, folds, series, space, storage, settings.root

@@ -25,7 +25,7 @@ def fold_cutoffs(panel: Panel, folds: int) -> list[pd.Timestamp]:
     need = max(weekly_seasons, panel.horizon)
     if panel.horizon < 1 or left < need:
         raise DataError(
-            f"the history is too short for {folds} folds of {panel.horizon} dates",
+            f"the history is too short for {folds} fold{'s' if folds > 1 else ''} of {panel.horizon} dates",
             where=f"panel {panel.dates[0].date()}..{panel.cutoff.date()}",
             expected=f"at least {need + folds * panel.horizon} dates of history",
             found=f"{panel.n_history} dates",

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,6 +135,35 @@ def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(
     sums = (first / "checksums.json").read_text()
     assert sums == (second / "checksums.json").read_text()
     shop.call("second", "releases", "verify")
+
+
+def test_an_interrupt_stops_a_run_at_once_with_one_line_and_prefect_knows(
+    shop: Shop, prefect_database: Path
+) -> None:
+    database = shop.folder / "third" / "prefect" / "prefect.db"
+    database.parent.mkdir(parents=True)
+    shutil.copy(prefect_database, database)
+    log = shop.folder / "interrupted.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            shop.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
+            env=shop.environment("third"),
+            cwd=shop.folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    fits = shop.folder / "third" / "datasets" / "train"
+    eventually(lambda: any(fits.glob("*")) or process.poll() is not None, DEADLINE, "the first fit")
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and all that it started
+    assert process.wait(60) == 130
+    told = log.read_text()
+    assert "What is done is kept" in told
+    assert "Traceback" not in told
+    assert "ERROR" not in told
+    with closing(sqlite3.connect(database)) as connection:
+        states = connection.execute("SELECT state_type FROM flow_run").fetchall()
+    assert states == [("CRASHED",)]
 
 
 def test_the_submission_has_a_row_for_every_id_of_the_future_table(shop: Shop) -> None:
