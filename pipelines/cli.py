@@ -155,12 +155,19 @@ def _train(dataset: str, data: str, profile: str) -> Outcome:
 
 
 def _report(outcome: Outcome) -> None:
-    """The comparison, the decision, where everything lies and what to do next."""
+    """What became of the rows, the comparison, the decision, where everything lies and what to do next."""
     from pipelines.terminal import score_table
     from pipelines.training import comparison, reasons
+    from storecast.ingest.quality import sentences
     from storecast.store.datasets import DatasetStore
 
     store = DatasetStore(load_settings().root)
+    console.print()
+    for line in sentences(outcome.panel.counts):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    if outcome.panel.counts["totals"]["rows_quarantined"]:
+        rows = store.path(outcome.panel) / "quarantine.parquet"
+        console.print(f"  in quarantine: {rows}", markup=False, highlight=False, soft_wrap=True)
     console.print()
     console.print(score_table(comparison(store.path(outcome.evaluation)), "The last fold, best model first"))
     for reason in reasons(store.path(outcome.decision)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +95,8 @@ def score_table(scores: pd.DataFrame, title: str) -> Table:
 def _cell(name: str, value: object) -> str:
     if not isinstance(value, float):
         return str(value)
+    if not math.isfinite(value):
+        return "–"
     if name in PERCENT:
         return f"{value:+.1%}" if name in {"vs_naive", "bias"} else f"{value:.1%}"
     return f"{value:,.2f}" if name == "mae" else f"{value:.4f}"

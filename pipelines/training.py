@@ -20,6 +20,7 @@ from components import mlflow_tracking
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
 from pipelines.steps import Outcome, TrainingRun
+from storecast.ingest.quality import sentences
 from storecast.settings import load_settings
 from storecast.store.datasets import DatasetStore
 from storecast.training_config import NAIVE
@@ -60,7 +61,7 @@ def training_flow(
 
 
 def _show(outcome: Outcome, store: DatasetStore) -> None:
-    """The comparison, the gate's reasons and the ways to MLflow and the release on the run's page."""
+    """On the run's page: the comparison, the gate's reasons, the ways to MLflow and the release, the rows."""
     table = comparison(store.path(outcome.evaluation))
     create_table_artifact(key="comparison", table=json.loads(table.round(4).to_json(orient="records")))
     lines = [f"- {reason}" for reason in reasons(store.path(outcome.decision))]
@@ -69,6 +70,8 @@ def _show(outcome: Outcome, store: DatasetStore) -> None:
     link = mlflow_tracking.page(load_settings(), str(outcome.tracked.counts["run_id"]))
     lines += ["", f"In MLflow: [{link}]({link})" if link.startswith("http") else f"In MLflow: `{link}`"]
     create_markdown_artifact(key="decision", markdown="\n".join(["## The gate", "", *lines]))
+    rows = [f"- {line}" for line in sentences(outcome.panel.counts)]
+    create_markdown_artifact(key="data", markdown="\n".join(["## The rows", "", *rows]))
 
 
 def comparison(evaluation: Path) -> pd.DataFrame:

@@ -13,10 +13,10 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import charts, history, look, released
 from dashboard.boundary import part
 from dashboard.views import common, upload
+from storecast.ingest.quality import KINDS
 from storecast.store import parquet
 from storecast.store.releases import Release
 
-WORDS = {"repairs": "repaired", "quarantined": "quarantined", "merged": "merged", "unused": "not used"}
 MOST_ROWS = 1_000
 
 
@@ -128,7 +128,7 @@ def _files(quality: dict[str, Any]) -> None:
             "First": tally["example"],
         }
         for file in quality["files"]
-        for kind, word in WORDS.items()
+        for kind, word in KINDS.items()
         for tally in file[kind].values()
     ]
     if done:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pandas as pd
-
 SUPERSEDED = "superseded"
 """Name of the merge of rows that a file which arrived later has replaced."""
+
+KINDS = {"quarantined": "quarantined", "repairs": "repaired", "merged": "merged", "unused": "not used"}
+"""What was done to rows of a file, and the word for it."""
+
+TOTALS = {"read": "rows read", "kept": "kept"} | {
+    kind: KINDS[kind] for kind in ("quarantined", "merged", "unused")
+}
 
 
 @dataclass
@@ -101,29 +107,22 @@ class DataQualityReport:
         }
         return {"totals": totals, **asdict(self)}
 
-    def table(self) -> pd.DataFrame:
-        """One row per file, with its counts."""
-        counts = ("read", "kept", "quarantined", "merged", "unused")
-        rows = [
-            {"file": f.file, **{name: getattr(f, f"rows_{name}") for name in counts}}
-            | {"repaired": sum(t.count for t in f.repairs.values())}
-            for f in self.files
-        ]
-        return pd.DataFrame(rows)
 
-    def to_text(self) -> str:
-        """The table and, below it, each repair and reason with its count and first example."""
-        lines = [self.table().to_string(index=False)]
-        for file in self.files:
-            for word, tallies in (
-                ("repaired", file.repairs),
-                ("quarantined", file.quarantined),
-                ("merged", file.merged),
-                ("unused", file.unused),
-            ):
-                lines += [
-                    f"{file.file}: {t.count:,} {word}: {t.rule} (first: {t.example})"
-                    for t in tallies.values()
-                ]
-        lines += [f"added: {t.count:,} {t.rule} (first: {t.example})" for t in self.added.values()]
-        return "\n".join([*lines, *self.notes])
+def sentences(quality: Mapping[str, Any]) -> list[str]:
+    """What became of the rows: the totals, then each rule that was needed, with its first case.
+
+    Args:
+        quality: as `DataQualityReport.to_dict` gives it.
+    """
+    totals = quality["totals"]
+    counts = [f"{totals[f'rows_{name}']:,} {word}" for name, word in TOTALS.items() if totals[f"rows_{name}"]]
+    lines = [", ".join(counts)]
+    for file in quality["files"]:
+        for kind, word in KINDS.items():
+            lines += [f"{file['file']}: {_told(tally, word)}" for tally in file[kind].values()]
+    lines += [_told(tally, "added") for tally in quality["added"].values()]
+    return [*lines, *quality["notes"]]
+
+
+def _told(tally: Mapping[str, Any], word: str) -> str:
+    return f"{tally['count']:,} {word}: {tally['rule']} (first: {tally['example']})"
