@@ -193,7 +193,7 @@ def honest_blend(
     """The blend's rows of the cv table, each fold weighted by what the folds before it show.
 
     The first fold has none before it: there the blend is the median of all models but the naive, which one
-    model that is far off does not move (Petropoulos & Svetunkov 2020: the best simple combination).
+    model that is far off does not move (as Petropoulos & Svetunkov 2020 combine).
 
     Returns:
         Rows with the cv table's columns (and `column`), model "blend". Points and quantiles are weighted
