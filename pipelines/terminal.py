@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Literal
 
 import pandas as pd
@@ -45,9 +47,16 @@ class StageDisplay:
             transient=True,
         )
         self.running: dict[str, tuple[TaskID, float]] = {}
+        self.interrupted = False
 
     def report(self, label: str, done: int, total: int) -> None:
-        """A stage began (0 of 0), got on, or ended (1 of 1 after others)."""
+        """A stage began (0 of 0), got on, or ended (1 of 1 after others).
+
+        Raises:
+            KeyboardInterrupt: there was one, and it got lost in what ran at that moment.
+        """
+        if self.interrupted:
+            raise KeyboardInterrupt
         if label not in self.running:
             task = self.bars.add_task(label, total=None, count="")
             self.running[label] = (task, time.monotonic())
@@ -64,11 +73,17 @@ class StageDisplay:
             state = f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
             self.console.print(f"  [green]✓[/] {label:<34} [dim]{state}[/]", highlight=False)
 
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        """Remember it: a callback or a destructor may swallow what is raised here."""
+        self.interrupted = True
+        signal.default_int_handler(number, frame)
+
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Show what stages report meanwhile; an interrupt from the keyboard is told in one line."""
         before = stage_progress.reporter, stage_progress.finished
         stage_progress.reporter, stage_progress.finished = self.report, self.finish
+        handler = signal.signal(signal.SIGINT, self._interrupt)
         try:
             with self.bars:
                 yield
@@ -76,6 +91,7 @@ class StageDisplay:
             self.console.print(STOPPED, highlight=False)
             raise
         finally:
+            signal.signal(signal.SIGINT, handler)
             stage_progress.reporter, stage_progress.finished = before
 
 

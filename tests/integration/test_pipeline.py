@@ -140,20 +140,20 @@ def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(
 def test_an_interrupt_stops_a_run_at_once_with_one_line_and_prefect_knows(
     shop: Shop, prefect_database: Path
 ) -> None:
-    database = shop.folder / "third" / "prefect" / "prefect.db"
+    database = shop.folder / "interrupted" / "prefect" / "prefect.db"
     database.parent.mkdir(parents=True)
     shutil.copy(prefect_database, database)
     log = shop.folder / "interrupted.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             shop.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
-            env=shop.environment("third"),
+            env=shop.environment("interrupted"),
             cwd=shop.folder,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    fits = shop.folder / "third" / "datasets" / "train"
+    fits = shop.folder / "interrupted" / "datasets" / "train"
     eventually(lambda: any(fits.glob("*")) or process.poll() is not None, DEADLINE, "the first fit")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and all that it started
     assert process.wait(60) == 130

@@ -1,10 +1,13 @@
-"""What a run's outcome looks like in a terminal."""
+"""What a run and its outcome look like in a terminal."""
+
+import signal
 
 import numpy as np
 import pandas as pd
+import pytest
 from rich.console import Console
 
-from pipelines.terminal import score_table
+from pipelines.terminal import StageDisplay, score_table
 
 
 def printed(content: object) -> str:
@@ -32,3 +35,14 @@ def test_what_cannot_be_divided_is_a_dash() -> None:
     assert text.count("–") == 2
     assert "nan" not in text
     assert "inf" not in text
+
+
+def test_an_interrupt_that_got_lost_is_raised_again_at_the_next_progress() -> None:
+    display = StageDisplay(Console(quiet=True))
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), display.showing():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        display.report("train", 1, 2)
+        pytest.fail("the run went on")
+    assert signal.getsignal(signal.SIGINT) is before
