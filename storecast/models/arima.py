@@ -158,10 +158,9 @@ class Arima:
         self._events = recurring_events(panel)
         view = self._view(panel)
         self._names, self._ids = view.regressors.names, panel.ids
-        year = np.array([name.startswith("year:") for name in self._names])
         penalty = np.array([self._penalty(name) for name in self._names])
         days = (panel.dates[1] - panel.dates[0]).days
-        effects = _Effects(penalty, year, self.config.year_after_days / days, self.config)
+        effects = _Effects(penalty, view.regressors.yearly, self.config.year_after_days / days, self.config)
         known = self._known_noise(context.previous)
         self._series = []
         for i, uid in enumerate(panel.ids):
@@ -279,7 +278,7 @@ def _level_effects(y: Floats, x: Floats, regressors: Regressors, ridge: float) -
     trend, week = np.linspace(-1, 1, len(y)), x[:, regressors.weekly]
     z = np.column_stack([np.ones(len(y)), trend, week, x[:, covariates]])
     penalty = np.r_[0.0, np.ones(1 + week.shape[1]), np.full(covariates.sum(), ridge)]
-    beta[covariates] = np.linalg.solve(z.T @ z + np.diag(penalty), z.T @ y)[-covariates.sum() :]
+    beta[covariates] = Ridge.of(z, y, penalty).solution[-covariates.sum() :]
     return beta
 
 

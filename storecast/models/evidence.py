@@ -10,6 +10,7 @@ threshold in place of its constant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -21,7 +22,7 @@ SINGULAR = 1e-8
 """Directions with less than this share of the most information are told by nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ridge:
     """Normal equations of ridge least squares, A b = y with weights W.
 
@@ -41,7 +42,7 @@ class Ridge:
         weighted = a.T if weight is None else a.T * weight
         return cls(weighted @ a, weighted @ y, penalty)
 
-    @property
+    @cached_property
     def solution(self) -> Floats:
         """(K,) effects."""
         return np.asarray(np.linalg.solve(self.inner + np.diag(self.penalty), self.outer))
@@ -57,13 +58,14 @@ class Ridge:
         if not count or variance <= 0:
             return 0.0
         mixed = self.inner[np.ix_(chosen, ~chosen)]
-        inner = self.inner[np.ix_(chosen, chosen)] - mixed @ self._beside(chosen, mixed.T)
-        outer = self.outer[chosen] - mixed @ self._beside(chosen, self.outer[~chosen])
+        through = mixed @ self._beside(chosen, np.column_stack([mixed.T, self.outer[~chosen]]))
+        inner = self.inner[np.ix_(chosen, chosen)] - through[:, :-1]
+        outer = self.outer[chosen] - through[:, -1]
         return float(outer @ np.linalg.pinv(inner, rcond=SINGULAR, hermitian=True) @ outer / count / variance)
 
     def shrunken(self, chosen: NDArray[np.bool_], variance: float, threshold: float) -> Floats:
         """(K,) effects: the chosen ones times max(0, 1 - threshold / F), the others solved beside these."""
-        found = self.solution
+        found = self.solution.copy()
         evidence = self.evidence(chosen, variance)
         if threshold > 0 and chosen.any():
             found[chosen] *= max(0.0, 1.0 - threshold / evidence) if evidence > 0 else 0.0

@@ -51,7 +51,15 @@ class Regressors:
     @cached_property
     def weekly(self) -> NDArray[np.bool_]:
         """(K,) which columns tell the season of the week."""
-        return np.array([name.startswith("week:") for name in self.names])
+        return self._season("week")
+
+    @cached_property
+    def yearly(self) -> NDArray[np.bool_]:
+        """(K,) which columns tell the season of the year."""
+        return self._season("year")
+
+    def _season(self, label: str) -> NDArray[np.bool_]:
+        return np.array([name.startswith(f"{label}:") for name in self.names])
 
     def of(self, i: int) -> Floats:
         """(T, K) regressors of the series at position `i`."""

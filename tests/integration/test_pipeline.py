@@ -58,6 +58,20 @@ class Shop:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def start(self, home: str, database: Path, output: Path) -> subprocess.Popen[bytes]:
+        """The run of `train` in a session of its own, on a copy of a Prefect database."""
+        (self.folder / home / "prefect").mkdir(parents=True)
+        shutil.copy(database, self.folder / home / "prefect" / "prefect.db")
+        with output.open("w") as told:
+            return subprocess.Popen(
+                self.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
+                env=self.environment(home),
+                cwd=self.folder,
+                stdout=told,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
     def train(self, home: str, data: str = "raw") -> str:
         return self.call(home, "run", "--dataset", "synthetic", "--data", data, "--profile", "tiny.yaml")
 
@@ -112,17 +126,8 @@ def test_a_rerun_with_nothing_changed_makes_nothing_new(shop: Shop) -> None:
 def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(
     shop: Shop, prefect_database: Path
 ) -> None:
-    (shop.folder / "second" / "prefect").mkdir(parents=True)
-    shutil.copy(prefect_database, shop.folder / "second" / "prefect" / "prefect.db")
     fits = shop.folder / "second" / "datasets" / "train"
-    process = subprocess.Popen(
-        shop.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
-        env=shop.environment("second"),
-        cwd=shop.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    process = shop.start("second", prefect_database, shop.folder / "killed.log")
     eventually(lambda: len(list(fits.glob("*"))) >= 4 or process.poll() is not None, DEADLINE, "four fits")
     assert process.poll() is None, "the run ended before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
@@ -140,19 +145,8 @@ def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(
 def test_an_interrupt_stops_a_run_at_once_with_one_line_and_prefect_knows(
     shop: Shop, prefect_database: Path
 ) -> None:
-    database = shop.folder / "interrupted" / "prefect" / "prefect.db"
-    database.parent.mkdir(parents=True)
-    shutil.copy(prefect_database, database)
     log = shop.folder / "interrupted.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            shop.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
-            env=shop.environment("interrupted"),
-            cwd=shop.folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    process = shop.start("interrupted", prefect_database, log)
     fits = shop.folder / "interrupted" / "datasets" / "train"
     eventually(lambda: any(fits.glob("*")) or process.poll() is not None, DEADLINE, "the first fit")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and all that it started
@@ -161,6 +155,7 @@ def test_an_interrupt_stops_a_run_at_once_with_one_line_and_prefect_knows(
     assert "What is done is kept" in told
     assert "Traceback" not in told
     assert "ERROR" not in told
+    database = shop.folder / "interrupted" / "prefect" / "prefect.db"
     with closing(sqlite3.connect(database)) as connection:
         states = connection.execute("SELECT state_type FROM flow_run").fetchall()
     assert states == [("CRASHED",)]
