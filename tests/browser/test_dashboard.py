@@ -199,14 +199,16 @@ def test_uploaded_files_are_kept_whole_and_offered_to_a_run(stack: Stack, page: 
 
 
 def press(page: Page, name: str) -> None:
-    """Go to something by the tabulator and press Enter."""
+    """Go to something by the tabulator, once it is there, and press Enter."""
+    expect(page.get_by_text(name, exact=True).filter(visible=True).first).to_be_visible()
+    met = []
     for _ in range(80):
         page.keyboard.press("Tab")
-        focused = str(page.evaluate("document.activeElement.innerText || ''")).strip()
-        if focused.split("\n")[-1] == name:
+        met.append(str(page.evaluate("document.activeElement.innerText || ''")).strip().split("\n")[-1])
+        if met[-1] == name:
             page.keyboard.press("Enter")
             return
-    raise AssertionError(f"{name} is not reached by keyboard")
+    raise AssertionError(f"{name} is not reached by keyboard, but {met}")
 
 
 def test_a_run_is_started_and_cancelled_by_keyboard_alone(stack: Stack, page: Page) -> None:
