@@ -14,12 +14,14 @@ from storecast.features.known import known_future
 from storecast.features.lags import Lags
 from storecast.features.past import recent_slopes
 from storecast.features.prepared import Prepared
+from storecast.features.sample import Sample
 from storecast.features.table import FeatureTable, build, categories_of, pairs_in, training_cutoffs
 
 __all__ = [
     "FeatureTable",
     "Lags",
     "Prepared",
+    "Sample",
     "build",
     "categories_of",
     "known_future",

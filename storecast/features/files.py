@@ -1,9 +1,12 @@
-"""Feature tables as Parquet: one file, one row group per cutoff, so that a fit reads only its own cutoffs."""
+"""Feature tables as Parquet, of which a fit reads its own cutoffs only, and takes the series it learns from.
+
+One file; a cutoff's rows are a row group, several where there are more series than `SERIES_AT_ONCE`.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,15 @@ import numpy as np
 import pandas as pd
 
 from storecast.errors import StoreError
+from storecast.features.sample import EVERYTHING, Sample
+from storecast.features.sums import Bools
 from storecast.features.table import FeatureTable, build, each_table, stacked
 from storecast.panel import Panel
 from storecast.store import parquet
 
 FILE = "features.parquet"
+SERIES_AT_ONCE = 16_384
+"""Series of a row group: what reading a file takes besides what is read."""
 _KEYS = ("unique_id", "cutoff", "ds", "h", "y")
 
 
@@ -43,11 +50,11 @@ def write(
     rows = 0
     try:
         for i, table in enumerate(each_table(panel, wanted, horizon=horizon)):
-            arrow = _to_arrow(table, wanted)
-            if writer is None:
-                writer = parquet.Writer(partial, arrow.schema, level=1)
-            writer.write(arrow, one_group=True)
-            rows += len(arrow)
+            for arrow in _to_arrow(table, wanted):
+                if writer is None:
+                    writer = parquet.Writer(partial, arrow.schema, level=1)
+                writer.write(arrow, one_group=True)
+                rows += len(arrow)
             if progress is not None:
                 progress(i + 1, len(wanted))
     finally:
@@ -57,13 +64,21 @@ def write(
     return rows
 
 
-def read(folder: Path, panel: Panel, cutoffs: Iterable[pd.Timestamp] | None = None) -> FeatureTable:
+def read(
+    folder: Path,
+    panel: Panel,
+    cutoffs: Iterable[pd.Timestamp] | None = None,
+    sample: Sample = EVERYTHING,
+) -> FeatureTable:
     """Read the rows of some cutoffs whose targets the panel has observed: what `build` would make of it.
+
+    Memory holds one row group besides the rows that are taken.
 
     Args:
         folder: where `write` wrote.
         panel: rows for other series, or with a date after its cutoff, are left out.
         cutoffs: the cutoffs to read; None: all up to the panel's.
+        sample: the series whose rows are taken at each.
 
     Raises:
         StoreError: the file is missing, or lacks one of the cutoffs or series.
@@ -84,9 +99,16 @@ def read(folder: Path, panel: Panel, cutoffs: Iterable[pd.Timestamp] | None = No
                 found=f"{len(stored)} cutoffs, {stored[0].date()}..{stored[-1].date()}",
                 cure="run the features stage for this cutoff, or let the model build its features itself",
             )
+        each = file.num_row_groups // len(stored)
+        taken = [sample.at(cutoff, panel.n_series) for cutoff in wanted]
+        parts = [
+            (int(place) * each + number, some)
+            for place, some in zip(groups, taken, strict=True)
+            for number in range(each)
+        ]
+        at_most = meta["horizon"] * sum(int(some.sum()) for some in taken)
         categories = {k: list(v) for k, v in meta["categories"].items()}
-        rows = sum(file.metadata.row_group(int(g)).num_rows for g in groups)
-        return stacked((_part(file, int(g), panel, categories) for g in groups), rows)
+        return stacked((_part(file, group, panel, some, categories) for group, some in parts), at_most)
 
 
 def stored_cutoffs(folder: Path) -> pd.DatetimeIndex:
@@ -102,33 +124,46 @@ def load_or_build(
     cutoffs: Iterable[pd.Timestamp],
     folder: Path | None,
     progress: Callable[[int, int], None] | None = None,
+    sample: Sample = EVERYTHING,
 ) -> FeatureTable:
     """The observed rows of these cutoffs: read where `folder` holds them all, else built (the same)."""
     wanted = pd.DatetimeIndex(list(cutoffs))
     if folder is not None and wanted.isin(stored_cutoffs(folder)).all():
-        return read(folder, panel, wanted)
-    return build(panel, wanted, observed_only=True, progress=progress)
+        return read(folder, panel, wanted, sample)
+    return build(panel, wanted, observed_only=True, sample=sample, progress=progress)
 
 
-def _to_arrow(table: FeatureTable, cutoffs: pd.DatetimeIndex) -> Any:
+def _to_arrow(table: FeatureTable, cutoffs: pd.DatetimeIndex) -> Iterator[Any]:
+    """The rows of one cutoff, those of `SERIES_AT_ONCE` series after the other."""
     import pyarrow as pa
 
-    ids = pa.DictionaryArray.from_arrays(pa.array(table.series), pa.array(table.ids.tolist(), pa.string()))
-    keys = [ids, *(pa.array(x) for x in (table.cutoff, table.ds, table.h, table.y))]
-    features = [pa.array(np.ascontiguousarray(column)) for column in table.values.T]
-    arrow = pa.Table.from_arrays([*keys, *features], names=[*_KEYS, *table.names])
-    meta = {"cutoffs": [str(c.date()) for c in cutoffs], "categories": table.categories}
-    return arrow.replace_schema_metadata({"storecast": json.dumps(meta)})
+    meta = {
+        "cutoffs": [str(c.date()) for c in cutoffs],
+        "categories": table.categories,
+        "horizon": int(table.h.max()),
+    }
+    for start in range(0, len(table.ids), SERIES_AT_ONCE):
+        first, last = np.searchsorted(table.series, [start, start + SERIES_AT_ONCE])
+        rows, ids = slice(first, last), table.ids[start : start + SERIES_AT_ONCE].tolist()
+        places = pa.DictionaryArray.from_arrays(
+            pa.array(table.series[rows] - np.int32(start)), pa.array(ids, pa.string())
+        )
+        keys = [pa.array(x[rows]) for x in (table.cutoff, table.ds, table.h, table.y)]
+        features = [pa.array(np.ascontiguousarray(column)) for column in table.values[rows].T]
+        arrow = pa.Table.from_arrays([places, *keys, *features], names=[*_KEYS, *table.names])
+        yield arrow.replace_schema_metadata({"storecast": json.dumps(meta)})
 
 
-def _part(file: Any, group: int, panel: Panel, categories: dict[str, list[str]]) -> FeatureTable:
-    """One cutoff's rows that the panel has observed."""
+def _part(
+    file: Any, group: int, panel: Panel, taken: Bools, categories: dict[str, list[str]]
+) -> FeatureTable:
+    """Of one row group the rows of the series (n,) that are taken, where the panel has observed them."""
     arrow = file.read_row_group(group)
     ids = arrow["unique_id"].combine_chunks()
     places = pd.Index(panel.ids).get_indexer(ids.dictionary.to_pylist())
     series = places[ids.indices.to_numpy()].astype(np.int32)
     cutoff, ds, h, y = (arrow[name].to_numpy() for name in _KEYS[1:])
-    keep = (series >= 0) & (ds <= panel.cutoff.to_datetime64()) & ~np.isnan(y)
+    keep = (series >= 0) & taken[series] & (ds <= panel.cutoff.to_datetime64()) & ~np.isnan(y)
     names = [name for name in arrow.column_names if name not in _KEYS]
     values = np.empty((int(keep.sum()), len(names)), dtype=np.float32)
     for i, name in enumerate(names):

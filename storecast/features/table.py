@@ -14,6 +14,7 @@ from storecast.errors import DataError
 from storecast.features.known import calendar_features, holiday_features
 from storecast.features.past import Past, pair_name
 from storecast.features.peers import Pair
+from storecast.features.sample import EVERYTHING, Sample
 from storecast.panel import Floats, Panel
 
 STEP_DAYS = 5
@@ -115,6 +116,7 @@ def build(
     pairs: Sequence[Pair] | None = None,
     past: Past | None = None,
     observed_only: bool = False,
+    sample: Sample = EVERYTHING,
     progress: Callable[[int, int], None] | None = None,
 ) -> FeatureTable:
     """Features of the `horizon` dates after each cutoff, for every series.
@@ -130,6 +132,7 @@ def build(
         pairs: pairs of static columns over which to pool, as fitted (`pairs_in`); None: by the panel.
         past: the panel's past, where it has been prepared already; `pairs` are then its own.
         observed_only: leave out the rows whose target is unknown (for training).
+        sample: the series whose rows are taken at each cutoff.
         progress: called with (done, total) cutoffs.
 
     Raises:
@@ -137,7 +140,11 @@ def build(
     """
     wanted = pd.DatetimeIndex(sorted(cutoffs))
     positions, steps = _positions(panel, wanted), panel.horizon if horizon is None else horizon
-    rows = sum(int(_kept(panel, at, steps, observed_only).sum()) for at in positions)
+    taken = [sample.at(cutoff, panel.n_series) for cutoff in wanted]
+    rows = sum(
+        int(_kept(panel, at, steps, observed_only)[some].sum())
+        for at, some in zip(positions, taken, strict=True)
+    )
     tables = each_table(
         panel,
         wanted,
@@ -147,7 +154,11 @@ def build(
         past=past,
         observed_only=observed_only,
     )
-    return stacked(_watched(tables, len(wanted), progress), rows)
+    chosen = (
+        table if some.all() else table.select(some[table.series])
+        for table, some in zip(tables, taken, strict=True)
+    )
+    return stacked(_watched(chosen, len(wanted), progress), rows)
 
 
 def each_table(

@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from storecast.errors import ModelError
-from storecast.features import FeatureTable, Lags, Prepared, build, load_or_build, pairs_in, training_cutoffs
+from storecast.features import (
+    FeatureTable,
+    Lags,
+    Prepared,
+    Sample,
+    build,
+    load_or_build,
+    pairs_in,
+    training_cutoffs,
+)
 from storecast.models.base import QUANTILES, Fallback, FitContext, FitReport, Forecast, ModelConfig
 from storecast.models.booster import (
     FEWEST_ROWS,
@@ -50,6 +59,11 @@ class GbmConfig(ModelConfig):
         default=(BoosterConfig(),),
         min_length=1,
         description="Models that are averaged, each with its own seed.",
+    )
+    most_rows: int = Field(
+        default=3_000_000,
+        ge=1,
+        description="Rows that a fit holds; of a larger panel some series at each cutoff, at random.",
     )
     spread_rounds: int = Field(default=60, ge=1, description="Trees of the model of the error's size.")
     recursive: RecursiveConfig | None = Field(
@@ -98,7 +112,10 @@ class Gbm:
         """Learn from the training cutoffs before the panel's; with too few rows the base alone forecasts."""
         cutoffs = list(self.feature_cutoffs(panel)) or [panel.cutoff]
         total = len(cutoffs) + sum(self._trees(panel)) + self.config.spread_rounds
-        table = load_or_build(panel, cutoffs, context.features, lambda done, _: context.progress(done, total))
+        sample = Sample.of(panel, len(cutoffs), self.config.most_rows, context.seed)
+        table = load_or_build(
+            panel, cutoffs, context.features, lambda done, _: context.progress(done, total), sample
+        )
         few = len(table.y) < FEWEST_ROWS
         self._fitted = _without_model(table) if few else self._learn(table, panel, context, total)
         context.progress(total, total)
@@ -106,7 +123,12 @@ class Gbm:
         used = "the recent level of the same weekday"
         return FitReport(
             fallbacks=tuple(Fallback(str(i), reason, used) for i in panel.ids) if few else (),
-            info={"rows": len(table.y), "cutoffs": len(cutoffs), "features": len(table.names)},
+            info={
+                "rows": len(table.y),
+                "share of rows": round(sample.share, 4),
+                "cutoffs": len(cutoffs),
+                "features": len(table.names),
+            },
         )
 
     def feature_cutoffs(self, panel: Panel) -> pd.DatetimeIndex:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from storecast import features
 from storecast.errors import DataError, StoreError
-from storecast.features import table
+from storecast.features import files, table
 from storecast.features.peers import telling_pairs
 from storecast.features.sums import Kept, RunningMean
 from storecast.panel import Panel
@@ -209,6 +209,40 @@ def test_what_is_written_is_read_back_as_built_and_only_what_was_observed(
     assert (table.ds <= fold.cutoff.to_datetime64()).all()
     assert list(features.stored_cutoffs(tmp_path)) == cutoffs
     assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
+
+
+def test_a_sample_takes_other_series_at_each_cutoff_and_the_same_again_from_a_file_as_when_built(
+    panel: Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "SERIES_AT_ONCE", 4)  # several row groups to a cutoff
+    cutoffs = features.training_cutoffs(panel)[-6:]
+    features.write(tmp_path, panel, cutoffs)
+    everything = features.read(tmp_path, panel, cutoffs).to_frame()
+    half = panel.n_series * HORIZON * len(cutoffs) // 2
+    sample = features.Sample.of(panel, len(cutoffs), half, seed=3)
+    read = features.read(tmp_path, panel, cutoffs, sample).to_frame()
+    built = features.build(panel, cutoffs, observed_only=True, sample=sample).to_frame()
+    pd.testing.assert_frame_equal(read, built)
+    assert len(everything) * 0.3 < len(read) <= half
+    chosen = read.groupby("cutoff")["unique_id"].unique().map(frozenset)
+    assert len(set(chosen)) > 1
+    whole = read[["unique_id", "cutoff"]].drop_duplicates().merge(everything)
+    pd.testing.assert_frame_equal(read, whole[read.columns])  # of a series that is taken, every day
+    other = features.build(
+        panel, cutoffs, observed_only=True, sample=features.Sample(sample.share, 4)
+    ).to_frame()
+    assert not other[["unique_id", "ds"]].equals(read[["unique_id", "ds"]])
+
+
+@given(most=st.integers(1, 10**5), cutoffs=st.integers(1, 500), seed=st.integers(0, 3))
+def test_a_sample_never_takes_more_rows_than_asked_for_but_one_series(
+    panel: Panel, most: int, cutoffs: int, seed: int
+) -> None:
+    sample = features.Sample.of(panel, cutoffs, most, seed)
+    taken = int(sample.at(panel.cutoff, panel.n_series).sum())
+    assert taken >= 1
+    assert taken == 1 or taken * panel.horizon * cutoffs <= most
+    assert (sample.share == 1.0) == (taken == panel.n_series)
 
 
 def test_features_that_a_folder_lacks_are_an_error_to_read_and_are_built_when_asked(

@@ -90,6 +90,21 @@ def test_features_from_the_stage_give_the_same_model_as_features_it_builds(
     np.testing.assert_array_equal(stored.forecast(panel).quantiles, model.forecast(panel).quantiles)
 
 
+def test_a_fit_holds_no_more_rows_than_it_may_and_still_beats_the_naive(
+    world: Panel, panel: Panel, tmp_path: Path
+) -> None:
+    features.write(tmp_path, world, features.training_cutoffs(world))
+    rows = panel.n_series * HORIZON * len(Gbm(CONFIG).feature_cutoffs(panel)) // 3
+    model = Gbm(CONFIG.model_copy(update={"most_rows": rows}))
+    told = model.fit(panel, FitContext(features=tmp_path)).info
+    assert told["rows"] <= rows
+    assert told["share of rows"] == pytest.approx(1 / 3, abs=0.001)
+    actual = world.y[:, panel.n_history : panel.n_history + HORIZON]
+    naive = SeasonalNaive(NaiveConfig())
+    naive.fit(panel, FitContext())
+    assert rmsle(actual, model.forecast(panel).point) < rmsle(actual, naive.forecast(panel).point)
+
+
 def test_promoting_more_raises_the_forecast(panel: Panel, model: Gbm) -> None:
     plan = panel.known["onpromotion"].copy()
     plan[:, panel.n_history :] = 0
