@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import sparse
 
 from storecast.panel import Floats
 
@@ -29,6 +30,11 @@ class Group:
         return (self._sum(np.where(good, values, 0.0)) / np.maximum(self._sum(good.astype(float)), 1))[
             self.codes
         ]
+
+    def design(self) -> sparse.csr_matrix:
+        """(n, size) which series is of which value: a column of ones and zeros for each."""
+        rows = np.arange(len(self.codes) + 1)
+        return sparse.csr_matrix((np.ones(len(self.codes)), self.codes, rows), (len(self.codes), self.size))
 
     def _sum(self, values: Floats) -> Floats:
         out = np.empty((self.size, values.shape[1]))
@@ -55,12 +61,14 @@ class Peers:
         known = ~np.isnan(level)
         if not known.any():
             return np.zeros(len(level))
-        blocks = [np.eye(group.size)[group.codes] for group in self.groups.values()]
-        design = np.concatenate([*blocks, np.empty((len(level), 0))], axis=1)
         centre = level[known].mean()
+        if not self.groups:
+            return np.full(len(level), max(centre, 0.0))
+        design = sparse.hstack([group.design() for group in self.groups.values()], format="csr")
         x = design[known]
-        gram = x.T @ x + np.eye(x.shape[1])
-        weights = np.linalg.solve(gram, x.T @ (level[known] - centre))
+        gram = x.T @ x + sparse.identity(x.shape[1])
+        target = x.T @ (level[known] - centre)
+        weights = sparse.linalg.spsolve(gram.tocsc(), target, permc_spec="MMD_AT_PLUS_A")
         fitted: Floats = np.maximum(centre + design @ weights, 0.0)
         return fitted
 

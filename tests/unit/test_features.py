@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from storecast import features
 from storecast.errors import DataError, StoreError
 from storecast.features import files, table
-from storecast.features.peers import telling_pairs
+from storecast.features.peers import Peers, telling_pairs
 from storecast.features.sums import Kept, RunningMean
 from storecast.panel import Panel
 from storecast.synthetic import make_panel
@@ -312,3 +312,16 @@ def test_a_window_that_begins_before_the_sums_is_refused_instead_of_cut() -> Non
     assert float(sums.over(60, 21)[0]) == values[0, 40:61].sum()
     with pytest.raises(IndexError, match="kept from position 35"):
         sums.over(60, 28)
+
+
+def test_what_peers_let_expect_is_the_ridge_regression_on_their_static_values(panel: Panel) -> None:
+    level = np.random.default_rng(1).normal(3.0, 1.0, panel.n_series)
+    level[2] = np.nan
+    known = ~np.isnan(level)
+    design = pd.get_dummies(panel.static).to_numpy(dtype=float)
+    x, centre = design[known], level[known].mean()
+    weights = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ (level[known] - centre))
+    found = Peers(panel.static).expected(level)
+    np.testing.assert_allclose(found, np.maximum(centre + design @ weights, 0.0), rtol=1e-10)
+    np.testing.assert_allclose(Peers(panel.static[[]]).expected(level), centre)
+    assert not Peers(panel.static).expected(np.full(panel.n_series, np.nan)).any()
