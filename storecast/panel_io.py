@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,21 +72,25 @@ def read_panel(folder: Path, rows: slice | None = None) -> Panel:
     about = _read_json(folder / "panel.json")
     n, dates = about["series"], about["dates"]
     start, stop, _ = (rows or slice(None)).indices(n)
-    table = _read_rows(folder / "panel.parquet", n * dates, slice(start * dates, stop * dates))
     shape = (stop - start, dates)
-
-    def wide(name: str) -> Floats:
-        return np.asarray(table.column(name).to_numpy(), dtype=np.float64).reshape(shape)
-
+    names = ["y", *about["known"], *about["past"]]
+    wide = {
+        name: values.reshape(shape)
+        for name, values in zip(
+            names,
+            _columns(folder / "panel.parquet", names, n * dates, slice(start * dates, stop * dates)),
+            strict=True,
+        )
+    }
     static = (
         _read_parquet(folder / "static.parquet").slice(start, shape[0]).to_pandas().set_index("unique_id")
     )
     return Panel(
         ids=np.array(static.index, dtype=object),
         dates=pd.date_range(about["start"], periods=dates, freq=about["freq"], unit="ns"),
-        y=wide("y"),
-        known={name: wide(name) for name in about["known"]},
-        past={name: wide(name) for name in about["past"]},
+        y=wide["y"],
+        known={name: wide[name] for name in about["known"]},
+        past={name: wide[name] for name in about["past"]},
         static=static,
         events=_events_frame(_read_parquet(folder / "events.parquet")),
         freq=about["freq"],
@@ -121,8 +126,12 @@ def _read_parquet(path: Path) -> pa.Table:
         raise _unreadable(path, error) from error
 
 
-def _read_rows(path: Path, total: int, rows: slice) -> pa.Table:
-    """Some rows of a file that holds `total`; row groups without any of them are not read."""
+def _columns(path: Path, names: Sequence[str], total: int, rows: slice) -> list[Floats]:
+    """Some rows of some columns of a file that holds `total` rows; row groups without any are not read.
+
+    Memory holds one column of one row group besides.
+    """
+    found = [np.empty(rows.stop - rows.start) for _ in names]
     try:
         with parquet.open_file(path, memory_map=True) as file:
             if file.metadata.num_rows != total:
@@ -133,14 +142,16 @@ def _read_rows(path: Path, total: int, rows: slice) -> pa.Table:
                     found=f"{file.metadata.num_rows} rows",
                     cure="run the ingest stage again",
                 )
-            sizes = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
-            ends = np.cumsum(sizes)
-            groups = np.flatnonzero((ends > rows.start) & (ends - sizes < rows.stop))
-            if len(groups) == 0:
-                return file.schema_arrow.empty_table()
-            skipped = int(ends[groups[0]] - sizes[groups[0]])
-            table = file.read_row_groups(groups.tolist())
-            return table.slice(rows.start - skipped, rows.stop - rows.start)
+            end = 0
+            for group in range(file.metadata.num_row_groups):
+                start, end = end, end + file.metadata.row_group(group).num_rows
+                first, last = max(start, rows.start), min(end, rows.stop)
+                if first >= last:
+                    continue
+                for values, name in zip(found, names, strict=True):
+                    column = file.read_row_group(group, columns=[name]).column(name).to_numpy()
+                    values[first - rows.start : last - rows.start] = column[first - start : last - start]
+            return found
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
 
