@@ -72,11 +72,13 @@ def _series_of_rows(
         part = frame[key].cat.codes.to_numpy().astype(np.int64)
         missing |= part < 0
         code = code * (len(frame[key].cat.categories) + 1) + part
-    whole = np.flatnonzero(~missing)
-    numbers = np.full(len(frame), -1, dtype=np.int64)
-    numbers[whole], unique = pd.factorize(code[whole])
-    first = np.full(len(unique), -1, dtype=np.int64)
-    first[numbers[whole][::-1]] = whole[::-1]
+    code[missing] = -1
+    numbers, unique = pd.factorize(code)
+    first = np.empty(len(unique), dtype=np.int64)
+    first[numbers[::-1]] = np.arange(len(code) - 1, -1, -1)
+    for gone in np.flatnonzero(unique == -1):  # once, where a row misses a key
+        numbers = np.where(numbers == gone, -1, numbers - (numbers > gone))
+        first = np.delete(first, gone)
     table = frame.iloc[first][keys].astype(str).reset_index(drop=True)
     names = [separator.join(values) for values in table.itertuples(index=False, name=None)]
     return numbers, names, table

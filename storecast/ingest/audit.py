@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -99,7 +99,9 @@ class Audit:
                 f"{quality.rows_merged:,} merged, {quality.rows_unused:,} unused",
                 cure="report it together with the file",
             )
-        return quality, self._quarantine_table(bad)
+        quarantined = self._quarantine_table(bad)
+        self.raw = replace(self.raw, table=self.raw.table.select([]))  # nobody asks for the cells any more
+        return quality, quarantined
 
     def refuse_too_many(self, max_share: float) -> None:
         """Raise a DataError if by now more than `max_share` of the rows are quarantined, or all are."""

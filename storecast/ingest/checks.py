@@ -134,7 +134,7 @@ def _schema(fields: Sequence[Field]) -> pandera.DataFrameSchema:
 def _failures(schema: pandera.DataFrameSchema, frame: pd.DataFrame) -> dict[tuple[str, str], Positions]:
     """Positions of the failing rows by column and check."""
     try:
-        schema.validate(frame, lazy=True)
+        schema.validate(frame, lazy=True, inplace=True)  # a copy would take as much again
     except pandera.errors.SchemaErrors as error:
         if "CHECK_ERROR" in error.error_counts:  # a check itself failed: a defect, not a wrong row
             raise

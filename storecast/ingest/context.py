@@ -124,6 +124,8 @@ def settle_duplicates(
         total: the column that "sum" adds up.
     """
     keys = list(by)
+    if _all_differ(frame, keys):
+        return frame
     twice = frame.duplicated(keys, keep=False)
     if not twice.any():
         return frame
@@ -136,6 +138,29 @@ def settle_duplicates(
     if not clash.any():
         return frame
     return _settle_conflicts(frame, frame[clash], keys, audit, rule, total)
+
+
+def _all_differ(frame: pd.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether no two rows share their dates and categories, told by sorting a number for each row: in a
+    fraction of the time and memory that `DataFrame.duplicated` takes. False, too, where it cannot be told."""
+    numbers, size = np.zeros(len(frame), dtype=np.int64), 1
+    for key in keys:
+        values = frame[key]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            part = values.cat.codes.to_numpy().astype(np.int64) + 1
+        elif values.dtype.kind == "M" and not values.hasnans:
+            part = values.to_numpy().astype(np.int64)
+            part -= part.min(initial=np.iinfo(np.int64).max)
+        else:
+            return False
+        span = int(part.max(initial=0)) + 1
+        size *= span
+        if size > np.iinfo(np.int64).max:
+            return False
+        numbers *= span
+        numbers += part
+    numbers.sort()
+    return not bool((numbers[1:] == numbers[:-1]).any())
 
 
 def _settle_conflicts(
