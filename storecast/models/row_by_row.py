@@ -13,8 +13,6 @@ import weakref
 from typing import Any
 
 import numpy as np
-from lightgbm.basic import LightGBMError
-from lightgbm.libpath import _LIB
 from numpy.typing import NDArray
 
 from storecast.panel import Floats
@@ -36,9 +34,9 @@ class RowByRow:
     def __init__(self, booster: Any) -> None:
         self.booster = booster  # it must live as long as the handle below
         self.n_features = int(booster.num_feature())
-        self._handle = ctypes.c_void_p()
+        self._handle, library = ctypes.c_void_p(), _library()
         _check(
-            _LIB.LGBM_BoosterPredictForMatSingleRowFastInit(
+            library.LGBM_BoosterPredictForMatSingleRowFastInit(
                 booster._handle,
                 NORMAL,
                 0,
@@ -49,7 +47,7 @@ class RowByRow:
                 ctypes.byref(self._handle),
             )
         )
-        weakref.finalize(self, _LIB.LGBM_FastConfigFree, self._handle)
+        weakref.finalize(self, library.LGBM_FastConfigFree, self._handle)
 
     def predict(self, rows: NDArray[np.float32]) -> Floats:
         """(n,) the forecasts of (n, k) rows.
@@ -61,13 +59,23 @@ class RowByRow:
             raise ValueError(f"rows have {rows.shape[1]} features, the booster has {self.n_features}")
         rows = np.ascontiguousarray(rows, dtype=np.float32)
         found = np.empty(len(rows))
+        ask = _library().LGBM_BoosterPredictForMatSingleRowFast
         row, out, written = rows.ctypes.data, found.ctypes.data, ctypes.byref(ctypes.c_int64())
         for i in range(len(rows)):
             at, to = ctypes.c_void_p(row + i * rows.strides[0]), ctypes.c_void_p(out + i * found.itemsize)
-            _check(_LIB.LGBM_BoosterPredictForMatSingleRowFast(self._handle, at, written, to))
+            _check(ask(self._handle, at, written, to))
         return found
+
+
+def _library() -> Any:
+    """LightGBM's C API; importing it takes seconds, which whoever only names the model need not wait for."""
+    from lightgbm.libpath import _LIB
+
+    return _LIB
 
 
 def _check(status: int) -> None:
     if status:
-        raise LightGBMError(_LIB.LGBM_GetLastError().decode())
+        from lightgbm.basic import LightGBMError
+
+        raise LightGBMError(_library().LGBM_GetLastError().decode())

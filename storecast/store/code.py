@@ -47,9 +47,18 @@ def _closure(modules: tuple[str, ...]) -> tuple[dict[str, str], set[str]]:
         path = _source(name)
         if path is None or name in sources:
             continue
-        sources[name] = path.read_text()
-        todo += _imports(ast.parse(sources[name]))
+        about = path.stat()
+        sources[name], imported = _read(path, about.st_mtime_ns, about.st_size)
+        todo += imported
     return sources, libraries
+
+
+@cache
+def _read(path: Path, changed: int, size: int) -> tuple[str, list[str]]:
+    """A module's text and what it imports; kept, since what models have in common is theirs each time."""
+    del changed, size
+    text = path.read_text()
+    return text, list(_imports(ast.parse(text)))
 
 
 def _source(name: str) -> Path | None:
