@@ -74,14 +74,8 @@ def read_panel(folder: Path, rows: slice | None = None) -> Panel:
     start, stop, _ = (rows or slice(None)).indices(n)
     shape = (stop - start, dates)
     names = ["y", *about["known"], *about["past"]]
-    wide = {
-        name: values.reshape(shape)
-        for name, values in zip(
-            names,
-            _columns(folder / "panel.parquet", names, n * dates, slice(start * dates, stop * dates)),
-            strict=True,
-        )
-    }
+    columns = _columns(folder / "panel.parquet", names, n * dates, slice(start * dates, stop * dates))
+    wide = {name: values.reshape(shape) for name, values in columns.items()}
     static = (
         _read_parquet(folder / "static.parquet").slice(start, shape[0]).to_pandas().set_index("unique_id")
     )
@@ -126,12 +120,12 @@ def _read_parquet(path: Path) -> pa.Table:
         raise _unreadable(path, error) from error
 
 
-def _columns(path: Path, names: Sequence[str], total: int, rows: slice) -> list[Floats]:
+def _columns(path: Path, names: Sequence[str], total: int, rows: slice) -> dict[str, Floats]:
     """Some rows of some columns of a file that holds `total` rows; row groups without any are not read.
 
     Memory holds one column of one row group besides.
     """
-    found = [np.empty(rows.stop - rows.start) for _ in names]
+    found = {name: np.empty(rows.stop - rows.start) for name in names}
     try:
         with parquet.open_file(path, memory_map=True) as file:
             if file.metadata.num_rows != total:
@@ -148,7 +142,7 @@ def _columns(path: Path, names: Sequence[str], total: int, rows: slice) -> list[
                 first, last = max(start, rows.start), min(end, rows.stop)
                 if first >= last:
                     continue
-                for values, name in zip(found, names, strict=True):
+                for name, values in found.items():
                     column = file.read_row_group(group, columns=[name]).column(name).to_numpy()
                     values[first - rows.start : last - rows.start] = column[first - start : last - start]
             return found
