@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.generality_shops import END, articles, departments, drugstores
+
 Days = pd.DatetimeIndex
-END = pd.Timestamp("2024-06-30")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Source:
         table: makes it.
         about: where it is from.
         rules: of the data set config, for what its dates without a row are.
+        known: columns of the table that are known of the days to come; rows without `y` are those days.
     """
 
     freq: str
@@ -35,16 +37,23 @@ class Source:
     table: Callable[[], pd.DataFrame]
     about: str
     rules: str = "{}"
+    known: tuple[str, ...] = ()
 
 
 def write(name: str, source: Source, folder: Path) -> Path:
-    """Write the panel's file and its data set config, all that Storecast is given; the config's path."""
+    """Write the panel's files and its data set config, all that Storecast is given; the config's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    source.table().to_csv(folder / "sales.csv", index=False, date_format="%Y-%m-%d")
+    table = source.table()
+    table.dropna(subset="y").to_csv(folder / "sales.csv", index=False, date_format="%Y-%m-%d")
+    future = ""
+    if source.known:
+        coming = table[table["y"].isna()].drop(columns="y")
+        coming.to_csv(folder / "coming.csv", index=False, date_format="%Y-%m-%d")
+        future = f"future: coming.csv\nknown: [{', '.join(source.known)}]\n"
     config = folder / f"{name}.yaml"
     config.write_text(
         f"name: {name}\nfreq: {source.freq}\nhorizon: {source.horizon}\n"
-        "train: sales.csv\ndate: date\ntarget: y\nkeys: [series]\n"
+        f"train: sales.csv\n{future}date: date\ntarget: y\nkeys: [series]\n"
         f"rules: {source.rules}\n"
     )
     return config
@@ -143,4 +152,11 @@ SOURCES = {
     "weekly_year": Source("W-SUN", 8, 52, weekly_year, "synthetic, 60 series, weekly"),
     "short": Source("D", 7, 7, short, "synthetic, 80 series of 40 to 120 days"),
     "daily": Source("D", 14, 7, daily, "synthetic, 60 series, daily"),
+    "drugstores": Source(
+        "D", 42, 7, drugstores, "synthetic, 80 shops closed on Sundays, daily", known=("open", "promo")
+    ),
+    "articles": Source("D", 28, 7, articles, "synthetic, 200 articles, daily", known=("price",)),
+    "departments": Source(
+        "W-FRI", 13, 52, departments, "synthetic, 150 departments, weekly", known=("holiday",)
+    ),
 }

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from components.archive import load_policy
 from components.stage import open_store
-from pipelines import environment
+from pipelines import environment, own_prefect
 from storecast.settings import load_settings
 from storecast.store.retention import RetentionPolicy, Step
 
@@ -101,7 +101,7 @@ def _show(steps: Sequence[Step], *, every: bool) -> None:
 def _flow_runs(rules: RetentionPolicy, *, delete: bool) -> int:
     if not rules.prefect_days:
         return 0
-    from pipelines import old_runs
-
+    with own_prefect.prefect():
+        from pipelines import old_runs
     before = datetime.now(UTC) - timedelta(days=rules.prefect_days)
     return old_runs.delete_before(before) if delete else old_runs.count_before(before)

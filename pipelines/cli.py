@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines import environment, stack
+from pipelines import environment, own_prefect, stack
 from pipelines.actuals_cli import actuals
 from pipelines.archive_cli import archive
 from pipelines.dashboard_cli import dashboard
@@ -144,11 +144,9 @@ def _train(dataset: str, data: str, profile: str) -> Outcome:
         load_training_config(profile)
         require_files(load_dataset_config(config_file(dataset, "datasets")), data)
     environment.prepare(settings)
-    with console.status("Starting Prefect"):
+    with console.status("Starting Prefect"), own_prefect.prefect():
         from pipelines.terminal import StageDisplay
         from pipelines.training import training_flow
-
-        environment.start_prefect()
     with StageDisplay(console).showing():
         outcome: Outcome = training_flow(dataset, data, profile, settings.root)
     return outcome

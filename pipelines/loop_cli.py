@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.stage import open_store
-from pipelines import environment
+from pipelines import environment, own_prefect
 from storecast.errors import ConfigError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog, pending
 from storecast.settings import Settings, load_settings
@@ -42,11 +42,9 @@ def run(
     """One pass: take what has arrived, look at what was served, decide, and do what was decided."""
     settings = load_settings()
     environment.prepare(settings)
-    with console.status("Starting Prefect"):
+    with console.status("Starting Prefect"), own_prefect.prefect():
         from pipelines.loop import watch_flow
         from pipelines.terminal import StageDisplay
-
-        environment.start_prefect()
     with _alone(settings), StageDisplay(console).showing():
         made = watch_flow(dataset, data, policy, settings.root)
     for decision in made:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import environment
+from pipelines import environment, own_prefect
 from storecast.settings import load_settings
 
 if TYPE_CHECKING:
@@ -47,11 +47,9 @@ def tune(
     """
     settings = load_settings()
     environment.prepare(settings)
-    with console.status("Starting Prefect"):
+    with console.status("Starting Prefect"), own_prefect.prefect():
         from pipelines.terminal import StageDisplay
         from pipelines.tuning import tuning_flow
-
-        environment.start_prefect()
     with StageDisplay(console).showing():
         outcome: Tuned = tuning_flow(
             model, dataset, data, profile, trials, timeout, jobs, folds, series, space, storage, settings.root

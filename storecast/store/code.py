@@ -14,6 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 OURS = ("storecast", "components")
+_MAY_IMPORT = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 @cache
@@ -74,10 +75,14 @@ def _source(name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """What a module imports, anywhere in it; expressions, most of a tree, hold no imports and are passed by."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        todo += [child for child in ast.iter_child_nodes(node) if isinstance(child, _MAY_IMPORT)]

@@ -24,11 +24,13 @@ ROOT = Path(__file__).parents[2]
 FLOW = """
 import sys
 from pathlib import Path
+from pipelines import own_prefect
 from pipelines.environment import prepare
 from storecast.settings import Settings
 
 prepare(Settings(home=Path(sys.argv[1])))
-from prefect import flow
+with own_prefect.prefect():
+    from prefect import flow
 
 @flow(name="before the stack")
 def greet() -> str:
