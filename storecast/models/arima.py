@@ -33,9 +33,10 @@ from storecast.models.base import (
     ModelConfig,
     forecast_from_log,
 )
-from storecast.models.closures import closed_days
+from storecast.models.closures import closures
 from storecast.models.evidence import Ridge
-from storecast.models.parameters import load_parameters, log_history, rows_of, save_parameters
+from storecast.models.gaps import stand_ins, taken
+from storecast.models.parameters import load_parameters, rows_of, save_parameters
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
 from storecast.panel import Floats, Panel
 
@@ -127,10 +128,10 @@ class _View:
 
     Attributes:
         panel: these dates and the future.
-        logs: (n, history) log(1 + sales), without gaps.
+        logs: (n, history) log(1 + sales); where a day is closed or not observed, that of one before it.
         start: (n,) position of the first sale.
         closed: (n, T) days of the year on which a series never sells.
-        regressors: of all dates.
+        regressors: of all dates; a covariate that closes a series is that of the same day as its sales.
     """
 
     panel: Panel
@@ -235,14 +236,17 @@ class Arima:
     def _view(self, panel: Panel) -> _View:
         last = panel.last(self.config.window)
         skipped = panel.n_history - last.n_history
-        closed = closed_days(panel)[:, skipped:]
-        seen = np.where(closed[:, : last.n_history], np.nan, last.history)
+        known = closures(panel)
+        closed = known.days[:, skipped:]
+        missing = closed[:, : last.n_history] | np.isnan(last.history)
+        source = stand_ins(missing, panel.season_length)
+        regressors = build_regressors(last, self._events, self.config.week_order, self.config.year_order)
         return _View(
             panel=last,
-            logs=log_history(seen, panel.season_length),
+            logs=np.log1p(taken(last.history, source)),
             start=np.clip(panel.first_sale - skipped, 0, last.n_history),
             closed=closed,
-            regressors=build_regressors(last, self._events, self.config.week_order, self.config.year_order),
+            regressors=regressors.taken_from(source, known.by),
         )
 
     def _penalty(self, name: str) -> float:

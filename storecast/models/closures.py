@@ -1,6 +1,9 @@
-"""Days of the year on which a series never sells, such as 25 December: seen in its own history."""
+"""Days on which a series never sells, seen in its own history: 25 December, Sundays, a shop not open."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,30 +14,64 @@ NEIGHBOURS = 28
 """Dates before and after a day that say how likely a sale was on it."""
 
 CHANCE = 0.025
-"""Zeros on the same day of every year count as a closure if ordinary days would do that more rarely."""
+"""Zeros on all days of a kind count as a closure if ordinary days would do that more rarely."""
 
 
-def closed_days(panel: Panel) -> NDArray[np.bool_]:
-    """(n, T) days, past and future, whose day of the year sold nothing in any year of the series' history.
+@dataclass(frozen=True, eq=False)
+class Closures:
+    """Days on which series never sell.
 
-    The rule is a test: the chance of that many zeros, given how often the series sold on the dates around
-    each, must be below 2.5 %. So one year is enough for a series that sells every day, and a series that
-    rarely sells is never called closed. Weekly panels have no such days.
+    Attributes:
+        days: (n, T) these days, past and future.
+        by: (n,) whether a series sells nothing where a known covariate is 0, by the covariate's name.
     """
-    out = np.zeros(panel.y.shape, dtype=bool)
-    if panel.freq != "D":
-        return out
-    history = panel.n_history
-    on_sale = np.arange(history) >= panel.first_sale[:, None]
+
+    days: NDArray[np.bool_]
+    by: Mapping[str, NDArray[np.bool_]]
+
+
+def closures(panel: Panel) -> Closures:
+    """The days of a kind on which a series has not sold in all of its history.
+
+    Kinds are the days of the year and of the week, in daily panels, and those on which a known covariate
+    (such as whether a shop is open) is 0. The rule is a test: the chance of that many zeros, given how often
+    the series sold on the dates around each, must be below 2.5 %. So one year is enough for a series that
+    sells every day, and a series that rarely sells is never called closed. Where a covariate tells, the
+    calendar does not: a shop may be planned to open on a Sunday.
+    """
+    never = _never_sells(panel)
+    by_calendar, by_covariate = np.zeros((2, *panel.y.shape), dtype=bool)
+    for kind in _calendar_kinds(panel):
+        by_calendar |= kind & never(kind)[:, None]
+    by = {name: never(values == 0) for name, values in panel.known.items()}
+    for name, told in by.items():
+        by_covariate |= told[:, None] & (panel.known[name] == 0)
+    days = np.where(by_covariate.any(axis=1, keepdims=True), by_covariate, by_calendar)
+    return Closures(days, by)
+
+
+def _calendar_kinds(panel: Panel) -> Iterator[NDArray[np.bool_]]:
+    """(1, T) the days of each kind that the calendar tells."""
+    if panel.freq == "D":
+        of_year, of_week = panel.dates.month * 32 + panel.dates.day, panel.dates.day_of_week
+        for number in (of_year.to_numpy(), of_week.to_numpy()):
+            yield from (number[None, :] == value for value in np.unique(number))
+
+
+def _never_sells(panel: Panel) -> Callable[[NDArray[np.bool_]], NDArray[np.bool_]]:
+    """What tells of days (n or 1, T) which series (n,) have not sold on any of them, and not by chance."""
+    on_sale = np.arange(panel.n_history) >= panel.first_sale[:, None]
     sold = np.nan_to_num(panel.history) > 0
     log_chance = np.where(on_sale, np.log(_share_of_zeros(on_sale, sold)), 0.0)
-    day_of_year = (panel.dates.month * 32 + panel.dates.day).to_numpy()
-    for day in np.unique(day_of_year):
-        here = np.flatnonzero(day_of_year == day)
-        past = here[here < history]
-        never = ~sold[:, past].any(axis=1) & (log_chance[:, past].sum(axis=1) < np.log(CHANCE))
-        out[np.ix_(never, here)] = True
-    return out
+
+    def never(days: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        past = days[:, : panel.n_history]
+        some = np.flatnonzero(past.any(axis=0))
+        here = past[:, some]
+        unlikely = (log_chance[:, some] * here).sum(axis=1) < np.log(CHANCE)
+        return np.asarray(unlikely & ~(sold[:, some] & here).any(axis=1))
+
+    return never
 
 
 def _share_of_zeros(on_sale: NDArray[np.bool_], sold: NDArray[np.bool_]) -> Floats:

@@ -82,12 +82,3 @@ def rows_of(fitted: NDArray[np.object_], asked: NDArray[np.object_], model: str)
             cure="fit the model on a panel that holds them",
         )
     return rows
-
-
-def log_history(values: NDArray[np.float64], season: int) -> NDArray[np.float64]:
-    """log(1 + sales), a missing value replaced by that of a season before, or by 0 in the first season."""
-    logs = np.log1p(values)
-    for t in np.flatnonzero(np.isnan(logs).any(axis=0)):
-        before = logs[:, t - season] if t >= season else np.zeros(len(logs))
-        logs[:, t] = np.where(np.isnan(logs[:, t]), before, logs[:, t])
-    return logs

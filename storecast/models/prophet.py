@@ -33,7 +33,7 @@ from storecast.models.base import (
     ModelConfig,
     forecast_from_log,
 )
-from storecast.models.closures import closed_days
+from storecast.models.closures import closures
 from storecast.models.parameters import load_parameters, rows_of, save_parameters
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
 from storecast.models.stan import Problem, Program, program
@@ -86,7 +86,7 @@ class Prophet:
         regressors = self._regressors(last)
         self._names = regressors.names
         starts = _starts(panel, last)
-        closed = closed_days(panel)[:, panel.n_history - last.n_history :][:, : last.n_history]
+        closed = closures(panel).days[:, panel.n_history - last.n_history :][:, : last.n_history]
         logs = np.log1p(np.where(closed, np.nan, last.history))
         self._learnt = self._blank(panel.n_series)
         fallbacks = []
@@ -115,13 +115,14 @@ class Prophet:
         recent = panel.last(min(max(self.config.level_dates, self.config.dead_after), panel.n_history))
         expected, trend_sd = self._predict(recent, rows)
         history = recent.n_history
-        closed = closed_days(panel)[:, panel.n_history - history :]
+        closed = closures(panel).days[:, panel.n_history - history :]
         logs = np.log1p(np.where(closed[:, :history], np.nan, recent.history))
         shift, level_sd = self._level(logs - expected[:, :history], _starts(panel, recent))
         mean = expected[:, history:] + shift[:, None]
         noise = np.where(self._learnt["fitted"][rows], self._learnt["sigma"][rows], level_sd)
         sd = np.maximum(np.hypot(noise[:, None], trend_sd[:, history:]), MIN_SD)
-        dead = ~np.any(logs[:, -self.config.dead_after :] > 0, axis=1)
+        latest = logs[:, -self.config.dead_after :]
+        dead = np.any(latest == 0, axis=1) & ~np.any(latest > 0, axis=1)
         over = np.logical_or(dead[:, None], closed[:, history:])
         mean[over], sd[over] = 0.0, MIN_SD
         return forecast_from_log(panel, mean, sd)

@@ -5,14 +5,16 @@ Columns that are the same for every series are built once; only promotion and lo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from storecast.calendar import DAYS_PER_YEAR, event_days, event_positions, fourier, payday_distance
+from storecast.models.gaps import taken
 from storecast.panel import Floats, Panel
 
 GROUPS = {
@@ -60,6 +62,19 @@ class Regressors:
 
     def _season(self, label: str) -> NDArray[np.bool_]:
         return np.array([name.startswith(f"{label}:") for name in self.names])
+
+    def taken_from(self, source: NDArray[np.int64], covariates: Mapping[str, NDArray[np.bool_]]) -> Self:
+        """The same, some covariates of some series taken from other dates.
+
+        Args:
+            source: (n, t) the date that stands for each of the first t; -1: 0 stands for it.
+            covariates: (n,) of which series, by the covariate's name.
+        """
+        own, dates = self.own.copy(), source.shape[1]
+        for k, name in enumerate(self.names[self.common.shape[1] :]):
+            series = np.flatnonzero(covariates.get(name.rpartition(":")[0], np.zeros(0, dtype=bool)))
+            own[series, :dates, k] = taken(self.own[series, :dates, k], source[series])
+        return replace(self, own=own)
 
     def of(self, i: int) -> Floats:
         """(T, K) regressors of the series at position `i`."""

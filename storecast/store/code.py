@@ -76,7 +76,7 @@ def _source(name: str) -> Path | None:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
-    """What a module imports, anywhere in it; expressions, most of a tree, hold no imports and are passed by."""
+    """What a module imports, anywhere in it; expressions, most of a tree, hold none and are passed by."""
     todo: list[ast.AST] = [tree]
     while todo:
         node = todo.pop()

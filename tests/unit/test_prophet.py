@@ -11,7 +11,7 @@ import pytest
 from storecast.errors import ModelError
 from storecast.models import prophet as module
 from storecast.models.base import FitContext, Forecaster
-from storecast.models.closures import closed_days
+from storecast.models.closures import closures
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.models.prophet import Prophet, ProphetConfig
 from storecast.models.stan import Program
@@ -63,7 +63,7 @@ def the_librarys(panel: Panel, i: int, model: Prophet) -> Floats:
     """Log sales that the library itself predicts of a series, given the same regressors."""
     on_sale = slice(int(panel.first_sale[i]), panel.n_history)
     dates, x = panel.dates[on_sale], model._regressors(panel).of(i)
-    logs = np.log1p(np.where(closed_days(panel)[i], np.nan, panel.y[i]))[on_sale]
+    logs = np.log1p(np.where(closures(panel).days[i], np.nan, panel.y[i]))[on_sale]
     used = np.flatnonzero(np.ptp(x[on_sale], axis=0) > 0)
     with module._quiet() as library:
         other = library.Prophet(
