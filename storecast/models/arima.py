@@ -4,7 +4,7 @@ The regression (weekly and yearly Fourier terms, paydays, holidays, promotion) i
 with a ridge and Huber weights; `storecast.models.arma` estimates and compares the noise. The one
 difference lets the level move, as shops do. Of a promotion that lasts it sees no more than the first and the
 last day, so what promotions do is told from levels first, and the ridge pulls their effects there instead of
-to 0. A season of the year counts as far as the series shows one (`storecast.models.evidence`).
+to 0. Each wave of a season of the year counts as far as the series shows it (`storecast.models.evidence`).
 
 Only parameters are kept: to forecast, the history of the panel that is asked about is filtered anew, so a
 later cutoff or another promotion plan needs no refit.
@@ -15,6 +15,7 @@ Sources: Brockwell and Davis, Introduction to Time Series and Forecasting, 3rd e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -57,7 +58,7 @@ class ArimaConfig(ModelConfig):
         default=28, ge=1, description="A series without sales for so long is over: zeros."
     )
     week_order: int = Field(default=3, ge=0, le=3, description="Fourier order of the week (daily panels).")
-    year_order: int = Field(default=2, ge=0, le=12, description="Fourier order of the year.")
+    year_order: int = Field(default=6, ge=0, le=12, description="Fourier order of the year.")
     orders: tuple[tuple[int, int], ...] = Field(
         default=((0, 0), (0, 1), (1, 1), (0, 2), (2, 1), (1, 2)),
         min_length=1,
@@ -99,13 +100,13 @@ class _Effects:
 
     Attributes:
         penalty: (K,) of each.
-        year: (K,) which of them are a season of the year.
+        year: (K,) which of them are a wave of the season of the year, for each.
         year_dates: dates of history that can show one.
         config: the model's.
     """
 
     penalty: Floats
-    year: NDArray[np.bool_]
+    year: Sequence[NDArray[np.bool_]]
     year_dates: float
     config: ArimaConfig
 

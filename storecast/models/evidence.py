@@ -1,7 +1,7 @@
 """Does a series show a season of the year? What its own history says of some effects among others.
 
 A year of a series that wanders, prices for example, looks like a season: level and season are told apart by
-differences, where a wandering level is noise. There the joint F statistic of the effects (Wald) compares what
+differences, where a wandering level is noise. There the F statistic of a wave's effects (Wald) compares what
 they explain with that noise. About 1 is what chance gives, and effects are shrunk by the share of F that
 chance explains, to nothing where that is all: the positive-part rule of James and Stein (1961), with a
 threshold in place of its constant.
@@ -9,6 +9,7 @@ threshold in place of its constant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -63,14 +64,23 @@ class Ridge:
         outer = self.outer[chosen] - through[:, -1]
         return float(outer @ np.linalg.pinv(inner, rcond=SINGULAR, hermitian=True) @ outer / count / variance)
 
-    def shrunken(self, chosen: NDArray[np.bool_], variance: float, threshold: float) -> Floats:
-        """(K,) effects: the chosen ones times max(0, 1 - threshold / F), the others solved beside these."""
+    def shrunken(self, groups: Sequence[NDArray[np.bool_]], variance: float, threshold: float) -> Floats:
+        """(K,) effects: those of each group times max(0, 1 - threshold / F), the others solved beside these.
+
+        Args:
+            groups: (K,) which effects, of each group; no effect is in two.
+            variance: of the residuals.
+            threshold: F of a group up to which it counts as chance.
+        """
         found = self.solution.copy()
-        evidence = self.evidence(chosen, variance)
-        if threshold > 0 and chosen.any():
-            found[chosen] *= max(0.0, 1.0 - threshold / evidence) if evidence > 0 else 0.0
-            mixed = self.inner[np.ix_(~chosen, chosen)]
-            found[~chosen] = self._beside(chosen, self.outer[~chosen] - mixed @ found[chosen])
+        if threshold <= 0 or not any(group.any() for group in groups):
+            return found
+        for group in groups:
+            evidence = self.evidence(group, variance)
+            found[group] *= max(0.0, 1.0 - threshold / evidence) if evidence > 0 else 0.0
+        chosen = np.logical_or.reduce(groups)
+        mixed = self.inner[np.ix_(~chosen, chosen)]
+        found[~chosen] = self._beside(chosen, self.outer[~chosen] - mixed @ found[chosen])
         return found
 
     def _beside(self, chosen: NDArray[np.bool_], outer: Floats) -> Floats:

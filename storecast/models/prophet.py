@@ -55,7 +55,8 @@ class ProphetConfig(ModelConfig):
         default=28, ge=1, description="A series without sales for so long is over: zeros."
     )
     week_order: int = Field(default=3, ge=1, le=3, description="Fourier order of the week (daily panels).")
-    year_order: int = Field(default=4, ge=0, le=20, description="Fourier order of the year.")
+    year_order: int = Field(default=4, ge=0, le=20, description="Fourier order of the year (daily panels).")
+    weekly_year_order: int = Field(default=4, ge=0, le=20, description="The same in weekly panels.")
     year_after_days: int = Field(default=300, ge=30, description="Yearly season only after so many days.")
     changepoints: int = Field(default=10, ge=0, description="Places where the trend may bend.")
     changepoint_scale: float = Field(default=0.05, gt=0, description="Prior deviation of a bend.")
@@ -88,9 +89,9 @@ class Prophet:
         starts = _starts(panel, last)
         closed = closures(panel).days[:, panel.n_history - last.n_history :][:, : last.n_history]
         logs = np.log1p(np.where(closed, np.nan, last.history))
-        self._learnt = self._blank(panel.n_series)
-        fallbacks = []
         seasons = self._season_terms(last.dates)
+        self._learnt = self._blank(panel.n_series, seasons.shape[1])
+        fallbacks = []
         with _quiet() as library, program(library) as stan:
             for i, uid in enumerate(panel.ids):
                 on_sale = slice(starts[i], last.n_history)
@@ -144,9 +145,8 @@ class Prophet:
     def _regressors(self, panel: Panel) -> Regressors:
         return build_regressors(panel, self._events, week_order=0, year_order=0)
 
-    def _blank(self, n: int) -> dict[str, NDArray[Any]]:
+    def _blank(self, n: int, terms: int) -> dict[str, NDArray[Any]]:
         """Parameters of n series of which nothing is known: they forecast their recent mean."""
-        terms = 2 * (self.config.week_order + self.config.year_order)
         bends = max(self.config.changepoints, 1)
         return {
             "fitted": np.zeros(n, dtype=bool),
@@ -245,7 +245,8 @@ class Prophet:
         """(T, terms) the library's own Fourier terms, in the order of the parameters."""
         series = _library().Prophet.fourier_series
         stamps = pd.Series(dates)
-        seasons = ((7.0, self.config.week_order), (DAYS_PER_YEAR, self.config.year_order))
+        year = self.config.year_order if dates.freqstr == "D" else self.config.weekly_year_order
+        seasons = ((7.0, self.config.week_order), (DAYS_PER_YEAR, year))
         return np.column_stack([series(stamps, period, order) for period, order in seasons if order])
 
     def _level(self, residuals: Floats, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:

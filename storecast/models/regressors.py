@@ -56,9 +56,11 @@ class Regressors:
         return self._season("week")
 
     @cached_property
-    def yearly(self) -> NDArray[np.bool_]:
-        """(K,) which columns tell the season of the year."""
-        return self._season("year")
+    def yearly(self) -> tuple[NDArray[np.bool_], ...]:
+        """(K,) which columns tell the season of the year, for each of its waves: a sine and a cosine."""
+        columns = np.flatnonzero(self._season("year"))
+        order = len(columns) // 2  # the sines come first
+        return tuple(np.isin(np.arange(len(self.names)), columns[wave::order]) for wave in range(order))
 
     def _season(self, label: str) -> NDArray[np.bool_]:
         return np.array([name.startswith(f"{label}:") for name in self.names])

@@ -40,15 +40,24 @@ def test_weights_count_a_row_as_if_it_stood_there_so_often() -> None:
 def test_a_clear_effect_stays_as_it_is_and_a_chance_one_goes() -> None:
     for effect, expected in ((2.0, 2.0), (0.0, 0.0)):
         a, y = regression(effect)
-        found = Ridge.of(a, y, FREE).shrunken(CHOSEN, variance(a, y), 4.0)
+        found = Ridge.of(a, y, FREE).shrunken([CHOSEN], variance(a, y), 4.0)
         np.testing.assert_allclose(found, [1.0, -2.0, expected, -expected], atol=0.2)
     assert not found[CHOSEN].any()
 
 
 def test_the_others_are_told_as_if_a_dropped_effect_had_not_been_asked_for() -> None:
     a, y = regression(0.3)
-    dropped = Ridge.of(a, y, FREE).shrunken(CHOSEN, variance(a, y), np.inf)
+    dropped = Ridge.of(a, y, FREE).shrunken([CHOSEN], variance(a, y), np.inf)
     np.testing.assert_allclose(dropped[~CHOSEN], np.linalg.lstsq(a[:, ~CHOSEN], y, rcond=None)[0])
+
+
+def test_each_group_is_judged_by_itself() -> None:
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=(300, 4))
+    y = a @ np.array([1.0, -1.0, 0.0, 0.0]) + rng.normal(size=300)
+    found = Ridge.of(a, y, FREE).shrunken([~CHOSEN, CHOSEN], variance(a, y), 6.0)
+    np.testing.assert_allclose(found[~CHOSEN], [1.0, -1.0], atol=0.2)
+    assert not found[CHOSEN].any()
 
 
 def test_a_column_of_zeros_is_no_evidence() -> None:
@@ -56,10 +65,10 @@ def test_a_column_of_zeros_is_no_evidence() -> None:
     a[:, CHOSEN] = 0.0
     ridge = Ridge.of(a, y, np.ones(4))
     assert ridge.evidence(CHOSEN, 1.0) == 0.0
-    assert not ridge.shrunken(CHOSEN, 1.0, 4.0)[CHOSEN].any()
+    assert not ridge.shrunken([CHOSEN], 1.0, 4.0)[CHOSEN].any()
 
 
 def test_without_a_threshold_nothing_is_shrunk() -> None:
     a, y = regression(0.1)
     ridge = Ridge.of(a, y, np.ones(4))
-    np.testing.assert_array_equal(ridge.shrunken(CHOSEN, 1.0, 0.0), ridge.solution)
+    np.testing.assert_array_equal(ridge.shrunken([CHOSEN], 1.0, 0.0), ridge.solution)
