@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from benchmarks.generality_shops import END, articles, departments, drugstores
+from benchmarks.generality_shops import END, articles, departments, drugstores, items
 
 Days = pd.DatetimeIndex
 
@@ -159,4 +159,5 @@ SOURCES = {
     "departments": Source(
         "W-FRI", 13, 52, departments, "synthetic, 150 departments, weekly", known=("holiday",)
     ),
+    "items": Source("D", 60, 7, items, "synthetic, 60 items over five years, daily"),
 }

@@ -104,3 +104,20 @@ def departments(n: int = 150, weeks: int = 143, horizon: int = 13, seed: int = 7
         )
         parts.append(part)
     return pd.concat(parts)
+
+
+def items(n: int = 60, days: int = 1_826, seed: int = 8) -> pd.DataFrame:
+    """Pieces of a day of each item over five years: a week, a year and a trend, and nothing else."""
+    rng = np.random.default_rng(seed)
+    dates = pd.date_range(end=END, periods=days)
+    month, weekday = dates.month.to_numpy() - 1, dates.day_of_week.to_numpy()
+    week = np.array([0.8, 0.95, 0.95, 1.0, 1.05, 1.1, 1.2])
+    year = np.array([0.65, 0.7, 0.9, 1.1, 1.2, 1.25, 1.4, 1.2, 1.05, 1.0, 1.05, 0.75])
+    growth = np.array([1.0, 1.12, 1.18, 1.25, 1.31, 1.36])
+    trend = np.interp(np.arange(days) / 365.25, np.arange(len(growth)), growth)
+    parts = []
+    for i in range(n):
+        mean = rng.uniform(8, 90) * week[weekday] * year[month] * trend
+        pieces = rng.poisson(mean)
+        parts.append(pd.DataFrame({"series": f"i{i:03d}", "date": dates, "y": pieces}))
+    return pd.concat(parts)
