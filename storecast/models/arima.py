@@ -131,7 +131,7 @@ class _View:
         panel: these dates and the future.
         logs: (n, history) log(1 + sales); where a day is closed or not observed, that of one before it.
         start: (n,) position of the first sale.
-        closed: (n, T) days of the year on which a series never sells.
+        closed: (n, T) days on which a series never sells.
         regressors: of all dates; a covariate that closes a series is that of the same day as its sales.
     """
 

@@ -42,7 +42,7 @@ def closures(panel: Panel) -> Closures:
     never = _never_sells(panel)
     by_calendar, by_covariate = np.zeros((2, *panel.y.shape), dtype=bool)
     for kind in _calendar_kinds(panel):
-        by_calendar |= kind & never(kind)[:, None]
+        by_calendar[:, kind[0]] |= never(kind)[:, None]
     by = {name: never(values == 0) for name, values in panel.known.items()}
     for name, told in by.items():
         by_covariate |= told[:, None] & (panel.known[name] == 0)
@@ -60,12 +60,13 @@ def _calendar_kinds(panel: Panel) -> Iterator[NDArray[np.bool_]]:
 
 def _never_sells(panel: Panel) -> Callable[[NDArray[np.bool_]], NDArray[np.bool_]]:
     """What tells of days (n or 1, T) which series (n,) have not sold on any of them, and not by chance."""
-    on_sale = np.arange(panel.n_history) >= panel.first_sale[:, None]
+    history = panel.n_history
+    on_sale = np.arange(history) >= panel.first_sale[:, None]
     sold = np.nan_to_num(panel.history) > 0
     log_chance = np.where(on_sale, np.log(_share_of_zeros(on_sale, sold)), 0.0)
 
     def never(days: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        past = days[:, : panel.n_history]
+        past = days[:, :history]
         some = np.flatnonzero(past.any(axis=0))
         here = past[:, some]
         unlikely = (log_chance[:, some] * here).sum(axis=1) < np.log(CHANCE)

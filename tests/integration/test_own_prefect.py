@@ -12,7 +12,7 @@ from serving_shop import eventually
 
 DEADLINE = 120.0
 COMMAND = """
-import sys, time, urllib.request
+import sys, time
 from pipelines import own_prefect
 
 with own_prefect.prefect():
