@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class Panel:
         """Number of series."""
         return len(self.ids)
 
-    @property
+    @cached_property
     def n_history(self) -> int:
         """Number of dates up to and including the cutoff."""
         return int(self.dates.searchsorted(self.cutoff, side="right"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,40 +39,52 @@ def closures(panel: Panel) -> Closures:
     sells every day, and a series that rarely sells is never called closed. Where a covariate tells, the
     calendar does not: a shop may be planned to open on a Sunday.
     """
-    never = _never_sells(panel)
+    chance = _LogChance.of(panel)
     by_calendar, by_covariate = np.zeros((2, *panel.y.shape), dtype=bool)
-    for kind in _calendar_kinds(panel):
-        by_calendar[:, kind[0]] |= never(kind)[:, None]
-    by = {name: never(values == 0) for name, values in panel.known.items()}
+    for kinds in _calendar_kinds(panel):
+        by_calendar |= chance.closed_by_kind(kinds[: panel.n_history], kinds.max() + 1)[:, kinds]
+    by = {name: chance.closed_on(values[:, : panel.n_history] == 0) for name, values in panel.known.items()}
     for name, told in by.items():
         by_covariate |= told[:, None] & (panel.known[name] == 0)
     days = np.where(by_covariate.any(axis=1, keepdims=True), by_covariate, by_calendar)
     return Closures(days, by)
 
 
-def _calendar_kinds(panel: Panel) -> Iterator[NDArray[np.bool_]]:
-    """(1, T) the days of each kind that the calendar tells."""
+def _calendar_kinds(panel: Panel) -> Iterator[NDArray[np.int64]]:
+    """(T,) what kind of day each date is, once by the year and once by the week."""
     if panel.freq == "D":
-        of_year, of_week = panel.dates.month * 32 + panel.dates.day, panel.dates.day_of_week
-        for number in (of_year.to_numpy(), of_week.to_numpy()):
-            yield from (number[None, :] == value for value in np.unique(number))
+        yield (panel.dates.month * 32 + panel.dates.day).to_numpy(dtype=np.int64)
+        yield panel.dates.day_of_week.to_numpy(dtype=np.int64)
 
 
-def _never_sells(panel: Panel) -> Callable[[NDArray[np.bool_]], NDArray[np.bool_]]:
-    """What tells of days (n or 1, T) which series (n,) have not sold on any of them, and not by chance."""
-    history = panel.n_history
-    on_sale = np.arange(history) >= panel.first_sale[:, None]
-    sold = np.nan_to_num(panel.history) > 0
-    log_chance = np.where(on_sale, np.log(_share_of_zeros(on_sale, sold)), 0.0)
+@dataclass(frozen=True, eq=False)
+class _LogChance:
+    """How likely each date of the history was to be without a sale.
 
-    def never(days: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        past = days[:, :history]
-        some = np.flatnonzero(past.any(axis=0))
-        here = past[:, some]
-        unlikely = (log_chance[:, some] * here).sum(axis=1) < np.log(CHANCE)
-        return np.asarray(unlikely & ~(sold[:, some] & here).any(axis=1))
+    Attributes:
+        of_zero: (n, H) log chance that a series sells nothing on a date; infinite where it has sold.
+    """
 
-    return never
+    of_zero: Floats
+
+    @classmethod
+    def of(cls, panel: Panel) -> _LogChance:
+        on_sale = np.arange(panel.n_history) >= panel.first_sale[:, None]
+        sold = np.nan_to_num(panel.history) > 0
+        chance = np.where(on_sale, np.log(_share_of_zeros(on_sale, sold)), 0.0)
+        return cls(np.where(sold, np.inf, chance))
+
+    def closed_on(self, days: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(n,) which series sold on none of these days (n, H), and not by chance."""
+        return np.asarray(np.where(days, self.of_zero, 0.0).sum(axis=1) < np.log(CHANCE))
+
+    def closed_by_kind(self, kinds: NDArray[np.int64], n_kinds: int) -> NDArray[np.bool_]:
+        """(n, K) which series sold on none of the days of each kind (H,), and not by chance."""
+        order = np.argsort(kinds, kind="stable")
+        found, starts = np.unique(kinds[order], return_index=True)
+        closed = np.zeros((len(self.of_zero), n_kinds), dtype=bool)
+        closed[:, found] = np.add.reduceat(self.of_zero[:, order], starts, axis=1) < np.log(CHANCE)
+        return closed
 
 
 def _share_of_zeros(on_sale: NDArray[np.bool_], sold: NDArray[np.bool_]) -> Floats:
