@@ -112,7 +112,7 @@ class Panel:
 
         Zeros before it usually mean "not on sale yet", so local models start there.
         """
-        sold = np.nan_to_num(self.history) > 0
+        sold = self.history > 0
         first = np.where(sold.any(axis=1), sold.argmax(axis=1), self.n_history)
         return first.astype(np.int64)
 

@@ -16,6 +16,8 @@ from storecast.panel import EVENT_COLUMNS, Floats, Panel
 from storecast.store import parquet
 
 FORMAT = 1
+GROUP_ROWS = 1 << 20
+"""Rows of a row group of panel.parquet, which holds whole series; memory holds one while it is written."""
 
 
 def write_panel(panel: Panel, folder: Path, *, dataset: str = "", keys: tuple[str, ...] = ()) -> None:
@@ -25,16 +27,9 @@ def write_panel(panel: Panel, folder: Path, *, dataset: str = "", keys: tuple[st
     (null where not observed and after the cutoff), then the known-future and past-only covariates.
     """
     n, t = panel.y.shape
-    codes = pa.array(np.repeat(np.arange(n, dtype=np.int32), t))
-    columns: dict[str, Any] = {
-        "unique_id": pa.DictionaryArray.from_arrays(codes, pa.array(panel.ids.tolist(), pa.string())),
-        "ds": pa.array(np.tile(panel.dates.to_numpy().astype("datetime64[ms]"), n)),
-        **{
-            name: pa.array(values.ravel(), from_pandas=True)
-            for name, values in {"y": panel.y, **panel.known, **panel.past}.items()
-        },
-    }
-    parquet.write_table(pa.table(columns), folder / "panel.parquet")
+    step = max(GROUP_ROWS // t, 1)
+    groups = (_rows(panel, slice(start, min(start + step, n))) for start in range(0, max(n, 1), step))
+    parquet.write_groups(groups, folder / "panel.parquet")
     static = {"unique_id": panel.ids.tolist()} | {
         str(c): panel.static[c].astype(str).tolist() for c in panel.static
     }
@@ -90,6 +85,20 @@ def read_panel(folder: Path, rows: slice | None = None) -> Panel:
         freq=about["freq"],
         cutoff=pd.Timestamp(about["cutoff"]),
     )
+
+
+def _rows(panel: Panel, part: slice) -> pa.Table:
+    """Some neighbouring series on every date of the axis."""
+    n, t = part.stop - part.start, len(panel.dates)
+    codes = pa.array(np.repeat(np.arange(n, dtype=np.int32), t))
+    ids = pa.array(panel.ids[part].tolist(), pa.string())
+    columns: dict[str, Any] = {
+        "unique_id": pa.DictionaryArray.from_arrays(codes, ids),
+        "ds": pa.array(np.tile(panel.dates.to_numpy().astype("datetime64[ms]"), n)),
+    }
+    for name, values in {"y": panel.y, **panel.known, **panel.past}.items():
+        columns[name] = pa.array(values[part].ravel(), from_pandas=True)
+    return pa.table(columns)
 
 
 def write_json(content: dict[str, Any], path: Path) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from storecast.errors import DataError
 from storecast.ingest.context import Context
 from storecast.ingest.ledger import Ledger
+from storecast.ingest.numbered import Numbers, numbers_of, parts
 from storecast.ingest.quality import Tally
 from storecast.panel import Floats
 
@@ -34,10 +35,14 @@ class Axes:
 
     def cells(self, frame: pd.DataFrame, separator: str) -> NDArray[np.int64]:
         """Flat cell of each row of `frame` (`ds` and the keys); -1 where the axes do not hold it."""
-        of_row, names, _ = _series_of_rows(frame, list(self.keys.columns), separator)
-        rows = np.append(pd.Index(self.ids).get_indexer(pd.Index(names)), -1)[of_row]
-        columns = self.dates.get_indexer(pd.DatetimeIndex(frame["ds"]))
-        return np.where((rows >= 0) & (columns >= 0), rows * len(self.dates) + columns, -1)
+        series = _Numbered.of(frame, list(self.keys.columns), separator)
+        place = np.append(pd.Index(self.ids).get_indexer(pd.Index(series.ids)), -1)
+        dates = pd.DatetimeIndex(frame["ds"])
+        cells = np.empty(len(frame), dtype=np.int64)
+        for part in parts(len(frame)):
+            rows, columns = place[series.of_rows(part)], self.dates.get_indexer(dates[part])
+            cells[part] = np.where((rows >= 0) & (columns >= 0), rows * len(self.dates) + columns, -1)
+        return cells
 
     def name(self, cell: int) -> str:
         """A cell for people: series and date."""
@@ -58,44 +63,85 @@ def make_axes(context: Context, frames: Sequence[pd.DataFrame]) -> Axes:
 
 
 def _key_table(frame: pd.DataFrame, keys: list[str], separator: str) -> pd.DataFrame:
-    _, names, table = _series_of_rows(frame, keys, separator)
-    return table.set_index(pd.Index(names, name="unique_id"))
+    series = _Numbered.of(frame, keys, separator)
+    return series.keys.set_index(pd.Index(series.ids, name="unique_id"))
 
 
-def _series_of_rows(
-    frame: pd.DataFrame, keys: list[str], separator: str
-) -> tuple[NDArray[np.int64], list[str], pd.DataFrame]:
-    """Series number of each row (-1: a key is missing), the series' ids, and their keys as text."""
-    code = np.zeros(len(frame), dtype=np.int64)
-    missing = np.zeros(len(frame), dtype=bool)
-    for key in keys:
-        part = frame[key].cat.codes.to_numpy().astype(np.int64)
-        missing |= part < 0
-        code = code * (len(frame[key].cat.categories) + 1) + part
-    code[missing] = -1
-    numbers, unique = pd.factorize(code)
-    first = np.empty(len(unique), dtype=np.int64)
-    first[numbers[::-1]] = np.arange(len(code) - 1, -1, -1)
-    for gone in np.flatnonzero(unique == -1):  # once, where a row misses a key
-        numbers = np.where(numbers == gone, -1, numbers - (numbers > gone))
-        first = np.delete(first, gone)
-    table = frame.iloc[first][keys].astype(str).reset_index(drop=True)
-    names = [separator.join(values) for values in table.itertuples(index=False, name=None)]
-    return numbers, names, table
+@dataclass(frozen=True, eq=False)
+class _Numbered:
+    """The series of a frame's rows.
+
+    Attributes:
+        code: tells some rows' series by a number, -1 where a key is missing.
+        codes: (n,) sorted numbers of the series that there are.
+        keys: their keys, as text.
+        ids: their unique_ids.
+    """
+
+    code: Numbers
+    codes: NDArray[np.int64]
+    keys: pd.DataFrame
+    ids: list[str]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, keys: list[str], separator: str) -> _Numbered:
+        """The series of the rows of a frame; a row that misses a key is of none."""
+        code = _coder(frame, keys)
+        codes, first = np.empty((2, 0), dtype=np.int64)
+        for part in parts(len(frame)):
+            numbers, here = pd.factorize(code(part))
+            places = np.empty(len(here), dtype=np.int64)
+            places[numbers[::-1]] = np.arange(part.stop - 1, part.start - 1, -1)
+            new = (here >= 0) & ~np.isin(here, codes)
+            codes, first = np.append(codes, here[new]), np.append(first, places[new])
+        order = np.argsort(codes)
+        table = frame.iloc[first[order]][keys].astype(str).reset_index(drop=True)
+        ids = [separator.join(values) for values in table.itertuples(index=False, name=None)]
+        return cls(code, codes[order], table, ids)
+
+    def of_rows(self, part: slice) -> NDArray[np.int64]:
+        """Number of the series of each of these rows; -1: of none."""
+        code = self.code(part)
+        return np.where(code >= 0, np.searchsorted(self.codes, code), -1)
 
 
-def history_target(context: Context, axes: Axes, train: pd.DataFrame, audit: Ledger) -> tuple[Floats, Mask]:
-    """(n, T) target with gaps and closed days filled by the rules, and which cells a row stands for."""
+def _coder(frame: pd.DataFrame, keys: list[str]) -> Numbers:
+    """What tells the series of some rows by a number; -1 where a key is missing."""
+    numbers = numbers_of(frame, keys)
+    if numbers is None:
+        whole = frame.groupby(keys, observed=True).ngroup().to_numpy()
+        return lambda part: whole[part].astype(np.int64)
+    categories = [frame[key].cat.codes.to_numpy() for key in keys]
+
+    def code(part: slice) -> NDArray[np.int64]:
+        found = numbers(part)
+        found[np.any([codes[part] < 0 for codes in categories], axis=0)] = -1
+        return found
+
+    return code
+
+
+def history_target(
+    context: Context, axes: Axes, cells: NDArray[np.int64], target: pd.Series, audit: Ledger
+) -> tuple[Floats, Mask]:
+    """(n, T) target with gaps and closed days filled by the rules, and which cells a row stands for.
+
+    Args:
+        context: the ingest.
+        axes: the panel's.
+        cells: the cell of each row of the history.
+        target: its sales.
+        audit: its account.
+    """
     rules, separator = context.config.rules, context.config.key_separator
-    cells = axes.cells(train, separator)
     y = np.full(axes.shape, np.nan)
-    y.flat[cells] = train["y"].to_numpy()
+    y.reshape(-1)[cells] = target.to_numpy()
     has_row = np.zeros(axes.shape, dtype=bool)
-    has_row.flat[cells] = True
+    has_row.reshape(-1)[cells] = True
     lost = np.zeros(axes.shape, dtype=bool)
     if len(audit.lost_rows):
         gone = axes.cells(audit.lost_rows, separator)
-        lost.flat[gone[gone >= 0]] = True
+        lost.reshape(-1)[gone[gone >= 0]] = True
     lost &= ~has_row
     closed: Mask = np.asarray(~(has_row | lost)[:, : axes.n_history].any(axis=0))
     inside = _between_first_and_last(has_row) & ~has_row
@@ -164,25 +210,34 @@ def split_future(
 
 
 def known_covariates(
-    context: Context, axes: Axes, train: pd.DataFrame, future: pd.DataFrame | None
+    context: Context,
+    axes: Axes,
+    cells: NDArray[np.int64],
+    train: pd.DataFrame,
+    future: pd.DataFrame | None,
 ) -> dict[str, Floats]:
     """(n, T) each known-future covariate of the train and future files, without NaN.
 
     History cells without a row get 0; future cells without a value follow `rules.future_known`.
 
+    Args:
+        context: the ingest.
+        axes: the panel's.
+        cells: the cell of each row of the history.
+        train: the history; a column is taken out of it as it is placed.
+        future: the future rows, if there are any.
+
     Raises:
         DataError: future values are missing and the rule is "error".
     """
-    separator = context.config.key_separator
-    cells = axes.cells(train, separator)
-    future_cells = None if future is None else axes.cells(future, separator)
+    future_cells = None if future is None else axes.cells(future, context.config.key_separator)
     out = {}
     for name in context.config.known:
         values = np.full(axes.shape, np.nan)
         values[:, : axes.n_history] = 0.0
-        values.flat[cells] = train[name].to_numpy()
+        values.reshape(-1)[cells] = train.pop(name).to_numpy()
         if future is not None and future_cells is not None and name in future:
-            values.flat[future_cells] = future[name].to_numpy()
+            values.reshape(-1)[future_cells] = future[name].to_numpy()
         _fill_future(context, axes, values, name)
         out[name] = values
     return out

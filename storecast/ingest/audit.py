@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class _Finding:
 
 @dataclass
 class Audit:
-    """The account of one file. Positions are 0-based places in `raw.table`.
+    """The account of one file. Positions are those of `raw`.
 
     A repair of a row that another rule quarantines is not counted.
     """
@@ -50,6 +51,7 @@ class Audit:
     _repairs: dict[str, tuple[Positions, str, str]] = field(default_factory=dict)
     _merged: dict[str, tuple[Positions, str]] = field(default_factory=dict)
     _unused: dict[str, tuple[Positions, str]] = field(default_factory=dict)
+    _shown: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def quarantine(self, rows: Positions, column: str, reason: str, expected: str) -> None:
         """The rows are wrong in `column` and cannot be repaired."""
@@ -75,18 +77,18 @@ class Audit:
                 unaccounted for.
         """
         bad = self._bad_positions()
-        quality = FileQuality(self.raw.file, self.role, self.raw.n_read)
-        quality.rows_quarantined = len(bad) + len(self.raw.malformed)
-        self._count_reasons(quality)
+        quality = self._quality(bad)
         self._refuse_too_many(quality, max_share)
+        mended = {name: np.setdiff1d(rows, bad) for name, (rows, _, _) in self._repairs.items()}
+        self._show([bad, *(rows[:1] for rows in mended.values())])
+        self._count_reasons(quality)
         for name, (rows, rule) in self._merged.items():
             quality.merged[name] = self._tally(rows, "", rule)
         for name, (rows, rule) in self._unused.items():
             quality.unused[name] = self._tally(rows, "", rule)
-        for name, (rows, column, rule) in self._repairs.items():
-            mended = np.setdiff1d(rows, bad)
-            if len(mended):
-                quality.repairs[name] = self._tally(mended, column, rule)
+        for name, (_, column, rule) in self._repairs.items():
+            if len(mended[name]):
+                quality.repairs[name] = self._tally(mended[name], column, rule)
         quality.rows_merged = sum(len(rows) for rows, _ in self._merged.values())
         quality.rows_unused = sum(len(rows) for rows, _ in self._unused.values())
         quality.rows_kept = kept
@@ -99,19 +101,24 @@ class Audit:
                 f"{quality.rows_merged:,} merged, {quality.rows_unused:,} unused",
                 cure="report it together with the file",
             )
-        quarantined = self._quarantine_table(bad)
-        self.raw = replace(self.raw, table=self.raw.table.select([]))  # nobody asks for the cells any more
-        return quality, quarantined
+        return quality, self._quarantine_table(bad)
 
     def refuse_too_many(self, max_share: float) -> None:
         """Raise a DataError if by now more than `max_share` of the rows are quarantined, or all are."""
+        self._refuse_too_many(self._quality(self._bad_positions()), max_share)
+
+    def _quality(self, bad: Positions) -> FileQuality:
         quality = FileQuality(self.raw.file, self.role, self.raw.n_read)
-        quality.rows_quarantined = len(self._bad_positions()) + len(self.raw.malformed)
-        self._count_reasons(quality)
-        self._refuse_too_many(quality, max_share)
+        quality.rows_quarantined = len(bad) + len(self.raw.malformed)
+        return quality
+
+    def _show(self, positions: Sequence[Positions]) -> None:
+        """Have the cells of these rows at hand, as they are written in the file."""
+        wanted = np.concatenate([np.empty(0, dtype=np.int64), *positions])
+        self._shown |= self.raw.cells(np.setdiff1d(wanted, list(self._shown)))
 
     def _bad_positions(self) -> Positions:
-        mask = np.zeros(self.raw.table.num_rows, dtype=bool)
+        mask = np.zeros(self.raw.n_rows, dtype=bool)
         for finding in self._bad:
             mask[finding.rows] = True
         return np.flatnonzero(mask)
@@ -135,7 +142,7 @@ class Audit:
 
     def _tally(self, rows: Positions, column: str, rule: str) -> Tally:
         first = int(rows[0])
-        text = f"row {self.raw.rows[first]}"
+        text = f"row {self.raw.rows(rows[:1])[0]}"
         if column:
             text += f", {column} = {self._cell(first, column)!r}"
         return Tally(len(rows), rule, text)
@@ -144,6 +151,8 @@ class Audit:
         share = quality.rows_quarantined / quality.rows_read
         if share <= max_share and quality.rows_quarantined < quality.rows_read:
             return
+        self._show([finding.rows[:1] for finding in self._bad])
+        self._count_reasons(quality)
         worst = sorted(quality.quarantined.values(), key=lambda t: -t.count)[:5]
         cause = "; ".join(f"{t.count:,} rows: {t.rule} (first: {t.example})" for t in worst)
         raise DataError(
@@ -173,9 +182,7 @@ class Audit:
         return "; ".join([*hints, correct])
 
     def _cell(self, position: int, column: str) -> Any:
-        if column not in self.raw.table.column_names:
-            return None
-        value = self.raw.table.column(column)[position].as_py()
+        value = self._shown[position].get(column)
         return value if isinstance(value, (int, float, str)) else None if value is None else str(value)
 
     def _quarantine_table(self, bad: Positions) -> pa.Table:
@@ -183,17 +190,16 @@ class Audit:
         for finding in self._bad:
             for position in finding.rows:
                 rows[int(position)].append(finding)
-        raw = self.raw.table.take(pa.array(bad)).to_pylist() if len(bad) else []
         entries: list[dict[str, Any]] = [
             {
                 "file": self.raw.file,
-                "row": int(self.raw.rows[position]),
+                "row": int(row),
                 "column": "; ".join(finding.column for finding in findings),
                 "reason": "; ".join(f"{finding.column} {finding.reason}".strip() for finding in findings),
                 "expected": "; ".join(finding.expected for finding in findings),
-                "raw": json.dumps(values, ensure_ascii=False, default=str),
+                "raw": json.dumps(self._shown[position], ensure_ascii=False, default=str),
             }
-            for (position, findings), values in zip(rows.items(), raw, strict=True)
+            for (position, findings), row in zip(rows.items(), self.raw.rows(bad), strict=True)
         ]
         entries += [
             {

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pandera
-from numpy.typing import NDArray
 
 from storecast.dataset_config import CsvFormat
 from storecast.ingest.audit import Audit, Positions
-from storecast.ingest.parse import Kind, parse
+from storecast.ingest.parse import Kind
 from storecast.ingest.raw_table import RawTable
 
 WANTED: Mapping[Kind, str] = {
@@ -100,19 +99,20 @@ def check_table(raw: RawTable, fields: Sequence[Field], form: CsvFormat, audit: 
         The good and repaired rows, one column per field; the index is the position in `raw`. What was
         repaired or quarantined is in `audit`.
     """
-    frame = pd.DataFrame(index=pd.RangeIndex(raw.table.num_rows))
-    unreadable: dict[str, NDArray[np.bool_]] = {}
-    for field in fields:
-        frame[field.name], unreadable[field.name] = parse(raw.table.column(field.column), field.kind, form)
+    typed = {field.name: raw.typed[field.column, field.kind] for field in fields}
+    raw.typed.clear()  # the frame has them
+    frame = pd.DataFrame({name: column.values for name, column in typed.items()}, copy=False)
+    unreadable = {name: column.unreadable for name, column in typed.items()}
+    del typed
     failures = _failures(_schema(fields), frame)
     bad = np.zeros(len(frame), dtype=bool)
     for field in fields:
-        broken = np.flatnonzero(unreadable[field.name])
+        broken = unreadable[field.name]
         if len(broken):
             audit.quarantine(broken, field.column, f"is not {WANTED[field.kind]}", _expected(field, form))
             bad[broken] = True
         empty = failures.get((field.name, "not_nullable"), _none())
-        empty = empty[~unreadable[field.name][empty]]
+        empty = np.setdiff1d(empty, broken, assume_unique=True)
         bad[_handle_empty(field, frame, empty, audit)] = True
         for rule in field.rules:
             bad[_handle(field, rule, frame, failures.get((field.name, rule.name), _none()), audit)] = True

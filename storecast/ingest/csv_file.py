@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
 import fsspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
-from storecast.ingest.raw_table import BROKEN, Malformed, RawTable, empty_file, header_only, present
+from storecast.ingest.raw_table import BROKEN, Malformed, empty_file, present
 
 HEAD_BYTES = 65_536
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
@@ -31,21 +30,18 @@ class CsvFile:
     filesystem: Any
     form: CsvFormat
 
-    def read(self, columns: Sequence[str], optional: Sequence[str], dictionary: Sequence[str]) -> RawTable:
-        """The needed columns, all as text (`dictionary` ones dictionary-encoded); see `Source.read`."""
-        wanted = self._columns(columns, optional)
-        malformed: list[Malformed] = []
+    def batches(
+        self, columns: Sequence[str], malformed: Callable[[Malformed], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """These columns, all as text, some rows at a time; see `RawFile`."""
 
         def skip(row: pa_csv.InvalidRow) -> str:
-            malformed.append(
-                Malformed(row.number - 1, row.text[:500], row.expected_columns, row.actual_columns)
-            )
+            malformed(Malformed(row.number - 1, row.text[:500], row.expected_columns, row.actual_columns))
             return "skip"
 
-        few = pa.dictionary(pa.int32(), pa.string())
         try:
             with self._open() as handle:
-                table = pa_csv.read_csv(
+                yield from pa_csv.open_csv(
                     handle,
                     read_options=pa_csv.ReadOptions(
                         use_threads=False,
@@ -56,8 +52,8 @@ class CsvFile:
                         delimiter=self.form.separator, invalid_row_handler=skip
                     ),
                     convert_options=pa_csv.ConvertOptions(
-                        include_columns=wanted,
-                        column_types={c: few if c in dictionary else pa.string() for c in wanted},
+                        include_columns=list(columns),
+                        column_types=dict.fromkeys(columns, pa.string()),
                         null_values=[""],
                         strings_can_be_null=True,
                     ),
@@ -70,22 +66,9 @@ class CsvFile:
             raise self._damaged(error) from error
         except BROKEN as error:
             raise self._damaged(error) from error
-        total = table.num_rows + len(malformed)
-        if total == 0:
-            raise header_only(self.name)
-        rows = np.delete(np.arange(1, total + 1, dtype=np.int64), [bad.row - 1 for bad in malformed])
-        return RawTable(self.name, table, rows, tuple(malformed))
 
-    @contextmanager
-    def _open(self) -> Iterator[_CappedLines]:
-        compression = fsspec.utils.infer_compression(self.path)
-        with self.filesystem.open(self.path, "rb") as raw:
-            opened = fsspec.core.compr[compression](raw, mode="r") if compression else raw
-            with _CappedLines(opened, self.name, self.form.max_line_bytes) as capped:
-                yield capped
-
-    def _columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
-        """The wanted columns that the header has."""
+    def columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
+        """The wanted columns that the header has; see `RawFile`."""
         try:
             with self._open() as handle:
                 head = handle.read_up_to(max(HEAD_BYTES, self.form.max_line_bytes))
@@ -106,6 +89,14 @@ class CsvFile:
         if set(columns) - set(header):
             self._refuse_other_separator(text, columns)
         return present(self.name, header, columns, optional)
+
+    @contextmanager
+    def _open(self) -> Iterator[_CappedLines]:
+        compression = fsspec.utils.infer_compression(self.path)
+        with self.filesystem.open(self.path, "rb") as raw:
+            opened = fsspec.core.compr[compression](raw, mode="r") if compression else raw
+            with _CappedLines(opened, self.name, self.form.max_line_bytes) as capped:
+                yield capped
 
     def _refuse_other_separator(self, text: str, columns: Sequence[str]) -> None:
         for separator, word in SEPARATORS.items():

@@ -42,7 +42,7 @@ class Ledger:
 
     def __init__(self, audits: Sequence[Audit]) -> None:
         self.audits = list(audits)
-        sizes = [audit.raw.table.num_rows for audit in self.audits]
+        sizes = [audit.raw.n_rows for audit in self.audits]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.lost_rows = pd.concat(
             [audit.lost_rows.set_index(audit.lost_rows.index + start) for audit, start in self._each()]
@@ -71,11 +71,16 @@ class Ledger:
         """File and row of a position, for messages."""
         number = int(self.file_of(np.array([row]))[0])
         raw = self.audits[number].raw
-        return f"{raw.file}, row {raw.rows[row - self._starts[number]]}"
+        return f"{raw.file}, row {raw.rows(row - self._starts[number])}"
 
-    def kept(self, rows: Positions) -> list[int]:
+    def kept(self, rows: pd.Index) -> list[int]:
         """How many of the rows stand in each file."""
-        return [int(count) for count in np.bincount(self.file_of(rows), minlength=len(self.audits))]
+        if len(self.audits) == 1:
+            return [len(rows)]
+        return [
+            int(count)
+            for count in np.bincount(self.file_of(rows.to_numpy(dtype=np.int64)), minlength=len(self.audits))
+        ]
 
     def _each(self) -> Iterator[tuple[Audit, int]]:
         return zip(self.audits, self._starts[:-1].tolist(), strict=True)

@@ -1,18 +1,22 @@
-"""A file's needed columns as they are written, and the faults that any format may have."""
+"""One raw file: its needed columns typed as they are read, its cells as they are written when asked for."""
 
 from __future__ import annotations
 
 import difflib
 import lzma
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
+from storecast.ingest.parse import Kind
+from storecast.ingest.typed import Typed, builder
 
 BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
 """What readers raise on damaged bytes, besides Arrow's own errors."""
@@ -28,26 +32,109 @@ class Malformed:
     actual: int
 
 
-@dataclass(frozen=True)
+class RawFile(Protocol):
+    """A file of rows, of any format."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for messages."""
+        ...
+
+    def columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
+        """The wanted columns that the file has.
+
+        Raises:
+            DataError: the file is damaged, or one of `columns` is missing.
+        """
+        ...
+
+    def batches(
+        self, columns: Sequence[str], malformed: Callable[[Malformed], None]
+    ) -> Iterator[pa.RecordBatch]:
+        """These columns as they are written, some rows at a time; lines that are no rows go to `malformed`.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        ...
+
+
+@dataclass
 class RawTable:
-    """The needed columns of one file as they are written.
+    """The needed columns of one file, typed. The cells as they are written are not held, but read again.
 
     Attributes:
         file: name of the file, for messages.
-        table: the columns; text where the file is text.
-        rows: (table.num_rows,) row number of each row in the file, 1-based, without header and blank lines.
-        malformed: lines that could not be split into columns.
+        source: where the cells are read again.
+        names: the columns.
+        n_rows: rows that could be split into columns. Their positions are 0, 1, ..., n_rows - 1.
+        malformed: lines that could not, by row.
+        typed: the columns by name and kind; none once they were taken.
     """
 
     file: str
-    table: pa.Table
-    rows: NDArray[np.int64]
+    source: RawFile
+    names: tuple[str, ...]
+    n_rows: int
     malformed: tuple[Malformed, ...] = ()
+    typed: dict[tuple[str, Kind], Typed] = field(default_factory=dict)
+
+    @classmethod
+    def read(
+        cls, source: RawFile, wanted: Iterable[tuple[str, Kind]], optional: Sequence[str], form: CsvFormat
+    ) -> RawTable:
+        """Read the wanted columns, those of `optional` where they are there.
+
+        Raises:
+            DataError: the file is damaged, has no rows or lacks a column.
+        """
+        kinds = list(dict.fromkeys(wanted))
+        names = source.columns([name for name, _ in kinds if name not in optional], optional)
+        builders = {(name, kind): builder(kind, form) for name, kind in kinds if name in names}
+        malformed: list[Malformed] = []
+        n_rows = 0
+        for batch in source.batches(names, malformed.append):
+            n_rows += batch.num_rows
+            for (name, _), each in builders.items():
+                each.add(batch.column(name))
+        if n_rows + len(malformed) == 0:
+            raise header_only(source.name)
+        typed = {key: builders.pop(key).finish() for key in list(builders)}
+        return cls(source.name, source, tuple(names), n_rows, tuple(malformed), typed)
 
     @property
     def n_read(self) -> int:
         """Rows in the file."""
-        return int(self.table.num_rows) + len(self.malformed)
+        return self.n_rows + len(self.malformed)
+
+    def rows(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The row numbers of positions: 1-based, without header and blank lines."""
+        lost = np.array([bad.row for bad in self.malformed], dtype=np.int64)
+        before = np.searchsorted(lost - np.arange(len(lost)), positions + 1, side="right")
+        return np.asarray(positions + 1 + before)
+
+    def cells(self, positions: NDArray[np.int64]) -> dict[int, dict[str, Any]]:
+        """The cells of these positions as they are written, by position.
+
+        Raises:
+            DataError: the file is damaged, or no longer has these rows.
+        """
+        wanted, found, start = np.unique(positions), dict[int, dict[str, Any]](), 0
+        for batch in self.source.batches(self.names, lambda _: None) if len(wanted) else ():
+            here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
+            found.update(zip(here.tolist(), batch.take(pa.array(here - start)).to_pylist(), strict=True))
+            start += batch.num_rows
+            if start > wanted[-1]:
+                break
+        if len(found) < len(wanted):
+            raise DataError(
+                "the file has changed while it was read",
+                where=self.file,
+                expected=f"{self.n_rows:,} rows, as at first",
+                found=f"{start:,} rows",
+                cure="read it again when nobody writes it any more",
+            )
+        return found
 
 
 def present(name: str, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> list[str]:

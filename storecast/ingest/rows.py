@@ -164,15 +164,16 @@ def _refuse_separator_in_keys(
     if len(keys) == 1:
         return
     for key in keys:
-        values = frame[key].cat.remove_unused_categories().cat.categories
-        wrong = [value for value in values if separator in value]
-        if wrong:
-            row = int(frame.index[(frame[key] == wrong[0]).to_numpy()][0])
+        categories = frame[key].cat.categories
+        for value in (each for each in categories if separator in each):
+            rows = frame.index[(frame[key] == value).to_numpy()]
+            if not len(rows):
+                continue
             raise DataError(
                 f"a key holds the separator {separator!r}, so series could be confused",
-                where=f"{audit.where(row)}, column {key}",
+                where=f"{audit.where(int(rows[0]))}, column {key}",
                 expected=f"keys without {separator!r}",
-                found=repr(wrong[0]),
+                found=repr(value),
                 cure="set `key_separator` in the dataset config to a text that no key holds",
             )
 

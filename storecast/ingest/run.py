@@ -87,9 +87,12 @@ def ingest(
     train, audit = read_train(context, allowed, None if future is None else future_start(_base(*future)))
     axes = make_axes(context, [train] if future is None else [train, future[0]])
     upcoming = split_future(context, axes, future)
-    y, has_row = history_target(context, axes, train, audit)
-    known = known_covariates(context, axes, train, upcoming)
+    cells = axes.cells(train, config.key_separator)
+    values = train[["y", *config.known]]  # dates and keys have told the cells, and go
     del train
+    y, has_row = history_target(context, axes, cells, values.pop("y"), audit)
+    known = known_covariates(context, axes, cells, values, upcoming)
+    del cells, values
     static = join_static(context, axes.keys, tables)
     past: dict[str, Floats] = {}
     for table in config.tables:
@@ -122,7 +125,9 @@ def _check_panel(panel: Panel) -> None:
     """The schema of the result: what every later stage relies on."""
     number = pandera.Column(float, pandera.Check.ge(0), nullable=True)
     try:
-        pandera.DataFrameSchema({"y": number}).validate(pd.DataFrame({"y": panel.y.ravel()}))
+        target = pandera.DataFrameSchema({"y": number})
+        for rows in np.array_split(panel.y, max(panel.y.size >> 20, 1)):
+            target.validate(pd.DataFrame({"y": rows.ravel()}))
         static = {str(name): pandera.Column(nullable=False) for name in panel.static}
         pandera.DataFrameSchema(static, index=pandera.Index(unique=True)).validate(panel.static)
     except pandera.errors.SchemaError as error:
@@ -153,7 +158,7 @@ def _describe(
         report.notes.append(f"{len(new)} series have no history: {', '.join(map(str, new[:10]))}")
     late = int((~history[:, 0] & history.any(axis=1)).sum())
     early = int((~history[:, -1] & history.any(axis=1)).sum())
-    zeros = panel.ids[(history.any(axis=1)) & ~(np.nan_to_num(panel.history) > 0).any(axis=1)].tolist()
+    zeros = panel.ids[(history.any(axis=1)) & ~(panel.history > 0).any(axis=1)].tolist()
     for count, text in (
         (late, "series start after the panel's first date; they are not observed before"),
         (early, "series end before the cutoff; they are not observed after"),

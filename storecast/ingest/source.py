@@ -1,21 +1,17 @@
-"""Raw files into Arrow tables of the needed columns, row for row, whatever state the files are in.
-
-Columns of text files stay text here, so that what cannot be read as a number or date can be shown as it was.
-"""
+"""Raw files into tables of the needed columns, row for row, whatever state the files are in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
-
-import numpy as np
-import pyarrow as pa
+from typing import Any
 
 from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
 from storecast.ingest.csv_file import CsvFile
-from storecast.ingest.raw_table import BROKEN, RawTable, empty_file, header_only, present
+from storecast.ingest.parquet_file import ParquetFile
+from storecast.ingest.parse import Kind
+from storecast.ingest.raw_table import RawFile, RawTable, empty_file
 from storecast.store import parquet
 from storecast.store import uri as uris
 
@@ -28,20 +24,14 @@ class Source:
     csv: CsvFormat = field(default_factory=CsvFormat)
 
     def read(
-        self,
-        files: Sequence[str],
-        columns: Sequence[str],
-        *,
-        optional: Sequence[str] = (),
-        dictionary: Sequence[str] = (),
+        self, files: Sequence[str], wanted: Iterable[tuple[str, Kind]], optional: Sequence[str] = ()
     ) -> RawTable:
         """Read the first of `files` that exists.
 
         Args:
             files: candidate names in the folder.
-            columns: columns that must be there.
-            optional: columns that are taken where they are there.
-            dictionary: columns with few different values, held dictionary-encoded.
+            wanted: columns, each with what it holds.
+            optional: those of them that need not be there.
 
         Raises:
             DataError: no candidate exists, the file is damaged, or a column is missing.
@@ -49,10 +39,10 @@ class Source:
         name, path, filesystem = self.find(files)
         if filesystem.size(path) == 0:
             raise empty_file(name)
+        file: RawFile = CsvFile(name, path, filesystem, self.csv)
         if name.endswith(parquet.ENDINGS):
-            with filesystem.open(path, "rb") as handle:
-                return _read_parquet(name, handle, columns, optional)
-        return CsvFile(name, path, filesystem, self.csv).read(columns, optional, dictionary)
+            file = ParquetFile(name, path, filesystem)
+        return RawTable.read(file, wanted, optional, self.csv)
 
     def find(self, files: Sequence[str]) -> tuple[str, str, Any]:
         """The first of `files` that exists: its name, its path, and the filesystem that has it.
@@ -76,21 +66,3 @@ class Source:
             found=", ".join(here[:20]) or "no files",
             cure="put the file there, or correct its name in the dataset config",
         )
-
-
-def _read_parquet(name: str, handle: IO[bytes], columns: Sequence[str], optional: Sequence[str]) -> RawTable:
-    try:
-        file = parquet.open_file(handle)
-        wanted = present(name, file.schema_arrow.names, columns, optional)
-        table = file.read(columns=wanted)
-    except (pa.ArrowException, *BROKEN) as error:
-        raise DataError(
-            "is damaged or not a Parquet file",
-            where=name,
-            expected="a complete Parquet file",
-            found=str(error).splitlines()[0],
-            cure="copy the file again from where it came from",
-        ) from error
-    if table.num_rows == 0:
-        raise header_only(name)
-    return RawTable(name, table, np.arange(1, table.num_rows + 1, dtype=np.int64))

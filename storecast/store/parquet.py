@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +95,19 @@ def write_table(table: pa.Table, path: Path, compression: Compression = "zstd") 
     part = path.with_name(path.name + ".part")
     with Writer(part, table.schema, compression=compression) as writer:
         writer.write(table)
+    part.replace(path)
+
+
+def write_groups(tables: Iterable[pa.Table], path: Path, compression: Compression = "zstd") -> None:
+    """Write tables of one schema, at least one, as `write_table` does; each is a row group."""
+    part = path.with_name(path.name + ".part")
+    rest = iter(tables)
+    first = next(rest)
+    with Writer(part, first.schema, compression=compression) as writer:
+        writer.write(first, one_group=True)
+        del first
+        for table in rest:
+            writer.write(table, one_group=True)
     part.replace(path)
 
 
