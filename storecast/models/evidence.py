@@ -46,10 +46,12 @@ class Ridge:
     @cached_property
     def solution(self) -> Floats:
         """(K,) effects."""
-        return np.asarray(np.linalg.solve(self.inner + np.diag(self.penalty), self.outer))
+        return np.asarray(self._inverse @ self.outer)
 
     def evidence(self, chosen: NDArray[np.bool_], variance: float) -> float:
         """F statistic of the chosen effects, unpenalised, beside all others; 0 where there is none to tell.
+
+        What the others leave to be told by them is the inverse of the inverse's own block, less the penalty.
 
         Args:
             chosen: (K,) which effects.
@@ -58,10 +60,8 @@ class Ridge:
         count = int(chosen.sum())
         if not count or variance <= 0:
             return 0.0
-        mixed = self.inner[np.ix_(chosen, ~chosen)]
-        through = mixed @ self._beside(chosen, np.column_stack([mixed.T, self.outer[~chosen]]))
-        inner = self.inner[np.ix_(chosen, chosen)] - through[:, :-1]
-        outer = self.outer[chosen] - through[:, -1]
+        penalised = np.linalg.inv(self._inverse[np.ix_(chosen, chosen)])
+        inner, outer = penalised - np.diag(self.penalty[chosen]), penalised @ self.solution[chosen]
         return float(outer @ np.linalg.pinv(inner, rcond=SINGULAR, hermitian=True) @ outer / count / variance)
 
     def shrunken(self, groups: Sequence[NDArray[np.bool_]], variance: float, threshold: float) -> Floats:
@@ -79,11 +79,11 @@ class Ridge:
             evidence = self.evidence(group, variance)
             found[group] *= max(0.0, 1.0 - threshold / evidence) if evidence > 0 else 0.0
         chosen = np.logical_or.reduce(groups)
-        mixed = self.inner[np.ix_(~chosen, chosen)]
-        found[~chosen] = self._beside(chosen, self.outer[~chosen] - mixed @ found[chosen])
+        moved = np.linalg.solve(self._inverse[np.ix_(chosen, chosen)], (found - self.solution)[chosen])
+        found[~chosen] += self._inverse[np.ix_(~chosen, chosen)] @ moved
         return found
 
-    def _beside(self, chosen: NDArray[np.bool_], outer: Floats) -> Floats:
-        """The other effects' equations solved for `outer`."""
-        inner = self.inner[np.ix_(~chosen, ~chosen)] + np.diag(self.penalty[~chosen])
-        return np.asarray(np.linalg.solve(inner, outer))
+    @cached_property
+    def _inverse(self) -> Floats:
+        """(K, K) of the penalised equations."""
+        return np.asarray(np.linalg.inv(self.inner + np.diag(self.penalty)))

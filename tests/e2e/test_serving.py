@@ -147,8 +147,8 @@ def test_no_request_fails_while_pods_come_are_replaced_die_and_go(platform: Plat
         users.rate(10)
         until("one pod", lambda: one_pod(platform), 240)
     # Who asks takes more of the machine's two cores than who answers, so pods are to be many for little work.
-    scale(platform, cpuPercent=75)
-    users.rate(150, 10)
+    scale(platform, cpuPercent=60)
+    users.rate(100, 10)
     with users.during("forecasts: from one pod to three under load"):
         until("three pods ready", lambda: len(ready_pods(platform)) == 3, 240)
     users.rate(40, 1)
