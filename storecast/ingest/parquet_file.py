@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storecast.errors import DataError
 from storecast.ingest.raw_table import BROKEN, Malformed, present
@@ -39,7 +38,7 @@ class ParquetFile:
             yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
 
     @contextmanager
-    def _open(self) -> Iterator[pq.ParquetFile]:
+    def _open(self) -> Iterator[Any]:
         try:
             with self.filesystem.open(self.path, "rb") as handle, parquet.open_file(handle) as file:
                 yield file
