@@ -39,9 +39,9 @@ def _keys(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
     del form
     if pa.types.is_floating(column.type):
         column = _whole_numbers(column)
-    codes, words = _encoded(column)
+    words = _texts(column)
     categories, positions = np.unique(np.array([*words], dtype=object), return_inverse=True)
-    codes = np.where(codes >= 0, np.append(positions, -1)[codes], -1)
+    codes = np.where(np.array([word != "" for word in words], dtype=bool), positions, -1)
     values = pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(categories, dtype=object)))
     return values, np.zeros(len(values), dtype=bool)
 
@@ -54,29 +54,19 @@ def _whole_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
 
 
-def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
-    """Codes (-1: empty) and the different texts of a column."""
-    if not pa.types.is_dictionary(column.type):
-        column = column.cast(pa.string()).dictionary_encode()
-    array = column.unify_dictionaries().combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = array.chunk(0) if array.num_chunks else pa.array([], pa.string()).dictionary_encode()
-    codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    words = ["" if word is None else word for word in array.dictionary.cast(pa.string()).to_pylist()]
-    for empty in (place for place, word in enumerate(words) if not word):
-        codes[codes == empty] = -1
-    return codes, words
+def _texts(column: pa.ChunkedArray) -> list[str]:
+    """A column as text; "" where it is empty."""
+    return ["" if word is None else word for word in column.cast(pa.string()).to_pylist()]
 
 
 def _by_word(
     column: pa.ChunkedArray, read: Callable[[list[str]], NDArray[Any]]
 ) -> tuple[Any, NDArray[np.bool_]]:
-    """Read each different text once; the mask marks texts that were read as missing."""
-    codes, words = _encoded(column)
-    values = np.append(read(words), np.full(1, None, dtype=read(words[:1]).dtype))
-    out = values[codes]
-    blank = np.append(np.array([not w.strip() or w.strip() in NULL_WORDS for w in words], dtype=bool), True)
-    return out, pd.isna(out) & ~blank[codes]
+    """Read a column's texts; the mask marks those that were read as missing."""
+    words = _texts(column)
+    values = read(words)
+    blank = np.array([not w.strip() or w.strip() in NULL_WORDS for w in words], dtype=bool)
+    return values, pd.isna(values) & ~blank
 
 
 def _dates(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:

@@ -70,7 +70,7 @@ class _LogChance:
     @classmethod
     def of(cls, panel: Panel) -> _LogChance:
         on_sale = np.arange(panel.n_history) >= panel.first_sale[:, None]
-        sold = np.nan_to_num(panel.history) > 0
+        sold = panel.history > 0
         chance = np.where(on_sale, np.log(_share_of_zeros(on_sale, sold)), 0.0)
         return cls(np.where(sold, np.inf, chance))
 
