@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
+import pyarrow as pa
 import typer
 
 from components.aggregates import evaluate_levels, own_model, own_module
@@ -71,23 +72,38 @@ def run(
 
 
 def _label(fit: Dataset) -> str:
-    return f"{fit.manifest['config']['model']['name']}@{fit.manifest['config']['cutoff']}"
+    return f"{_model(fit)}@{fit.manifest['config']['cutoff']}"
+
+
+def _model(fit: Dataset) -> str:
+    return str(fit.manifest["config"]["model"]["name"])
 
 
 def _cv_table(store: DatasetStore, panel: Panel, fits: list[Dataset]) -> pd.DataFrame:
+    """Every fit's forecasts beside the actuals; series and models as categoricals, a number a row each."""
+    models = pd.CategoricalDtype(sorted({_model(fit) for fit in fits} | {BLEND}))
+    series = pd.CategoricalDtype(panel.ids.tolist())
     parts = []
     for fit in fits:
-        about = fit.manifest["config"]
         forecast = parquet.read_frame(store.path(fit) / "forecast.parquet")
-        parts.append(cv_rows(panel, about["model"]["name"], pd.Timestamp(about["cutoff"]), forecast))
+        cutoff = pd.Timestamp(fit.manifest["config"]["cutoff"])
+        rows = cv_rows(panel, _model(fit), cutoff, forecast)
+        parts.append(rows.astype({"unique_id": series, "model": models}))
     return pd.concat(parts, ignore_index=True)
+
+
+def _write_table(cv: pd.DataFrame, path: Path) -> None:
+    """Write the cv table, a row group for each model and fold, with the names spelt out again."""
+    plain = {"unique_id": str, "model": str}
+    blocks = cv.groupby(["model", "cutoff"], observed=True, sort=False)
+    parquet.write_groups(
+        (pa.Table.from_pandas(rows.astype(plain), preserve_index=False) for _, rows in blocks), path
+    )
 
 
 def _peers(fits: list[Dataset]) -> list[str]:
     """The models that see all series at once, and so can forecast one without history from its peers."""
-    models = {
-        str(f.manifest["config"]["model"]["name"]): f.manifest["config"]["model"]["class"] for f in fits
-    }
+    models = {_model(fit): fit.manifest["config"]["model"]["class"] for fit in fits}
     return [name for name, path in models.items() if load_class(path).scope == "global"]
 
 
@@ -98,19 +114,24 @@ def _evaluate(
     segments = segment_table(panel, first)
     by = config.blend_segment
     cv = marked(attach(cv, segments, [by]), panel, by, NEW)
-    cv = pd.concat([cv, honest_blend(cv, column=by, naive=NAIVE, peers=peers)], ignore_index=True)
-    weights = fit_weights(cv[cv["model"] != BLEND], column=by, peers=peers)
+    weights = fit_weights(cv, column=by, peers=peers)
+    blend = honest_blend(cv, column=by, naive=NAIVE, peers=peers).astype({"model": cv["model"].dtype})
+    cv = pd.concat([cv, blend], ignore_index=True)
+    del blend
     old = ~without_history(panel)  # a new series is no kin of those that never sell
     volumes = {str(k): str(v) for k, v in segments.loc[old, VOLUME].items()}
     calibration = Calibration.fit(cv[cv["model"] == BLEND], volumes)
     cv = attach(calibrate_folds(cv, volumes), segments)
     scale = naive_scale(panel.at(first, 0))
     columns = [[], ["cutoff"], ["h"], *([name] for name in segments.columns)]
-    tables = {"_".join(extra) or "overall": score(cv, ["model", *extra], scale) for extra in columns}
+    tables = {
+        "_".join(extra) or "overall": score(cv, ["model", *extra], scale).astype({"model": str})
+        for extra in columns
+    }
     for name, table in tables.items():
         parquet.write_frame(table, folder / f"scores_{name}.parquet")
     evaluate_levels(panel, cv, config, folder)
-    parquet.write_frame(cv, folder / "cv.parquet", "zstd")
+    _write_table(cv, folder / "cv.parquet")
     parquet.write_frame(segments.reset_index(), folder / "segments.parquet")
     _write_json(folder / "weights.json", weights.to_dict())
     _write_json(folder / "calibration.json", calibration.to_dict())

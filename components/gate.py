@@ -67,11 +67,10 @@ def run(
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
-        whole = open_panel(store, panel)
-        cv = parquet.read_frame(store.path(scores) / "cv.parquet")
-        cv = cv[cv["model"].isin([BLEND, NAIVE])]
+        cv = parquet.read_frame(store.path(scores) / "cv.parquet", where={"model": [BLEND, NAIVE]})
         rival = None
         if against:
+            whole = open_panel(store, panel)
             cv = _beside_champion(cv, whole, uris.fetch(against.uri, store.scratch / "releases"))
             if cv.empty:
                 raise _not_comparable(against, whole)
@@ -121,8 +120,7 @@ def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFr
     if theirs is not None:
         unseen = theirs["cutoff"].unique()
         return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), ["cutoff", "unique_id", "ds"])
-    backtest = parquet.read_frame(release / "backtest.parquet")
-    theirs = backtest[backtest["model"] == BLEND].assign(model=CHAMPION)
+    theirs = parquet.read_frame(release / "backtest.parquet", where={"model": [BLEND]}).assign(model=CHAMPION)
     both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
     return _common(both, ["unique_id", "ds"])
 

@@ -87,8 +87,7 @@ def _fill(folder: Path, paths: dict[str, Path]) -> None:
     for path in sorted(paths["report"].iterdir()):
         if path.suffix in {".html", ".png"}:
             shutil.copy(path, folder)
-    cv = parquet.read_frame(paths["evaluation"] / "cv.parquet")
-    kept = cv[cv["model"].isin([BLEND, NAIVE])]
+    kept = parquet.read_frame(paths["evaluation"] / "cv.parquet", where={"model": [BLEND, NAIVE]})
     parquet.write_frame(kept, folder / "backtest.parquet", "zstd")
 
 

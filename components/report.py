@@ -91,7 +91,7 @@ def material(
     about = json.loads((store.path(panel) / "panel.json").read_text())
     return ReportInputs(
         title=f"{about['dataset']}, forecast from {about['cutoff']}",
-        cv=parquet.read_frame(made / "cv.parquet"),
+        cv=parquet.read_frame(made / "cv.parquet", categories=["unique_id"]),
         panel=whole,
         weights=BlendWeights.from_dict(json.loads((made / "weights.json").read_text())),
         decision=Decision.from_dict(json.loads((store.path(decision) / "decision.json").read_text())),

@@ -14,17 +14,19 @@ their overall weights. What the others say of it, zero, is no forecast.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from storecast.errors import DataError
-from storecast.metrics import CV_COLUMNS, QUANTILE_COLUMNS, check_columns
+from storecast.metrics import KEYS
 from storecast.panel import Floats
 from storecast.segments import VOLUME
+from storecast.side_by_side import POINTS, SideBySide
 
 BLEND = "blend"
 """Model name of the blend's rows in the cv table."""
@@ -167,20 +169,27 @@ def fit_weights(
     Raises:
         DataError: a column is missing, or the models do not have the same rows.
     """
-    wide = _wide(cv, column)
-    known = np.isfinite(wide.y) & (wide.segments != NEW)
-    segments = wide.segments[known]
-    leader = int((wide.errors[known] ** 2).sum(axis=0).argmin())
-    errors = (_held(wide.logs, leader, band)[0] - np.log1p(wide.y)[:, None])[known]
-    overall = simplex_weights(errors.T @ errors)
+    table = SideBySide.of(cv, column, POINTS)
+    known = np.isfinite(table.y) & np.asarray(table.segments != NEW)
+    squares = np.zeros(len(table.models))
+    for _, errors in _errors(table, known):
+        squares += (errors**2).sum(axis=0)
+    leader = int(squares.argmin())
+    names, size = list(map(str, table.segments.categories)), len(table.models)
+    rows, products = np.zeros(len(names), dtype=np.int64), np.zeros((len(names), size, size))
+    for part, errors in _errors(table, known, leader, band):
+        codes = table.segments.codes[part][known[part]]
+        for code in np.unique(codes):
+            mine = errors[codes == code]
+            rows[code] += len(mine)
+            products[code] += mine.T @ mine
+    overall = simplex_weights(products.sum(axis=0))
     found: dict[str, tuple[float, ...]] = {}
-    for name in sorted(set(segments)):
-        mine = errors[segments == name]
-        own = simplex_weights(mine.T @ mine)
-        share = len(mine) / (len(mine) + shrinkage)
-        found[str(name)] = _clean(share * own + (1 - share) * overall)
-    able, lead = _among(peers, wide.models), wide.models[leader]
-    return BlendWeights(tuple(wide.models), _clean(overall), column, found, lead, band, able)
+    for code in np.flatnonzero(rows):
+        share = rows[code] / (rows[code] + shrinkage)
+        found[names[int(code)]] = _clean(share * simplex_weights(products[code]) + (1 - share) * overall)
+    able, lead = _among(peers, table.models), table.models[leader]
+    return BlendWeights(tuple(table.models), _clean(overall), column, found, lead, band, able)
 
 
 def honest_blend(
@@ -204,7 +213,8 @@ def honest_blend(
     for number, cutoff in enumerate(cutoffs):
         rows = cv[cv["cutoff"] == cutoff]
         if number:
-            weights = fit_weights(cv[cv["cutoff"] < cutoff], column, shrinkage, peers=peers)
+            earlier = cv.loc[cv["cutoff"] < cutoff, [*KEYS, "model", "y", *POINTS, column]]
+            weights = fit_weights(earlier, column, shrinkage, peers=peers)
             parts.append(blend_rows(rows, weights))
         else:
             better = rows[rows["model"] != naive]
@@ -215,86 +225,57 @@ def honest_blend(
 def blend_rows(cv: pd.DataFrame, weights: BlendWeights) -> pd.DataFrame:
     """The cv rows of the blend of the table's models by given weights."""
     chosen = cv[cv["model"].isin(weights.models)]
-    wide = _wide(chosen, weights.column)
-    if tuple(wide.models) != tuple(sorted(weights.models)):
+    table = SideBySide.of(chosen, weights.column)
+    if tuple(table.models) != tuple(sorted(weights.models)):
         raise DataError(
             "the cv table lacks a model of the blend",
             expected=", ".join(sorted(weights.models)),
-            found=", ".join(wide.models),
+            found=", ".join(table.models),
         )
-    order = [wide.models.index(name) for name in weights.models]
-    share = weights.rows(wide.segments.tolist())
-    logs = weights.held(wide.logs[..., order], wide.segments.tolist())
-    return wide.rows((share * logs).sum(axis=-1), weights.column)
+    order = [table.models.index(name) for name in weights.models]
+
+    def blend(logs: Floats, segments: list[str]) -> Floats:
+        held = weights.held(logs[..., order], segments)
+        return np.asarray((weights.rows(segments) * held).sum(axis=-1))
+
+    return table.blended(BLEND, weights.column, blend)
 
 
 def _median_rows(cv: pd.DataFrame, column: str, peers: Sequence[str]) -> pd.DataFrame:
     """The cv rows of the median of the table's models; of a new series, of those that forecast one."""
-    wide = _wide(cv, column)
-    logs = np.median(wide.logs, axis=-1)
-    able = np.isin(wide.models, list(peers))
-    if able.any():
-        new = wide.segments == NEW
-        logs[:, new] = np.median(wide.logs[:, new][..., able], axis=-1)
-    return wide.rows(logs, column)
+    table = SideBySide.of(cv, column)
+    able = np.isin(table.models, list(peers))
+
+    def blend(logs: Floats, segments: list[str]) -> Floats:
+        median = np.median(logs, axis=-1)
+        if able.any() and NEW in segments:
+            new = np.array([name == NEW for name in segments])
+            median[:, new] = np.median(logs[:, new][..., able], axis=-1)
+        return np.asarray(median)
+
+    return table.blended(BLEND, column, blend)
 
 
-@dataclass(frozen=True, eq=False)
-class _Wide:
-    """The cv table with models side by side: logs (1 + quantiles, rows, M), y (rows,), keys one row each."""
-
-    models: list[str]
-    keys: pd.DataFrame
-    y: Floats
-    logs: Floats
-    segments: np.ndarray[Any, np.dtype[Any]]
-
-    @property
-    def errors(self) -> Floats:
-        """(rows, M) errors on the log scale."""
-        return np.asarray(self.logs[0] - np.log1p(self.y)[:, None])
-
-    def rows(self, logs: Floats, column: str) -> pd.DataFrame:
-        """The cv rows of a blend's points and quantiles (1 + quantiles, rows) on the log scale."""
-        out = self.keys.assign(model=BLEND)
-        for name, values in zip(["yhat", *QUANTILE_COLUMNS], logs, strict=True):
-            out[name] = np.expm1(np.maximum(values, 0.0))
-        return out[[*CV_COLUMNS, column]]
-
-
-def _wide(cv: pd.DataFrame, column: str) -> _Wide:
-    check_columns(cv, [*CV_COLUMNS, column])
-    models = sorted(cv["model"].unique())
-    blocks = [cv[cv["model"] == name].sort_values(["cutoff", "unique_id", "ds"]) for name in models]
-    keys = blocks[0].drop(columns=["model", "yhat", *QUANTILE_COLUMNS]).reset_index(drop=True)
-    for name, block in zip(models, blocks, strict=True):
-        same = len(block) == len(keys) and all(
-            np.array_equal(block[key].to_numpy(), keys[key].to_numpy())
-            for key in ("cutoff", "unique_id", "ds")
-        )
-        if not same:
-            raise DataError(
-                f"models {models[0]!r} and {name!r} were not backtested on the same rows",
-                where="cv table",
-                expected=f"{len(keys)} rows with the same cutoff, unique_id and ds",
-                found=f"{len(block)} rows",
-                cure="backtest every model on the same folds and series before blending",
-            )
-    columns = ["yhat", *QUANTILE_COLUMNS]
-    logs = np.stack(
-        [np.log1p(np.maximum(block[columns].to_numpy(np.float64), 0)).T for block in blocks], axis=-1
-    )
-    return _Wide(
-        models, keys, keys["y"].to_numpy(np.float64), logs, keys[column].astype(str).to_numpy(object)
-    )
+def _errors(
+    table: SideBySide, known: NDArray[np.bool_], leader: int | None = None, band: float = 0.0
+) -> Iterator[tuple[slice, Floats]]:
+    """Some rows at a time, and the (known rows, M) errors of their points, held by any leader."""
+    for part in table.parts():
+        points = table.logs[0, part][known[part]]
+        held = points if leader is None else _within(points, leader, band)
+        yield part, held - np.log1p(table.y[part][known[part]])[:, None]
 
 
 def _held(logs: Floats, leader: int, band: float) -> Floats:
     """(1 + Q, ..., M) forecasts, each moved so that its point, logs[0], lies within the leader's band."""
-    point = logs[0]
-    lead = point[..., leader, None]
-    held: Floats = logs + (np.clip(point, lead - band, lead + band) - point)
+    held: Floats = logs + (_within(logs[0], leader, band) - logs[0])
     return held
+
+
+def _within(points: Floats, leader: int, band: float) -> Floats:
+    """(..., M) points, those beyond the leader's band at its edge."""
+    lead = points[..., leader, None]
+    return np.clip(points, lead - band, lead + band)
 
 
 def _among(peers: Sequence[str], models: Sequence[str]) -> tuple[str, ...]:

@@ -102,10 +102,9 @@ class Calibration:
             )
         horizon = int(known["h"].max())
         mapping = {str(key): str(value) for key, value in (segments or {}).items()}
-        keys = _keys(known["unique_id"].to_numpy(), known["h"].to_numpy(), mapping, horizon, buckets)
+        codes, names = _groups(known["unique_id"], known["h"].to_numpy(), mapping, horizon, buckets)
         logs = np.log1p(known[list(QUANTILE_COLUMNS)].to_numpy(np.float64))
         actual = np.log1p(np.maximum(known["y"].to_numpy(np.float64), 0.0))
-        codes, names = pd.factorize(keys, sort=True)
         overall, table = np.ones(len(QUANTILES)), np.ones((len(names), len(QUANTILES)))
         for low, high in ENDS:
             tail = caution * QUANTILES[low]
@@ -114,13 +113,13 @@ class Calibration:
             left = tail - (below > table[codes, low]).mean()
             rest = tail + max(float(left), 0.0)
             overall[high], table[:, high] = _end_factors(above, rest, codes, len(names), shrinkage)
-        groups = {str(name): tuple(map(float, row)) for name, row in zip(names, table, strict=True)}
+        groups = {name: tuple(map(float, row)) for name, row in zip(names, table, strict=True)}
         return cls(QUANTILES, horizon, buckets, tuple(overall.tolist()), groups, mapping)
 
     def apply_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame (`unique_id`, `h`, quantile columns) with calibrated quantiles."""
         check_columns(frame, ["unique_id", "h", *QUANTILE_COLUMNS], where="forecast")
-        factors = self._factors(frame["unique_id"].to_numpy(), frame["h"].to_numpy())
+        factors = self._factors(frame["unique_id"], frame["h"].to_numpy())
         moved = _move(frame[list(QUANTILE_COLUMNS)].to_numpy(np.float64), factors)
         return frame.assign(**{name: moved[:, i] for i, name in enumerate(QUANTILE_COLUMNS)})
 
@@ -157,11 +156,10 @@ class Calibration:
             segments=dict(data["segments"]),
         )
 
-    def _factors(self, ids: NDArray[Any], ahead: NDArray[Any]) -> Floats:
+    def _factors(self, ids: pd.Series | NDArray[Any], ahead: NDArray[Any]) -> Floats:
         """(rows, Q) factors of rows by series and date ahead."""
-        keys = _keys(ids, ahead, self.segments, self.horizon, self.buckets)
-        codes, names = pd.factorize(keys)
-        table = np.array([self.groups.get(str(name), self.overall) for name in names])
+        codes, names = _groups(ids, ahead, self.segments, self.horizon, self.buckets)
+        table = np.array([self.groups.get(name, self.overall) for name in names])
         return np.asarray(table[codes])
 
 
@@ -171,16 +169,18 @@ def calibrate_folds(cv: pd.DataFrame, segments: Mapping[str, str] | None = None)
     The first fold has none before it and keeps the models' own intervals. So the coverage of any later fold
     is one that was not calibrated on it.
     """
-    check_columns(cv, ["model", "cutoff"])
-    first = cv["cutoff"].min()
-    parts = []
-    for (_, cutoff), rows in cv.groupby(["model", "cutoff"], sort=True, observed=True):
-        earlier = cv[(cv["model"] == rows["model"].iloc[0]) & (cv["cutoff"] < cutoff)]
-        if cutoff == first or not earlier["y"].notna().any():
-            parts.append(rows)
-        else:
-            parts.append(Calibration.fit(earlier, segments).apply_frame(rows))
-    return pd.concat(parts).sort_index()
+    check_columns(cv, ["model", "cutoff", *QUANTILE_COLUMNS])
+    models, cutoffs = (pd.factorize(cv[name], sort=True)[0] for name in ("model", "cutoff"))
+    ends = {name: cv[name].to_numpy(np.float64, copy=True) for name in QUANTILE_COLUMNS}
+    for model in range(models.max(initial=-1) + 1):
+        for fold in range(1, cutoffs.max(initial=-1) + 1):
+            rows = np.flatnonzero((models == model) & (cutoffs == fold))
+            earlier = cv[(models == model) & (cutoffs < fold)]
+            if len(rows) and earlier["y"].notna().any():
+                moved = Calibration.fit(earlier, segments).apply_frame(cv.iloc[rows])
+                for name, values in ends.items():
+                    values[rows] = moved[name]
+    return cv.assign(**ends)
 
 
 def _scores(actual: Floats, logs: Floats, position: int) -> Floats:
@@ -231,11 +231,16 @@ def _move(quantiles: Floats, factors: Floats) -> Floats:
     return out
 
 
-def _keys(
-    ids: NDArray[Any], ahead: NDArray[Any], segments: Mapping[str, str], horizon: int, buckets: int
-) -> NDArray[np.object_]:
-    """(rows,) "segment|bucket" of each row."""
-    codes, names = pd.factorize(pd.Series(ids))
-    segment = np.array([segments.get(str(name), EVERYWHERE) for name in names], dtype=object)
+def _groups(
+    ids: pd.Series | NDArray[Any],
+    ahead: NDArray[Any],
+    segments: Mapping[str, str],
+    horizon: int,
+    buckets: int,
+) -> tuple[NDArray[np.intp], list[str]]:
+    """Number of each row's group, and the groups' names: "segment|bucket"."""
+    series, found = pd.factorize(ids)
+    codes, names = pd.factorize(np.array([segments.get(str(i), EVERYWHERE) for i in found], dtype=object))
     bucket = np.minimum((ahead.astype(np.int64) - 1) * buckets // horizon, buckets - 1)
-    return np.asarray(segment[codes] + np.array([f"|{b}" for b in range(buckets)], dtype=object)[bucket])
+    groups, rows = np.unique(codes[series] * buckets + bucket, return_inverse=True)
+    return rows, [f"{names[group // buckets]}|{group % buckets}" for group in groups]

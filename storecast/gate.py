@@ -15,10 +15,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from storecast.errors import DataError
-from storecast.metrics import check_columns, rmsle
+from storecast.metrics import KEYS, check_columns, rmsle
 from storecast.segments import VOLUME
-
-KEYS = ["cutoff", "unique_id", "ds"]
 
 
 class GateConfig(BaseModel):
@@ -144,7 +142,7 @@ def _same_rows(known: pd.DataFrame, models: Sequence[str]) -> None:
     """Every model must have been scored on the same series, dates and folds."""
     expected: pd.MultiIndex | None = None
     for name in models:
-        keys = known.loc[(known["model"] == name).to_numpy(), KEYS]
+        keys = known.loc[(known["model"] == name).to_numpy(), list(KEYS)]
         if keys.empty:
             raise DataError(
                 f"the cv table has no scored row of model {name!r}",
@@ -152,7 +150,7 @@ def _same_rows(known: pd.DataFrame, models: Sequence[str]) -> None:
                 expected=", ".join(models),
                 found=", ".join(map(str, known["model"].unique())),
             )
-        index = pd.MultiIndex.from_frame(keys.sort_values(KEYS))
+        index = pd.MultiIndex.from_frame(keys.sort_values(list(KEYS)))
         if expected is not None and not index.equals(expected):
             raise DataError(
                 f"models {models[0]!r} and {name!r} were not backtested on the same rows",

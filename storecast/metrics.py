@@ -21,7 +21,11 @@ QUANTILE_COLUMNS = tuple(quantile_column(level) for level in QUANTILES)
 INTERVALS = ((80, "q0.1", "q0.9"), (95, "q0.025", "q0.975"))
 """The intervals every forecast carries: nominal per cent, lower and upper column."""
 
+KEYS = ("cutoff", "unique_id", "ds")
+"""What tells a model's rows of the cv table apart."""
 CV_COLUMNS = ("unique_id", "ds", "cutoff", "h", "model", "y", "yhat", *QUANTILE_COLUMNS)
+SERIES_AT_ONCE = 1024
+"""Series whose whole history is worked on at a time: what that takes does not grow with the panel."""
 METRICS = (
     *("rmsle", "mae", "wape", "mase", "bias", "quantile_loss"),
     *("coverage_80", "width_80", "coverage_95", "width_95"),
@@ -58,7 +62,7 @@ def score(frame: pd.DataFrame, by: Sequence[str], scale: pd.Series | None = None
         DataError: a column is missing.
     """
     check_columns(frame, [*by, "unique_id", "y", "yhat", *QUANTILE_COLUMNS])
-    known = frame.loc[frame["y"].notna().to_numpy()]
+    known = _known(frame)
     codes, groups = _groups(known, by)
     size = len(groups)
     rows = np.bincount(codes, minlength=size).astype(np.float64)
@@ -88,7 +92,7 @@ def rmsle(frame: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     The same figure as in `score`, without the rest: for the gate and for weights.
     """
     check_columns(frame, [*by, "y", "yhat"])
-    known = frame.loc[frame["y"].notna().to_numpy()]
+    known = _known(frame)
     codes, groups = _groups(known, by)
     rows = np.bincount(codes, minlength=len(groups))
     errors = squared_log_error(_floats(known, "y"), _floats(known, "yhat"))
@@ -119,13 +123,25 @@ def naive_scale(panel: Panel) -> pd.Series:
         Series by unique_id, in units of sales; NaN where the history is shorter than a season and a date.
     """
     season = panel.season_length if panel.n_history >= 2 * panel.season_length else 1
+    parts = range(0, panel.n_series, SERIES_AT_ONCE)
+    scales = [_naive_errors(panel.select(slice(at, at + SERIES_AT_ONCE)), season) for at in parts]
+    return pd.Series(np.concatenate([[], *scales]), index=pd.Index(panel.ids, name="unique_id"))
+
+
+def _naive_errors(panel: Panel, season: int) -> Floats:
+    """(n,) mean absolute error of repeating the season before; NaN where there is nothing to compare."""
     history = panel.history
     started = np.arange(panel.n_history)[None, :] >= panel.first_sale[:, None]
     errors = np.abs(history[:, season:] - history[:, :-season])
     valid = started[:, :-season] & np.isfinite(errors)
-    count = valid.sum(axis=1)
     sums = np.where(valid, errors, 0.0).sum(axis=1)
-    return pd.Series(_ratio(sums, count.astype(np.float64)), index=pd.Index(panel.ids, name="unique_id"))
+    return _ratio(sums, valid.sum(axis=1).astype(np.float64))
+
+
+def _known(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a y; the frame itself, not a copy, where that is all."""
+    known = frame["y"].notna().to_numpy()
+    return frame if known.all() else frame.loc[known]
 
 
 def _mean_pinball(frame: pd.DataFrame, y: Floats) -> Floats:

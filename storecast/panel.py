@@ -132,8 +132,10 @@ class Panel:
         end = history + (self.horizon if horizon is None else horizon)
 
         def masked(array: Floats) -> Floats:
-            cut = array[:, :end].copy()
-            cut[:, history:] = np.nan
+            cut = array[:, :end]
+            if cut.shape[1] > history:
+                cut = cut.copy()
+                cut[:, history:] = np.nan
             return cut
 
         return replace(

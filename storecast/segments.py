@@ -11,6 +11,7 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from storecast.errors import DataError
@@ -99,5 +100,11 @@ def attach(cv: pd.DataFrame, table: pd.DataFrame, columns: Sequence[str] | None 
             found=f"{int((rows < 0).sum())} unknown, first {ids[int((rows < 0).argmax())]!r}",
             cure="make the segment table from the panel that was forecast",
         )
-    picked = table.iloc[rows[codes]]
-    return cv.assign(**{name: picked[name].astype("category").array for name in wanted})
+    places = rows[codes]
+    return cv.assign(**{name: _taken(table[name], places) for name in wanted})
+
+
+def _taken(column: pd.Series, places: NDArray[np.intp]) -> pd.Categorical:
+    """Values of a column, as a categorical of what is among them; one that is a categorical keeps all."""
+    taken = pd.Categorical(column).take(places)
+    return taken if isinstance(column.dtype, pd.CategoricalDtype) else taken.remove_unused_categories()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -54,7 +55,7 @@ class ReportInputs:
     def __post_init__(self) -> None:
         check_columns(self.cv, [*CV_COLUMNS, *([self.group] if self.group else [])], where="report")
 
-    @property
+    @cached_property
     def last_fold(self) -> pd.DataFrame:
         """Rows of the latest fold, the one that no choice has seen."""
         rows: pd.DataFrame = self.cv.loc[(self.cv["cutoff"] == self.cv["cutoff"].max()).to_numpy()]

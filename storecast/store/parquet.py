@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -157,13 +157,34 @@ def read_table(
         return pq.read_table(source, columns=chosen, memory_map=memory_map, decryption_properties=opening)
 
 
-def read_frame(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a frame, or some of its columns; raises what `read_table` does."""
+def read_frame(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    *,
+    where: Mapping[str, Collection[str]] | None = None,
+    categories: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Read a frame, or some of it; raises what `read_table` does.
+
+    Args:
+        path: the file.
+        columns: None: all.
+        where: by column, the values of the rows that are wanted; of the others memory holds few at a time.
+        categories: columns of texts that are read as categoricals: a number a row and each text once.
+    """
     import pandas as pd
 
     chosen = list(columns) if columns is not None else None
+    rows = [(name, "in", list(values)) for name, values in (where or {}).items()] or None
     with _explained(path) as opening:
-        return pd.read_parquet(path, columns=chosen, decryption_properties=opening)
+        frame: pd.DataFrame = pd.read_parquet(
+            path,
+            columns=chosen,
+            filters=rows,
+            read_dictionary=list(categories) or None,
+            decryption_properties=opening,
+        )
+    return frame
 
 
 def open_file(source: Path | IO[bytes], *, memory_map: bool = False) -> pq.ParquetFile:

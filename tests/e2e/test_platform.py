@@ -82,8 +82,9 @@ def test_a_run_in_pods_releases_what_a_run_in_process_releases(
     del trained
     command(
         "docker", "run", "--rm", "--network", "none", "--read-only", "--tmpfs", TMP, "--user", "0:0",
-        "--volume", f"{tmp_path}:/work", "--env", "STORECAST_HOME=/work/home", "--entrypoint", "python",
-        IMAGE, "-c", "from pipelines.demo import demo_flow; print(demo_flow(7, 'smoke'))",
+        "--volume", f"{tmp_path}:/work", "--env", "STORECAST_HOME=/work/home",
+        "--env", "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS=180", "--entrypoint", "python", IMAGE,
+        "-c", "from pipelines.demo import demo_flow; print(demo_flow(7, 'smoke'))",
         seconds=900,
     )  # fmt: skip
     [here] = (tmp_path / "home" / "releases" / "synthetic").glob("2023-07-31-*")

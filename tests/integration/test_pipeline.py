@@ -58,10 +58,13 @@ class Shop:
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
-    def start(self, home: str, database: Path, output: Path) -> subprocess.Popen[bytes]:
-        """The run of `train` in a session of its own, on a copy of a Prefect database."""
+    def knows_prefect(self, home: str, database: Path) -> None:
+        """Give a home a copy of a Prefect database, which takes ten seconds to make."""
         (self.folder / home / "prefect").mkdir(parents=True)
         shutil.copy(database, self.folder / home / "prefect" / "prefect.db")
+
+    def start(self, home: str, output: Path) -> subprocess.Popen[bytes]:
+        """The run of `train` in a session of its own."""
         with output.open("w") as told:
             return subprocess.Popen(
                 self.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
@@ -81,12 +84,14 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Shop:
     """A shop that has been trained once, in home "first"."""
     folder = tmp_path_factory.mktemp("shop")
     write_raw(folder / "raw", n_stores=3, n_families=3, n_days=260)
     (folder / "tiny.yaml").write_text(TRAINING)
     made = Shop(folder)
+    for home in ("first", "second", "interrupted"):
+        made.knows_prefect(home, prefect_database)
     output = made.train("first")
     (folder / "output.txt").write_text(output)
     return made
@@ -123,11 +128,9 @@ def test_a_rerun_with_nothing_changed_makes_nothing_new(shop: Shop) -> None:
     assert (home / "releases" / "synthetic" / "current.json").read_text() == pointer
 
 
-def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(
-    shop: Shop, prefect_database: Path
-) -> None:
+def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(shop: Shop) -> None:
     fits = shop.folder / "second" / "datasets" / "train"
-    process = shop.start("second", prefect_database, shop.folder / "killed.log")
+    process = shop.start("second", shop.folder / "killed.log")
     eventually(lambda: len(list(fits.glob("*"))) >= 4 or process.poll() is not None, DEADLINE, "four fits")
     assert process.poll() is None, "the run ended before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
@@ -142,11 +145,9 @@ def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(
     shop.call("second", "releases", "verify")
 
 
-def test_an_interrupt_stops_a_run_at_once_with_one_line_and_prefect_knows(
-    shop: Shop, prefect_database: Path
-) -> None:
+def test_an_interrupt_stops_a_run_at_once_with_one_line_and_prefect_knows(shop: Shop) -> None:
     log = shop.folder / "interrupted.log"
-    process = shop.start("interrupted", prefect_database, log)
+    process = shop.start("interrupted", log)
     fits = shop.folder / "interrupted" / "datasets" / "train"
     eventually(lambda: any(fits.glob("*")) or process.poll() is not None, DEADLINE, "the first fit")
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and all that it started

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -65,7 +66,11 @@ def run_a_flow_in_process(settings: Settings) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_runs_made_before_the_stack_was_up_show_in_both_uis(settings: Settings) -> None:
+def test_runs_made_before_the_stack_was_up_show_in_both_uis(
+    settings: Settings, prefect_database: Path
+) -> None:
+    stack.prefect_home(settings).mkdir(parents=True)
+    shutil.copy(prefect_database, stack.prefect_home(settings) / "prefect.db")
     with tracking.run(settings, "toy", "before the stack", "key"):
         pass
     run_a_flow_in_process(settings)

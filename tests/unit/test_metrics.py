@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from storecast import metrics
 from storecast.errors import DataError
 from storecast.metrics import METRICS, naive_scale, pinball, rmsle, score
 
@@ -129,3 +130,11 @@ def test_the_scale_of_mase_is_the_seasonal_naives_error_in_the_history() -> None
     assert panel.first_sale[late] > 100
     sold = panel.history[late, panel.first_sale[late] :]
     assert scale[panel.ids[late]] == pytest.approx(np.abs(sold[7:] - sold[:-7]).mean())
+
+
+def test_the_scale_is_the_same_where_a_few_series_are_worked_on_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = naive_scale(small_panel())
+    monkeypatch.setattr(metrics, "SERIES_AT_ONCE", 7)
+    pd.testing.assert_series_equal(naive_scale(small_panel()), whole)

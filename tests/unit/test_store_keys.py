@@ -90,6 +90,22 @@ def test_with_keys_a_file_shows_neither_values_nor_columns_and_reads_as_it_was(
     assert written(tmp_path / "b.parquet") != content, "the same key and nonces twice would be a leak"
 
 
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_of_a_frame_the_wanted_rows_alone_are_read_and_texts_as_numbers(
+    keys: KeyFile, tmp_path: Path, encrypted: bool
+) -> None:
+    if encrypted:
+        keys.holds(keys.new)
+    else:
+        keys.is_not_named()
+    written(tmp_path / "a.parquet")
+    wanted = parquet.read_frame(tmp_path / "a.parquet", where={"unique_id": ["1 BREAD"]})
+    pd.testing.assert_frame_equal(wanted, FRAME[1:].reset_index(drop=True))
+    short = parquet.read_frame(tmp_path / "a.parquet", categories=["unique_id"])
+    assert isinstance(short["unique_id"].dtype, pd.CategoricalDtype)
+    pd.testing.assert_frame_equal(short.astype({"unique_id": FRAME["unique_id"].dtype}), FRAME)
+
+
 def test_the_newest_key_encrypts_and_those_below_it_open_what_they_encrypted(
     keys: KeyFile, tmp_path: Path
 ) -> None:
