@@ -12,6 +12,7 @@ cd "$(dirname "$0")/.."
 CLUSTER=${CLUSTER:-storecast} NAMESPACE=${NAMESPACE:-storecast} RELEASE=${RELEASE:-storecast}
 VERSION=$(sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' charts/storecast/Chart.yaml)
 CONTEXT=kind-$CLUSTER
+LOAD_GIB=20
 
 for tool in docker kind kubectl helm; do
   command -v "$tool" > /dev/null || { echo "$tool not found: install it, or put it on the PATH" >&2; exit 1; }
@@ -25,8 +26,22 @@ up() {
     -p '[{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": "1"}]'
 }
 
+# Each node keeps every image, packed and unpacked: 18 GiB were counted. Where Docker runs in a machine of its own, its disk
+# is not to be seen from here.
+room() {
+  local root free
+  root=$(docker info --format '{{.DockerRootDir}}')
+  [[ -d $root ]] || return 0
+  free=$(($(stat --file-system --format '%a*%S' "$root") >> 30))
+  if ((free < LOAD_GIB)); then
+    echo "the images in two nodes need $LOAD_GIB GiB, and $free are free at $root: \`docker system prune\` makes room" >&2
+    exit 1
+  fi
+}
+
 # One archive, so that the layers which images share travel once; a node that has all images already is left alone.
 load() {
+  room
   local images=()
   for name in component train-gpu serving dashboard prefect mlflow; do images+=("storecast/$name:$VERSION"); done
   archive=$(mktemp --suffix .tar)

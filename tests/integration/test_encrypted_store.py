@@ -12,12 +12,10 @@ import mlflow
 import pandas as pd
 import pytest
 import streamlit as st
-from panel_reader import series
 from staged import TRAINING, drop_last_days, release_of
 from typer.testing import CliRunner
 
-from components import ingest, monitor, refresh, stage
-from components.pool import run_in_processes
+from components import ingest, monitor, refresh, stage, train
 from components.stage import open_panel, open_store
 from dashboard import history, released
 from pipelines.cli import app
@@ -25,7 +23,7 @@ from serving import prepare
 from serving.table import ReleaseTable
 from storecast.errors import StoreError
 from storecast.settings import explain_settings, load_settings
-from storecast.store import keyring
+from storecast.store import keyring, parquet
 from storecast.store.releases import Release
 from storecast.synthetic import write_raw
 
@@ -97,11 +95,17 @@ def test_a_rerun_finds_all_that_was_made(shop: Shop, monkeypatch: pytest.MonkeyP
     assert {path: path.stat().st_mtime_ns for path in shop.home.rglob("*.parquet")} == before
 
 
-def test_the_processes_of_local_models_find_the_key(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processes_that_fit_shards_find_the_key(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.enter(monkeypatch)
+    monkeypatch.setattr(train, "WORTH_PROCESSES", 0)
+    training = "name: shards\nmodels: [naive, arima]\nprofile: smoke\nfolds: 1\nshard_size: 5\n"
+    (shop.folder / "shards.yaml").write_text(training)
     panel = str(next(shop.home.glob("datasets/ingest/*")))
-    calls = [(str(shop.home), panel)] * 2
-    assert run_in_processes(series, calls, 2, 2, stage.progress("series")) == [9, 9]
+    fit = train.run(panel, "arima", "last", "shards.yaml")
+    shards = list(shop.home.glob("datasets/train-shard/*/forecast.parquet"))
+    assert [path.read_bytes()[:4] for path in shards] == [b"PARE", b"PARE"]
+    forecast = parquet.read_frame(open_store().path(fit) / "forecast.parquet")
+    assert forecast["unique_id"].nunique() == 9
 
 
 def test_the_service_lays_a_release_out_and_reads_its_model(
