@@ -59,8 +59,8 @@ class SideBySide:
                 logs[number, :, model] = np.log1p(np.maximum(forecast[order], 0))
         told = [*KEYS, "y", column] if tuple(values) == POINTS else cv.columns.drop(["model", *values])
         keys = cv[list(told)].iloc[orders[0]].reset_index(drop=True)
-        segments = pd.Categorical(keys[column]).rename_categories(str)
-        return cls(models, keys, keys["y"].to_numpy(np.float64), logs, segments)
+        segments = pd.Categorical(keys[column].astype(str) if keys[column].isna().any() else keys[column])
+        return cls(models, keys, keys["y"].to_numpy(np.float64), logs, segments.rename_categories(str))
 
     def parts(self) -> Iterator[slice]:
         """The rows, some at a time."""
@@ -87,10 +87,11 @@ class SideBySide:
 def _orders(cv: pd.DataFrame, models: Sequence[str]) -> list[NDArray[np.intp]]:
     """Each model's rows by cutoff, series and date, the same ones for all."""
     keys = [_numbers(cv[key]) for key in KEYS]
-    of_model = _numbers(cv["model"].astype("category").cat.rename_categories(str))
+    of_model, found = pd.factorize(cv["model"])
+    numbers = {str(name): number for number, name in enumerate(found)}
     orders: list[NDArray[np.intp]] = []
-    for number, name in enumerate(models):
-        rows = np.flatnonzero(of_model == number)
+    for name in models:
+        rows = np.flatnonzero(of_model == numbers[name])
         rows = rows[np.lexsort([key[rows] for key in reversed(keys)])]
         first = orders[0] if orders else rows
         if len(rows) != len(first) or not all(np.array_equal(key[rows], key[first]) for key in keys):

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from components.archive import Watched, apply
+from pipelines.cli import app
 from pipelines.loop import watch_flow
 from pipelines.training import training_flow
 from storecast.errors import DataError
@@ -180,6 +182,23 @@ def test_a_challenger_that_is_no_better_is_refused_and_the_champion_goes_on(shop
     current = shop.releases.get(shop.current)
     assert not current.about["promoted"]
     assert current.about["cutoff"] == made[0].as_of, "the champion forecasts from the new data"
+
+
+def test_new_data_make_a_new_release_and_rollback_returns_to_the_old_one(shop: Shop) -> None:
+    def releases(*words: str) -> None:
+        done = CliRunner().invoke(app, ["releases", *words])
+        assert done.exit_code == 0, done.output
+
+    old = shop.current
+    shop.train(257)
+    new = shop.current
+    assert new != old
+    releases("rollback")
+    assert shop.current == old
+    shop.train(257)
+    assert shop.current == old, "a rerun must not undo a rollback"
+    releases("activate", new)
+    assert shop.current == new
 
 
 def test_data_that_end_before_the_champions_are_refused_with_what_to_do(shop: Shop) -> None:

@@ -49,6 +49,15 @@ def test_weights_are_chosen_beside_the_table(cv: pd.DataFrame, monkeypatch: pyte
     assert taken(lambda: honest_blend(cv)) < 2.0 * size(cv)
 
 
+def test_names_of_models_may_be_categoricals_in_any_order(cv: pd.DataFrame) -> None:
+    turned = cv.astype({"model": pd.CategoricalDtype(sorted(cv["model"].cat.categories, reverse=True))})
+    texts = cv.astype({"model": str, "unique_id": str})
+    assert fit_weights(turned) == fit_weights(cv) == fit_weights(texts)
+    pd.testing.assert_frame_equal(
+        honest_blend(turned), honest_blend(texts).astype({"unique_id": cv["unique_id"].dtype})
+    )
+
+
 def test_intervals_are_calibrated_beside_the_table(cv: pd.DataFrame, panel: Panel) -> None:
     volumes = segment_table(panel, cv["cutoff"].min())["volume"].astype(str).to_dict()
     assert taken(lambda: calibrate_folds(cv, volumes)) < 1.8 * size(cv)
