@@ -63,8 +63,11 @@ def _draw(found: RunDetails) -> None:
     if found.trials:
         with st.expander(f"Trials ({len(found.trials)})", icon=":material/format_list_numbered:"):
             st.dataframe(pd.DataFrame(found.trials), hide_index=True, alt="Every trial, the best first")
-    stages, log = st.tabs([f"Stages ({len(found.stages)})", "Log"])
+    # One key and fixed names: else a stage that is added puts who reads the log back to the first tab.
+    stages, log = st.tabs(["Stages", "Log"], key=f"run-{run.id}")
     with stages:
+        if found.stages:
+            st.caption(f"{len(found.stages)} stages")
         _stages(found)
     with log:
         _log(found)

@@ -27,7 +27,7 @@ def comparison(inputs: ReportInputs) -> Figure:
     table = table.sort_values(table.columns[-1], ascending=False)
     special = {inputs.shown_model: style.ACCENT, inputs.naive: style.NAIVE}
     colours = [special.get(str(name), style.PALE) for name in table.index]
-    width = min(3.4 * len(table.columns) + 1.2, 16)
+    width = min(max(3.4 * len(table.columns) + 1.2, 7), 16)
     figure, axes = style.new_figure(width, 0.42 * len(table) + 1.9, 1, len(table.columns), sharey=True)
     top = float(np.nanmax(table.to_numpy()))
     for axis, cutoff in zip(axes, table.columns, strict=True):
