@@ -23,6 +23,7 @@ from storecast.blend import BLEND
 from storecast.bundle import Bundle
 from storecast.errors import DataError, ModelError
 from storecast.gate import Decision, decide
+from storecast.metrics import KEYS
 from storecast.panel import Panel
 from storecast.segments import attach
 from storecast.store import parquet
@@ -119,7 +120,7 @@ def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFr
     theirs = _forecast_anew(release, panel, cutoffs)
     if theirs is not None:
         unseen = theirs["cutoff"].unique()
-        return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), ["cutoff", "unique_id", "ds"])
+        return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), list(KEYS))
     theirs = parquet.read_frame(release / "backtest.parquet", where={"model": [BLEND]}).assign(model=CHAMPION)
     both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
     return _common(both, ["unique_id", "ds"])

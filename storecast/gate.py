@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from storecast.errors import DataError
 from storecast.metrics import KEYS, check_columns, rmsle
 from storecast.segments import VOLUME
+from storecast.side_by_side import orders_of
 
 
 class GateConfig(BaseModel):
@@ -140,26 +141,16 @@ def decide(
 
 def _same_rows(known: pd.DataFrame, models: Sequence[str]) -> None:
     """Every model must have been scored on the same series, dates and folds."""
-    expected: pd.MultiIndex | None = None
+    there = set(map(str, known["model"].unique()))
     for name in models:
-        keys = known.loc[(known["model"] == name).to_numpy(), list(KEYS)]
-        if keys.empty:
+        if name not in there:
             raise DataError(
                 f"the cv table has no scored row of model {name!r}",
                 where="gate",
                 expected=", ".join(models),
-                found=", ".join(map(str, known["model"].unique())),
+                found=", ".join(sorted(there)),
             )
-        index = pd.MultiIndex.from_frame(keys.sort_values(list(KEYS)))
-        if expected is not None and not index.equals(expected):
-            raise DataError(
-                f"models {models[0]!r} and {name!r} were not backtested on the same rows",
-                where="gate",
-                expected=f"{len(expected)} rows with the same cutoff, unique_id and ds",
-                found=f"{len(index)} rows",
-                cure="backtest both on the same folds and series",
-            )
-        expected = index
+    orders_of(known, models, "gate")
 
 
 def _table(known: pd.DataFrame, models: Sequence[str], column: str) -> pd.DataFrame:

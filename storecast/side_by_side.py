@@ -51,7 +51,7 @@ class SideBySide:
         """
         check_columns(cv, [*KEYS, "model", "y", *values, column])
         models = sorted(map(str, cv["model"].unique()))
-        orders = _orders(cv, models)
+        orders = orders_of(cv, models, "cv table")
         logs = np.empty((len(values), len(orders[0]), len(models)))
         for number, name in enumerate(values):
             forecast = cv[name].to_numpy(np.float64)
@@ -84,8 +84,17 @@ class SideBySide:
         return out[[*CV_COLUMNS, column]]
 
 
-def _orders(cv: pd.DataFrame, models: Sequence[str]) -> list[NDArray[np.intp]]:
-    """Each model's rows by cutoff, series and date, the same ones for all."""
+def orders_of(cv: pd.DataFrame, models: Sequence[str], where: str) -> list[NDArray[np.intp]]:
+    """Positions of each model's rows by cutoff, series and date, the same ones for all.
+
+    Args:
+        cv: the cv table; every one of the models has rows in it.
+        models: names.
+        where: what an error names as its place.
+
+    Raises:
+        DataError: the models do not have the same rows.
+    """
     keys = [_numbers(cv[key]) for key in KEYS]
     of_model, found = pd.factorize(cv["model"])
     numbers = {str(name): number for number, name in enumerate(found)}
@@ -97,10 +106,10 @@ def _orders(cv: pd.DataFrame, models: Sequence[str]) -> list[NDArray[np.intp]]:
         if len(rows) != len(first) or not all(np.array_equal(key[rows], key[first]) for key in keys):
             raise DataError(
                 f"models {models[0]!r} and {name!r} were not backtested on the same rows",
-                where="cv table",
+                where=where,
                 expected=f"{len(first)} rows with the same cutoff, unique_id and ds",
                 found=f"{len(rows)} rows",
-                cure="backtest every model on the same folds and series before blending",
+                cure="backtest every model on the same folds and series",
             )
         orders.append(rows)
     return orders
