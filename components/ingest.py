@@ -58,14 +58,14 @@ def run(
 
     return open_store(workspace).materialise(
         "ingest",
-        inputs={**_raw_hashes(config, data), **arrived},
+        inputs={**raw_hashes(config, data), **arrived},
         config=config.model_dump(mode="json"),
         code=code_version("components.ingest"),
         build=build,
     )
 
 
-def _raw_hashes(config: DatasetConfig, data: str) -> dict[str, str]:
+def raw_hashes(config: DatasetConfig, data: str) -> dict[str, str]:
     """Content hash of each file that the config names and that is there."""
     candidates = [name for files in raw_tables(config).values() for name in files]
     there = {name: uris.join(data, name) for name in dict.fromkeys(candidates)}

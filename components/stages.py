@@ -25,6 +25,8 @@ STAGES: Mapping[str, str] = MappingProxyType(
             "refresh",
             "tune",
             "tune_report",
+            "partition",
+            "partitions_report",
             "archive",
         )
     }

@@ -71,7 +71,7 @@ class RunDetails:
 
     Attributes:
         run: its id, name and state.
-        flow: "train", "demo" or "tune".
+        flow: one of `orchestrator.runs.FLOWS`.
         parameters: what it was given.
         stages: in the order in which they began.
         log: the last lines, the oldest first.
@@ -109,7 +109,7 @@ def details(run: str, log_lines: int = MOST_AT_ONCE) -> RunDetails:
 
 
 def form_of(flow: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """JSON schema of what a run of "train", "demo" or "tune" can be given, and what its deployment gives.
+    """JSON schema of what a run of a flow can be given, and what its deployment gives.
 
     Raises:
         StoreError: the Prefect API cannot be reached, or has no such deployment.

@@ -26,8 +26,10 @@ from prefect.states import Cancelled, Cancelling
 from orchestrator.api import connected
 from storecast.errors import ConfigError, StoreError
 
-FLOWS = ("train", "demo", "tune")
+FLOWS = ("train", "demo", "tune", "partitioned")
 POLL_SECONDS = 2.0
+PAGE = 200
+"""Runs that the API gives at once."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
     """Start a run of a deployment.
 
     Args:
-        flow: "train", "demo" or "tune".
+        flow: one of `FLOWS`.
         parameters: of the flow; what is not given is as the deployment says.
         pods: how stages run as pods; what is not given is as the deployment says.
 
@@ -85,7 +87,7 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
 
 
 def latest(limit: int = 20) -> list[Run]:
-    """The latest training, demo and tuning runs, the newest first."""
+    """The latest runs of `FLOWS`, the newest first."""
     with connected() as client:
         runs = client.read_flow_runs(
             flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
@@ -125,7 +127,7 @@ def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[S
 
 
 def deployment(client: SyncPrefectClient, flow: str) -> DeploymentResponse:
-    """The deployment of "train", "demo" or "tune".
+    """The deployment of one of `FLOWS`.
 
     Raises:
         StoreError: there is none.
@@ -150,11 +152,23 @@ def below(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
     found: list[FlowRun] = []
     todo = [run]
     while todo:
-        below = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=todo))
-        runs = client.read_flow_runs(flow_run_filter=below, sort=FlowRunSort.START_TIME_ASC, limit=200)
+        runs = [each for at in range(0, len(todo), PAGE) for each in _children(client, todo[at : at + PAGE])]
         found += runs
         todo = [each.id for each in runs]
     return found
+
+
+def _children(client: SyncPrefectClient, parents: list[UUID]) -> list[FlowRun]:
+    """All runs right below some, the API giving a page at a time."""
+    wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents))
+    found: list[FlowRun] = []
+    while True:
+        page = client.read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.START_TIME_ASC, limit=PAGE, offset=len(found)
+        )
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
 def read(client: SyncPrefectClient, run: str) -> FlowRun:

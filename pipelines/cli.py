@@ -14,18 +14,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines import environment, own_prefect, stack
+from pipelines import environment, own_prefect, partitioned_cli, stack
 from pipelines.actuals_cli import actuals
 from pipelines.archive_cli import archive
 from pipelines.dashboard_cli import dashboard
 from pipelines.kfp_cli import kfp
 from pipelines.loop_cli import loop, replay
+from pipelines.partitioned_cli import look
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
 from pipelines.serving_cli import keys, serve
 from pipelines.tune_cli import tune
 from storecast import __version__
-from storecast.errors import StorecastError
+from storecast.errors import ConfigError, StorecastError
 from storecast.settings import explain_settings, load_settings
 from storecast.synthetic import write_after, write_raw
 
@@ -66,12 +67,28 @@ def run(
     profile: Annotated[
         str, typer.Option(help="Training config: full, quick, or a YAML file of your own.")
     ] = "full",
+    partition: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Cut the panel into data sets of at most so many series, a run and a release for each.",
+        ),
+    ] = 0,
+    partition_by: Annotated[
+        str,
+        typer.Option(help="Column whose values stay together: a key, or static [default: the first key]."),
+    ] = "",
 ) -> None:
     """Train all models, compare them on a backtest and release a forecast.
 
     Stages whose inputs, settings and code are unchanged are not run again; a run that was killed goes
     on where it stopped.
     """
+    if partition:
+        partitioned_cli.run(dataset, data, profile, partition, partition_by)
+        return
+    if partition_by:
+        raise ConfigError("without --partition nothing is cut", found=f"--partition-by {partition_by}")
     _report(_train(dataset, data, profile))
 
 
@@ -136,13 +153,7 @@ def version() -> None:
 
 def _train(dataset: str, data: str, profile: str) -> Outcome:
     settings = load_settings()
-    with console.status("Looking at the files"):  # what is wrong with them is told before anything is started
-        from storecast.configs import config_file
-        from storecast.ingest import load_dataset_config, require_files
-        from storecast.training_config import load_training_config
-
-        load_training_config(profile)
-        require_files(load_dataset_config(config_file(dataset, "datasets")), data)
+    look(dataset, data, profile)
     environment.prepare(settings)
     with console.status("Starting Prefect"), own_prefect.prefect():
         from pipelines.terminal import StageDisplay

@@ -1,7 +1,8 @@
 """Runs that people start on the local stack, as processes of this machine: python -m pipelines.local_runner
 
-It makes the deployments `train/train`, `demo/demo` and `tune/tune` and starts what is asked of them, one run
-at a time: a run uses all cores. Prefect's own runner, which the server at PREFECT_API_URL tells what to do.
+It makes the deployments `train/train`, `demo/demo`, `tune/tune` and `partitioned/partitioned` and starts what
+is asked of them, one run at a time: a run uses all cores. Prefect's own runner, which the server at
+PREFECT_API_URL tells what to do.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from orchestrator import api
 from pipelines.demo import demo_flow
+from pipelines.partitioned import partitioned_flow
 from pipelines.training import training_flow
 from pipelines.tuning import tuning_flow
 
@@ -19,7 +21,7 @@ AT_ONCE = 1
 
 
 def deployments() -> list[RunnerDeployment]:
-    """What can be started: training, and the demo."""
+    """What can be started."""
     as_module = EntrypointType.MODULE_PATH
     return [
         RunnerDeployment.from_flow(flow, name=flow.name, description=about, entrypoint_type=as_module)
@@ -27,6 +29,7 @@ def deployments() -> list[RunnerDeployment]:
             (training_flow, "Train and release a forecast."),
             (demo_flow, "Try the platform on synthetic sales."),
             (tuning_flow, "Choose a model's parameters."),
+            (partitioned_flow, "Train a panel in partitions."),
         )
     ]
 

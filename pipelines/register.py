@@ -25,6 +25,7 @@ from prefect.types.entrypoint import EntrypointType
 
 from orchestrator.api import wait_for_api
 from pipelines.demo import demo_flow
+from pipelines.partitioned import partitioned_flow
 from pipelines.pods import PodOptions
 from pipelines.register_loop import register_loop
 from pipelines.stage_flow import stage_flow
@@ -73,6 +74,9 @@ def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
         _deployment(training_flow, "train", (first, RUNS), {"pods": pods}, "Train and release a forecast."),
         _deployment(demo_flow, "demo", (first, RUNS), {"pods": pods}, "Try the platform on synthetic sales."),
         _deployment(tuning_flow, "tune", (first, RUNS), {"pods": pods}, "Choose a model's parameters."),
+        _deployment(
+            partitioned_flow, "partitioned", (first, RUNS), {"pods": pods}, "Train a panel in partitions."
+        ),
     ]
     job = {"command": STAGE_COMMAND}
     return found + [

@@ -56,12 +56,19 @@ def start(
     seed: Annotated[int, typer.Option(help="Of the demo's sales.")] = 7,
     tune: Annotated[str, typer.Option(help="Tune this model instead of training: a name or URI.")] = "",
     trials: Annotated[int, typer.Option(help="Of the tuning, in all.", min=1)] = 20,
+    partition: Annotated[
+        int, typer.Option(min=0, help="Cut the panel into data sets of at most so many series.")
+    ] = 0,
+    partition_by: Annotated[
+        str, typer.Option(help="Column whose values stay together [default: the first key].")
+    ] = "",
+    at_once: Annotated[int, typer.Option(min=1, help="Partitions under way at a time.")] = 1,
     pods: Annotated[
         Path | None, typer.Option(help="YAML file: how this run's stages use the pools.", dir_okay=False)
     ] = None,
     watch: Annotated[bool, typer.Option(help="Watch the run until it ends.")] = False,
 ) -> None:
-    """Start a training run, or the tuning of a model."""
+    """Start a training run, whole or in partitions, or the tuning of a model."""
     from orchestrator import runs as api
     from pipelines.pods import PodOptions
 
@@ -72,10 +79,15 @@ def start(
     given: dict[str, Any] = {"seed": seed} if demo else {"dataset": dataset, "data": data}
     if tune:
         given |= {"model": tune, "trials": trials}
+    if partition:
+        if demo or tune:
+            raise ConfigError("only a training run has partitions", where="--partition")
+        given |= {"series": partition, "by": partition_by, "at_once": at_once}
     if training:
         given["training"] = training
     chosen = load_yaml_model(pods, PodOptions).model_dump(mode="json", exclude_unset=True) if pods else {}
-    run = api.start("tune" if tune else "demo" if demo else "train", given, chosen)
+    flow = "tune" if tune else "demo" if demo else "partitioned" if partition else "train"
+    run = api.start(flow, given, chosen)
     console.print(f"{run.id}  {run.name}", highlight=False)
     if watch:
         _watch(run.id)

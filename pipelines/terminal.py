@@ -65,10 +65,12 @@ class StageDisplay:
             self.bars.update(task, completed=done, total=total, count=f"{done:,}/{total:,}")
 
     def finish(self, label: str) -> None:
-        """A stage ended: its bar goes, a line stays."""
+        """A stage ended: its bar goes, a line stays; not of one within another, whose line tells of both."""
         if label in self.running:
             task, began = self.running.pop(label)
             self.bars.remove_task(task)
+            if self.running:
+                return
             seconds = time.monotonic() - began
             state = f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
             self.console.print(f"  [green]✓[/] {label:<34} [dim]{state}[/]", highlight=False)

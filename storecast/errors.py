@@ -5,7 +5,8 @@ StorecastError
 ├── DataError        raw data cannot be read, or too much of it is wrong
 ├── ModelError       a model cannot be fitted, saved, loaded or asked for a forecast
 ├── StoreError       a data set or folder is missing, half there, locked or not what its manifest says
-└── ReleaseError     a release does not exist, is damaged or cannot be activated
+├── ReleaseError     a release does not exist, is damaged or cannot be activated
+└── RunError         a run of several data sets' runs did not do well with all of them
 """
 
 from __future__ import annotations
@@ -52,6 +53,10 @@ class StoreError(StorecastError):
 
 class ReleaseError(StorecastError):
     """A release does not exist, is damaged or cannot be activated."""
+
+
+class RunError(StorecastError):
+    """A run of several data sets' runs did not do well with all of them."""
 
 
 def _rebuild(

@@ -69,13 +69,14 @@ def check_arrival(config: DatasetConfig, arrival: Arrival, today: dt.date | None
     now = today if today is not None else dt.datetime.now(dt.UTC).date()
     context = Context(config, Source("", config.csv), pd.Timestamp(now))
     optional = list(config.known.values()) if arrival.table in config.future[:1] else []
-    frame, audit = context.arrived(arrival, _fields(context, arrival.table), arrival.table, optional)
+    frame, audit = context.arrived(arrival, fields_of(context, arrival.table), arrival.table, optional)
     whole, ledger = one_frame([frame], [audit])
     context.close(ledger, whole.index)
     return context
 
 
-def _fields(context: Context, table: str) -> list[Field]:
+def fields_of(context: Context, table: str) -> list[Field]:
+    """The columns of a raw table, named by the first of its candidate files."""
     config = context.config
     if table == config.train[0]:
         return train_fields(context, {}, None)

@@ -36,13 +36,20 @@ class Source:
         Raises:
             DataError: no candidate exists, the file is damaged, or a column is missing.
         """
+        return RawTable.read(self.open(files), wanted, optional, self.csv)
+
+    def open(self, files: Sequence[str]) -> RawFile:
+        """The first of `files` that exists.
+
+        Raises:
+            DataError: no candidate exists, or it is empty.
+        """
         name, path, filesystem = self.find(files)
         if filesystem.size(path) == 0:
             raise empty_file(name)
-        file: RawFile = CsvFile(name, path, filesystem, self.csv)
         if name.endswith(parquet.ENDINGS):
-            file = ParquetFile(name, path, filesystem)
-        return RawTable.read(file, wanted, optional, self.csv)
+            return ParquetFile(name, path, filesystem)
+        return CsvFile(name, path, filesystem, self.csv)
 
     def find(self, files: Sequence[str]) -> tuple[str, str, Any]:
         """The first of `files` that exists: its name, its path, and the filesystem that has it.

@@ -75,7 +75,7 @@ class _FewValues:
     def add(self, part: pa.Array) -> None:
         coded = part if pa.types.is_dictionary(part.type) else part.dictionary_encode()
         known, words, new = self._code_of, [], []
-        for word in _plain(coded.dictionary):
+        for word in plain(coded.dictionary):
             new.append(word not in known)
             words.append(known.setdefault(word, len(known)))
         self._different.append(coded.dictionary.filter(pa.array(new, pa.bool_())))
@@ -89,7 +89,7 @@ class _FewValues:
         return Typed(_taken(values, codes), np.flatnonzero(np.append(unreadable, False)[codes]))
 
 
-def _plain(values: pa.Array) -> list[Any]:
+def plain(values: pa.Array) -> list[Any]:
     """The values as Python's; those of a time as its ticks, which Python's dates may be too few for."""
     if pa.types.is_temporal(values.type):
         values = values.view(pa.int64() if values.type.bit_width == 64 else pa.int32())

@@ -2,85 +2,20 @@
 
 import json
 import os
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from command_shop import DEADLINE, TRAINING, Shop
 from serving_shop import eventually
 
 from storecast.synthetic import write_raw
-
-DEADLINE = 500.0
-TRAINING = """
-name: tiny
-models: [naive, gbm, arima]
-profile: smoke
-folds: 1
-shard_size: 5
-gate: {min_rows: 100}
-"""
-
-
-@dataclass(frozen=True)
-class Shop:
-    """A folder with raw files and a training config, and homes to run in."""
-
-    folder: Path
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "pipelines.cli", *arguments]
-
-    def environment(self, home: str) -> dict[str, str]:
-        kept = {
-            k: v for k, v in os.environ.items() if not k.startswith(("STORECAST_", "PREFECT_", "MLFLOW_"))
-        }
-        root = str(Path(__file__).parents[2])
-        return {**kept, "STORECAST_HOME": str(self.folder / home), "PYTHONPATH": root, "COLUMNS": "200"}
-
-    def call(self, home: str, *arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            self.command(*arguments),
-            env=self.environment(home),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE,
-            check=False,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def knows_prefect(self, home: str, database: Path) -> None:
-        """Give a home a copy of a Prefect database, which takes ten seconds to make."""
-        (self.folder / home / "prefect").mkdir(parents=True)
-        shutil.copy(database, self.folder / home / "prefect" / "prefect.db")
-
-    def start(self, home: str, output: Path) -> subprocess.Popen[bytes]:
-        """The run of `train` in a session of its own."""
-        with output.open("w") as told:
-            return subprocess.Popen(
-                self.command("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml"),
-                env=self.environment(home),
-                cwd=self.folder,
-                stdout=told,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    def train(self, home: str) -> str:
-        return self.call(home, "run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml")
-
-    def release(self, home: str) -> Path:
-        root = self.folder / home / "releases" / "synthetic"
-        return root / str(json.loads((root / "current.json").read_text())["current"])
 
 
 @pytest.fixture(scope="module")

@@ -30,9 +30,10 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Runni
 from orchestrator import failures, pod_failures, runs
 from orchestrator.pod_failures import GIVEN_UP, NotStartedError, OutOfMemoryError, StageFailedError
 from pipelines import old_runs, pods
-from pipelines.executor import Argument
+from pipelines.executor import Argument, call_stage
 from pipelines.loop import watch_flow
 from pipelines.loop_records import Records
+from pipelines.partitioned import partitioned_flow
 from pipelines.pods import PodOptions, Pods
 from pipelines.register import DEAD_RUNS, deployments, register
 from pipelines.register_loop import ON_EVENT
@@ -40,14 +41,15 @@ from pipelines.stage_flow import stage_flow
 from pipelines.training import training_flow
 from pipelines.tuning import tuning_flow
 from pipelines.work_pools import PlatformConfig
-from storecast.errors import StoreError
+from storecast.errors import StorecastError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import Health
 from storecast.settings import Settings
 from storecast.store import uri as uris
+from storecast.synthetic import write_raw
 
 STARTED = ("train/train", "demo/demo", "tune/tune", "stage/cpu", "stage/gpu", "watch/watch")
-STARTED += ("retrain/retrain",)
+STARTED += ("retrain/retrain", "partitioned/partitioned")
 OOM = "Container 'stage' was killed due to out-of-memory (OOMKilled): it exceeded its limit"
 
 
@@ -80,6 +82,7 @@ class Cluster:
 
     def __init__(self) -> None:
         self.scripts: dict[str, list[Callable[[SyncPrefectClient, FlowRun], None]]] = {}
+        self.otherwise = does_well
         self.seen: list[tuple[str, str]] = []
         self.stop = threading.Event()
 
@@ -100,7 +103,7 @@ class Cluster:
                     known.add(run.id)
                     self.seen.append((run.name, str(run.work_pool_name)))
                     scripts = self.scripts.get(run.name, [])
-                    (scripts.pop(0) if scripts else does_well)(client, run)
+                    (scripts.pop(0) if scripts else self.otherwise)(client, run)
 
 
 def does_well(client: SyncPrefectClient, run: FlowRun) -> None:
@@ -108,6 +111,19 @@ def does_well(client: SyncPrefectClient, run: FlowRun) -> None:
     client.set_flow_run_state(run.id, Running(), force=True)
     uris.write_text(run.parameters["result"], f"made/{run.name}")
     client.set_flow_run_state(run.id, Completed(), force=True)
+
+
+def works(client: SyncPrefectClient, run: FlowRun) -> None:
+    """The pod starts, and makes what its stage makes."""
+    client.set_flow_run_state(run.id, Running(), force=True)
+    asked = run.parameters
+    try:
+        uris.write_text(asked["result"], call_stage(asked["stage"], asked["label"], asked["arguments"]))
+    except StorecastError as error:
+        text = f"Flow run encountered an exception: {type(error).__name__}: {error}"
+        client.set_flow_run_state(run.id, Failed(message=text), force=True)
+    else:
+        client.set_flow_run_state(run.id, Completed(), force=True)
 
 
 def is_killed(client: SyncPrefectClient, run: FlowRun) -> None:
@@ -165,6 +181,30 @@ def test_stages_run_side_by_side_and_those_that_need_others_after_them(
     assert run_stages(platform) == ["made/first", "made/second", "made/last"]
     labels = [label for label, _ in cluster.seen]
     assert (set(labels[:2]), labels[2]) == ({"first", "second"}, "last")
+
+
+def test_partitions_are_trained_side_by_side_as_runs_below_their_own(
+    platform: PlatformConfig, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
+    write_raw(tmp_path / "raw", n_stores=2, n_families=2, n_days=150)
+    training = tmp_path / "tiny.yaml"
+    training.write_text('name: tiny\nmodels: [naive]\nprofile: smoke\nfolds: 1\naggregates: ""\n')
+    cluster.otherwise = works
+    done = partitioned_flow(
+        "synthetic", str(tmp_path / "raw"), str(training), 2, "", platform.workspace, PodOptions(), 2
+    )
+    names = ["synthetic-001", "synthetic-002"]
+    assert [about["name"] for about in done.partition.counts["partitions"]] == names
+    assert sorted(done.outcomes) == names
+    assert done.report.counts["evaluated"] == 2
+    mine = next(run for run in runs.latest() if run.name == "synthetic in partitions with " + str(training))
+    with get_client(sync_client=True) as client:
+        below = [run.name for run in runs.below(client, UUID(mine.id))]
+    assert {f"{name} with {training}" for name in names} <= set(below)
+    assert below.count("ingest") == 2
+    starts = [label for label, _ in cluster.seen]
+    assert "ingest" not in starts[starts.index("evaluate") :], "the second does not wait for the first"
 
 
 def test_a_gpu_stage_runs_on_pool_gpu_and_others_on_pool_cpu(
@@ -312,7 +352,7 @@ def test_registering_again_changes_nothing(platform: PlatformConfig) -> None:
     before = state()
     register(platform)
     assert state() == before
-    assert before["deployments"] == ["train", "demo", "tune", "cpu", "gpu", "watch", "retrain"]
+    assert before["deployments"] == ["train", "demo", "tune", "partitioned", "cpu", "gpu", "watch", "retrain"]
     assert sorted(before["rules"]) == [DEAD_RUNS, ON_EVENT]
     assert before["limit"] == 4
 

@@ -1,0 +1,171 @@
+"""Stage: a panel too large for one machine, cut into partitions, each a data set of its own.
+
+    python -m components.partition --dataset store_sales --data DIR --series 10000 --by store_nbr
+
+A group (all series with one value of the column) that has its partition keeps it: `partitions/<name>.json` in
+the workspace remembers. Memory does not grow with the panel.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from components.ingest import raw_hashes
+from components.stage import Workspace, main, open_store
+from storecast.configs import config_file
+from storecast.dataset_config import DatasetConfig, load_dataset_config
+from storecast.errors import ConfigError
+from storecast.partition import CONFIG, Group, Grouping, assign, count_groups, cut, name_of
+from storecast.store import parquet
+from storecast.store import uri as uris
+from storecast.store.code import code_version
+from storecast.store.datasets import Dataset, DatasetStore
+
+GROUPS, MALFORMED = "groups.json", "malformed.parquet"
+MOST = 10_000
+"""Series of a partition, where nobody says otherwise: some gigabytes in every stage."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which partition each group of a data set belongs to, as `partitions/<name>.json` says it.
+
+    Attributes:
+        by: the column that tells the groups.
+        groups: the partition of each, from 1 on.
+    """
+
+    by: str
+    groups: Mapping[str, int]
+
+    def names(self, dataset: str) -> list[str]:
+        """The partitions' data sets."""
+        return [name_of(dataset, number) for number in sorted(set(self.groups.values()))]
+
+
+def places_of(store: DatasetStore, dataset: str) -> Places | None:
+    """The partitions of a data set; None where it was never cut."""
+    uri = _pointer(store, dataset)
+    return Places(**json.loads(uris.read_text(uri))) if uris.exists(uri) else None
+
+
+def run(
+    dataset: Annotated[str, typer.Option(help="Data set config: name or YAML file.")],
+    data: Annotated[str, typer.Option(help="Folder or URI of the raw files.")],
+    series: Annotated[int, typer.Option(help="Series that a partition may have.", min=1)] = MOST,
+    by: Annotated[
+        str, typer.Option(help="Column whose values stay together: a key, or static; default: the first key.")
+    ] = "",
+    workspace: Workspace = "",
+) -> Dataset:
+    """Cut the raw files of a data set.
+
+    Args:
+        dataset: data set config, by name or file.
+        data: folder or URI of the raw files.
+        series: series that a partition may have.
+        by: the column whose values stay together; "": as before, or the first key.
+        workspace: where data sets lie.
+
+    Returns:
+        A data set with a folder for each partition: raw files as Parquet and dataset.yaml. Its counts list
+        the `partitions`: `number, name, groups, series, rows`.
+
+    Raises:
+        ConfigError: the data set cannot be cut by that column, or was cut by another one.
+        DataError: a file is missing, damaged or has too many lines that are no rows.
+    """
+    store = open_store(workspace)
+    config = load_dataset_config(config_file(dataset, "datasets"))
+    before = places_of(store, config.name)
+    grouping = Grouping.of(config, data, by or (before.by if before else ""))
+    if before and before.by != grouping.by:
+        raise ConfigError(
+            f"data set {config.name} is cut by {before.by} already",
+            where=_pointer(store, config.name),
+            found=f"--by {grouping.by}",
+            cure=f"cut it by {before.by}, or give the data set config another name: what is cut otherwise "
+            "are other data sets, with releases of their own",
+        )
+    raw = raw_hashes(config, data)
+    groups = _groups(store, config, data, grouping, raw)
+    places = assign(groups, int(series), before.groups if before else {})
+
+    def build(folder: Path, work: Path) -> Mapping[str, Any]:
+        del work
+        done = cut(config, data, grouping, groups, places, folder)
+        parquet.write_table(done.table(), folder / MALFORMED)
+        malformed = sum(map(len, done.malformed.values()))
+        return {"by": grouping.by, "malformed": malformed, "partitions": _told(config.name, groups, places)}
+
+    here = {name: places[name] for name in groups}
+    made = store.materialise(
+        "partition",
+        inputs=raw,
+        config={**config.model_dump(mode="json"), "by": grouping.by, "places": here},
+        code=code_version("components.partition"),
+        build=build,
+    )
+    text = json.dumps(asdict(Places(grouping.by, places)), indent=1, sort_keys=True)
+    uris.write_text(_pointer(store, config.name), text + "\n")
+    return made
+
+
+def data_of(partition: str, name: str) -> tuple[str, str]:
+    """The data set config and the folder of raw files of one of the partitions of a data set's URI."""
+    folder = uris.join(partition, name)
+    return uris.join(folder, CONFIG), folder
+
+
+def _groups(
+    store: DatasetStore, config: DatasetConfig, data: str, grouping: Grouping, raw: Mapping[str, str]
+) -> dict[str, Group]:
+    """What there is of each group: counted once for the same files."""
+
+    def build(folder: Path, work: Path) -> Mapping[str, Any]:
+        del work
+        groups = count_groups(config, data, grouping)
+        text = json.dumps({name: asdict(group) for name, group in groups.items()}, indent=1, sort_keys=True)
+        (folder / GROUPS).write_text(text + "\n")
+        return {"groups": len(groups), "series": sum(group.series for group in groups.values())}
+
+    made = store.materialise(
+        "partition-groups",
+        inputs=raw,
+        config={**config.model_dump(mode="json"), "by": grouping.by},
+        code=code_version("storecast.partition.groups"),
+        build=build,
+    )
+    found = json.loads((store.path(made) / GROUPS).read_text())
+    return {name: Group(**group) for name, group in found.items()}
+
+
+def _told(dataset: str, groups: Mapping[str, Group], places: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The partitions that have a history, for the counts."""
+    told = []
+    for number in sorted({places[name] for name, group in groups.items() if group.rows}):
+        own = [group for name, group in groups.items() if places[name] == number]
+        told.append(
+            {
+                "number": number,
+                "name": name_of(dataset, number),
+                "groups": len(own),
+                "series": sum(group.series for group in own),
+                "rows": sum(group.rows for group in own),
+            }
+        )
+    return told
+
+
+def _pointer(store: DatasetStore, dataset: str) -> str:
+    return uris.join(store.root, "partitions", f"{dataset}.json")
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,143 @@
+"""The partitioned flow: a panel too large for one machine, cut into data sets, a training run for each.
+
+A partition's run is the training flow as it is. One that fails stops no other; the same call goes on with
+those that are not done.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, cast
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.futures import PrefectFuture
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from components.partition import MOST, data_of
+from components.stage import open_store, progress
+from pipelines.pods import MOST_WAITING, PodOptions, executor_for
+from pipelines.progress import shown_on_the_run
+from pipelines.steps import Outcome
+from pipelines.training import comparison, training_flow
+from storecast.configs import config_file
+from storecast.dataset_config import load_dataset_config
+from storecast.errors import RunError
+from storecast.store.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Partitioned:
+    """What the partitions came to.
+
+    Attributes:
+        partition: the partitions.
+        outcomes: what each run came to, by the partition's name.
+        report: their scores as those of one panel.
+    """
+
+    partition: Dataset
+    outcomes: Mapping[str, Outcome]
+    report: Dataset
+
+
+@flow(
+    name="partitioned",
+    flow_run_name="{dataset} in partitions with {training}",
+    persist_result=False,
+    task_runner=cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=MOST_WAITING)),
+)
+def partitioned_flow(
+    dataset: str = "store_sales",
+    data: str = "",
+    training: str = "full",
+    series: int = MOST,
+    by: str = "",
+    workspace: str = "",
+    pods: PodOptions | None = None,
+    at_once: int = 1,
+) -> Partitioned:
+    """Cut a panel into partitions, and train, evaluate and release each.
+
+    Args:
+        dataset: Data set config, by name or file.
+        data: Folder or URI of the raw files.
+        training: Training config, by name or file.
+        series: Series that a partition may have.
+        by: Column whose values stay together, a key or a static column; empty: the first key.
+        workspace: Where data sets and releases lie; empty: as the settings say.
+        pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
+        at_once: Partitions under way at a time, each with its pods; in the flow's own process it is one.
+    """
+    store, executor = open_store(workspace), executor_for(pods)
+    name = load_dataset_config(config_file(dataset, "datasets")).name
+    with shown_on_the_run():
+        given = {"dataset": dataset, "data": data, "series": str(series), "by": by, "workspace": workspace}
+        cut = store.open(executor.submit("partition", "partition", given).result())
+        told = cut.counts["partitions"]
+        labels = {p["name"]: f"partition {n} of {len(told)}: {p['name']}" for n, p in enumerate(told, 1)}
+
+        def train(partition: str) -> Outcome:
+            config, raw = data_of(cut.uri, partition)
+            own = training_flow.with_options(flow_run_name=f"{partition} with {training}")
+            with progress.stage(labels[partition]):
+                return own(config, raw, training, workspace, pods)
+
+        done, failed = _each(train, list(labels), at_once if pods else 1)
+        scores = [done[partition].evaluation.uri if partition in done else "" for partition in labels]
+        if not done:
+            raise _failed(name, failed)
+        about = {"partition": cut.uri, "evaluation": scores, "workspace": workspace}
+        report = store.open(executor.submit("partitions_report", "partitions report", about).result())
+    table = comparison(store.path(report))
+    create_table_artifact(key="comparison", table=json.loads(table.round(4).to_json(orient="records")))
+    create_markdown_artifact(key="partitions", markdown=_lines(done, failed))
+    if failed:
+        raise _failed(name, failed)
+    return Partitioned(cut, done, report)
+
+
+def _each(
+    train: Callable[[str], Outcome], names: list[str], at_once: int
+) -> tuple[dict[str, Outcome], dict[str, Exception]]:
+    """Each partition's outcome, or why it has none."""
+    done: dict[str, Outcome] = {}
+    failed: dict[str, Exception] = {}
+
+    def attempt(name: str) -> None:
+        try:
+            done[name] = train(name)
+        except Exception as error:  # one stops no other: all are told at the end  # noqa: BLE001
+            get_run_logger().warning("partition %s failed: %s", name, error)
+            failed[name] = error
+
+    if at_once == 1:
+        for name in names:
+            attempt(name)
+        return done, failed
+    with ThreadPoolExecutor(at_once) as threads:  # each in this flow's context, as a run below it
+        for under_way in [threads.submit(copy_context().run, attempt, name) for name in names]:
+            under_way.result()
+    return done, failed
+
+
+def _failed(dataset: str, failed: Mapping[str, Exception]) -> RunError:
+    lines = [f"{name}: {str(error).splitlines()[0]}" for name, error in sorted(failed.items())]
+    return RunError(
+        f"{len(failed)} partition{'s' if len(failed) > 1 else ''} of {dataset} failed; the others are done",
+        found="; ".join(lines[:5]) + (f"; and {len(lines) - 5} more" if len(lines) > 5 else ""),
+        cure="mend what is wrong and start the same run again: it goes on with those that are not done",
+    )
+
+
+def _lines(done: Mapping[str, Outcome], failed: Mapping[str, Exception]) -> str:
+    lines = [
+        f"- {name}: " + (f"`{outcome.current.id}`" if outcome.current else "nothing was released")
+        for name, outcome in sorted(done.items())
+    ]
+    lines += [f"- {name}: failed: {str(error).splitlines()[0]}" for name, error in sorted(failed.items())]
+    return "\n".join(["## The partitions' releases", "", *lines])

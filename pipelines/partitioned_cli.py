@@ -1,0 +1,113 @@
+"""`storecast run --partition`: a panel in partitions, from the command line."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from pipelines import environment, own_prefect
+from storecast.settings import load_settings
+
+if TYPE_CHECKING:
+    from pipelines.partitioned import Partitioned
+
+SHOWN = 20
+"""Partitions that a table has room for."""
+console = Console()
+
+
+def look(dataset: str, data: str, profile: str) -> None:
+    """See that configs and files are there: what is wrong with them is told before anything is started.
+
+    Raises:
+        ConfigError, DataError: one is missing or wrong.
+    """
+    with console.status("Looking at the files"):
+        from storecast.configs import config_file
+        from storecast.ingest import load_dataset_config, require_files
+        from storecast.training_config import load_training_config
+
+        load_training_config(profile)
+        require_files(load_dataset_config(config_file(dataset, "datasets")), data)
+
+
+def run(dataset: str, data: str, profile: str, series: int, by: str) -> None:
+    """Cut a panel, train and release each partition in turn, and print what they came to.
+
+    Raises:
+        StorecastError: something is wrong with data or settings, or with some of the partitions.
+    """
+    settings = load_settings()
+    look(dataset, data, profile)
+    environment.prepare(settings)
+    with console.status("Starting Prefect"), own_prefect.prefect():
+        from pipelines.partitioned import partitioned_flow
+        from pipelines.terminal import StageDisplay
+    with StageDisplay(console).showing():
+        outcome: Partitioned = partitioned_flow(dataset, data, profile, series, by, settings.root)
+    _show(outcome, series)
+
+
+def _show(outcome: Partitioned, most: int) -> None:
+    from components.partitions_report import PARTITIONS, PICTURE
+    from components.stage import open_store
+    from pipelines.terminal import score_table
+    from pipelines.training import comparison
+
+    store = open_store()
+    folder = store.path(outcome.report)
+    if malformed := outcome.partition.counts["malformed"]:
+        place = store.path(outcome.partition) / "malformed.parquet"
+        console.print(f"  {malformed:,} lines are no rows: {place}", soft_wrap=True, highlight=False)
+    large = [about for about in outcome.partition.counts["partitions"] if about["series"] > most]
+    for about in large[:3]:
+        console.print(
+            f"[yellow]{about['name']} has {about['series']:,} series, more than {most:,}: what is in a "
+            "partition stays there, with its releases. To cut anew, give the data set another name.[/]",
+            highlight=False,
+        )
+    console.print()
+    console.print(score_table(comparison(folder), "The last fold of all partitions, best model first"))
+    console.print(_table(pd.DataFrame(json.loads((folder / PARTITIONS).read_text())), outcome))
+    console.print(f"picture  {folder / PICTURE}", soft_wrap=True, highlight=False)
+    without = sorted(name for name, each in outcome.outcomes.items() if each.current is None)
+    if without:
+        console.print(f"[yellow]Nothing was released of {', '.join(without[:5])}: the gate's reasons are on")
+        console.print("[yellow]their runs' pages in Prefect, and in their reports.[/]")
+    one = next(iter(outcome.outcomes))
+    console.print(
+        "\nAll forecasts:  storecast export --out FILE --dataset "
+        f"{one.rsplit('-', 1)[0]}\nOne partition:  storecast releases show --dataset {one}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _table(scores: pd.DataFrame, outcome: Partitioned) -> Table:
+    """The partitions' last folds, the largest error first."""
+    from storecast.blend import BLEND
+    from storecast.training_config import NAIVE
+
+    last = scores[scores["cutoff"] == scores.groupby("partition")["cutoff"].transform("max")]
+    wide = last.pivot(index="partition", columns="model", values="rmsle").sort_values(BLEND, ascending=False)
+    series = dict(zip(scores["partition"], scores["series"], strict=True))
+    title = f"{len(wide):,} partition{'s' * (len(wide) > 1)}" + (
+        f", {SHOWN} of the largest error" if len(wide) > SHOWN else ""
+    )
+    table = Table(
+        "partition", "series", "blend", "naive", "release", title=title, title_justify="left", box=None
+    )
+    for name, row in wide.head(SHOWN).iterrows():
+        current = outcome.outcomes[str(name)].current
+        told = (
+            f"{series[name]:,}",
+            f"{row[BLEND]:.4f}",
+            f"{row[NAIVE]:.4f}",
+            current.id if current else "none",
+        )
+        table.add_row(str(name), *told)
+    return table

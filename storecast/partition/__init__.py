@@ -1,0 +1,22 @@
+"""A panel too large for one machine, as partitions: data sets of their own, each of some thousand series.
+
+A partition has the series of some groups (the values of one column, such as all series of some stores), its
+own raw files and its own data set config. Every stage takes it like any other data set, so what a stage holds
+in memory is a partition and not the panel.
+
+  words.py    the values of a raw column as they come, row by row
+  groups.py   which groups there are, and how many series and rows each has
+  assign.py   which partition each group belongs to; one that has its place keeps it
+  files.py    the raw files, cut
+  pooled.py   the scores of partitions as those of one panel
+  picture.py  their errors as a picture
+
+The raw files are read some rows at a time, and rows are passed on as they are written: what is wrong with one
+is found, and told, where its partition is ingested.
+"""
+
+from storecast.partition.assign import assign
+from storecast.partition.files import CONFIG, Cut, cut, name_of
+from storecast.partition.groups import Group, Grouping, count_groups
+
+__all__ = ["CONFIG", "Cut", "Group", "Grouping", "assign", "count_groups", "cut", "name_of"]

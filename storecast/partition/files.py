@@ -1,0 +1,265 @@
+"""Raw files, cut: each partition's rows as they are written, and its data set config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import yaml
+from numpy.typing import NDArray
+
+from storecast.dataset_config import CsvFormat, DatasetConfig
+from storecast.errors import DataError
+from storecast.ingest.arrived import fields_of, raw_tables
+from storecast.ingest.context import Context
+from storecast.ingest.raw_table import Malformed, RawFile, header_only
+from storecast.ingest.source import Source
+from storecast.partition.groups import Group, Grouping
+from storecast.partition.words import Words
+from storecast.store import parquet
+
+CONFIG = "dataset.yaml"
+ROWS_AT_ONCE = 1 << 20
+"""Rows that wait in memory to be written."""
+
+Route = Callable[[pa.RecordBatch], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What came of the rows.
+
+    Attributes:
+        rows: of the history, by partition.
+        malformed: lines of each file that are no rows, by its name; no partition has them.
+    """
+
+    rows: Mapping[int, int]
+    malformed: Mapping[str, Sequence[Malformed]]
+
+    def table(self) -> pa.Table:
+        """The lines that are no rows, as `file, row, text, expected, found`: both numbers of values."""
+        lines = [(name, line) for name, lost in self.malformed.items() for line in lost]
+        return pa.table(
+            {
+                "file": pa.array([name for name, _ in lines], pa.string()),
+                "row": pa.array([line.row for _, line in lines], pa.int64()),
+                "text": pa.array([line.text for _, line in lines], pa.string()),
+                "expected": pa.array([line.expected for _, line in lines], pa.int64()),
+                "found": pa.array([line.actual for _, line in lines], pa.int64()),
+            }
+        )
+
+
+def name_of(dataset: str, number: int) -> str:
+    """The name of a partition: of its data set, and of its folder."""
+    return f"{dataset}-{number:03d}"
+
+
+def cut(
+    config: DatasetConfig,
+    source: str,
+    grouping: Grouping,
+    groups: Mapping[str, Group],
+    places: Mapping[str, int],
+    folder: Path,
+) -> Cut:
+    """Write a folder for each partition: its raw files as Parquet, and the data set config that reads them.
+
+    A table whose rows are of no group, such as holidays, lies in every folder. Rows without a group, which
+    an ingest will find wrong, go to the first partition. Memory holds a million rows, whatever the panel.
+
+    Args:
+        config: what the files mean.
+        source: folder of the raw files: a path or an fsspec URI.
+        grouping: what tells the groups.
+        groups: what there is of each.
+        places: the partition of each.
+        folder: where the folders go.
+
+    Raises:
+        DataError: a file is missing or damaged, or too many of its lines are no rows.
+    """
+    live = sorted({places[name] for name, group in groups.items() if group.rows})
+    files = {n: dict[str, Path]() for n in live}
+    malformed: dict[str, list[Malformed]] = {}
+    history: dict[int, int] = {}
+    for number in live:
+        (folder / name_of(config.name, number)).mkdir()
+    for table, name in _names(config).items():
+        file = Source(source, config.csv).open(raw_tables(config)[table])
+        paths = {n: folder / name_of(config.name, n) / name for n in live}
+        split = _split(config, grouping, table)
+        route = _route(*split, places, live, config.csv) if split else None
+        lost = malformed.setdefault(file.name, [])
+        rows = _write(file, *_columns(config, table), route, paths, lost)
+        read = sum(rows.values()) if route else max(rows.values(), default=0)
+        _refuse_too_many(file.name, lost, read, config.rules.max_quarantined_share)
+        history = history or rows
+        bare = {n: path for n, path in paths.items() if not rows.get(n)}
+        if bare and table not in config.future[:1]:  # rows of other groups are better than a file of none
+            _write(file, *_columns(config, table), None, bare, [])
+        for number in live:
+            if paths[number].exists():
+                files[number][table] = paths[number]
+    for number in live:
+        named = {table: path.name for table, path in files[number].items()}
+        text = yaml.safe_dump(_own(config, number, named), sort_keys=False, allow_unicode=True)
+        (folder / name_of(config.name, number) / CONFIG).write_text(text, encoding="utf-8")
+    return Cut(history, {name: lost for name, lost in malformed.items() if lost})
+
+
+def _names(config: DatasetConfig) -> dict[str, str]:
+    """The file of each raw table in a partition's folder, the history first."""
+    names: dict[str, str] = {}
+    for table in raw_tables(config):
+        stem = table.rsplit("/", 1)[-1].split(".", 1)[0]
+        taken = {name.removesuffix(".parquet") for name in names.values()}
+        names[table] = f"{stem if stem not in taken else f'{stem}-{len(names)}'}.parquet"
+    return names
+
+
+def _columns(config: DatasetConfig, table: str) -> tuple[list[str], list[str]]:
+    """The columns of a raw table that are needed, and those of them that may be absent."""
+    context = Context(config, Source("", config.csv), pd.Timestamp.max)
+    needed = [field.column for field in fields_of(context, table)]
+    for further in config.tables:
+        if further.files[0] == table:
+            needed += [*further.join.values(), *further.columns.values()]
+    optional = list(config.known.values()) if table in config.future[:1] else []
+    return [name for name in dict.fromkeys(needed) if name not in optional], optional
+
+
+def _split(config: DatasetConfig, grouping: Grouping, table: str) -> tuple[str, Grouping] | None:
+    """The column of a raw table that tells its rows' groups; None where all partitions need all rows."""
+    if table in (config.train[0], *config.future[:1]):
+        return grouping.key, grouping
+    found = {further.files[0]: grouping.column(further.join) for further in reversed(config.tables)}
+    one = found.get(table)
+    same = all(grouping.column(t.join) == one for t in config.tables if t.files[0] == table)
+    return one if same else None
+
+
+def _route(
+    column: str, grouping: Grouping, places: Mapping[str, int], live: Sequence[int], form: CsvFormat
+) -> Route:
+    """What tells the partition of each row of a batch."""
+    words, numbers = Words(form), list[int]()
+
+    def route(batch: pa.RecordBatch) -> NDArray[np.int64]:
+        found = words.numbers(batch.column(column))
+        for text in words.texts[len(numbers) :]:
+            place = places.get(grouping.group(text), live[0])
+            numbers.append(place if place in live else live[0])
+        return np.array(numbers, dtype=np.int64)[found]
+
+    return route
+
+
+def _write(
+    file: RawFile,
+    needed: Sequence[str],
+    optional: Sequence[str],
+    route: Route | None,
+    paths: Mapping[int, Path],
+    malformed: list[Malformed],
+) -> dict[int, int]:
+    """Write a file's rows to the partitions that they go to, or all to each; how many rows each has."""
+    names = file.columns(needed, optional)
+    with _Writers(paths) as writers:
+        for batch in file.batches(names, malformed.append):
+            for number in paths if route is None else ():
+                writers.add(number, batch)
+            for number, part in _parts(batch, route(batch)) if route is not None else ():
+                writers.add(number, part)
+    if not writers.rows and not malformed:
+        raise header_only(file.name)
+    return writers.rows
+
+
+def _refuse_too_many(name: str, malformed: Sequence[Malformed], rows: int, most: float) -> None:
+    share = len(malformed) / max(rows + len(malformed), 1)
+    if share > most:
+        first = malformed[0]
+        raise DataError(
+            f"{len(malformed):,} of {rows + len(malformed):,} lines are no rows ({share:.1%})",
+            where=f"{name}, row {first.row}",
+            expected=f"{first.expected} values in each line, in all but {most:.1%}",
+            found=f"{first.actual} values: {first.text[:100]}",
+            cure="mend the file, or raise `rules: {max_quarantined_share: ...}` in the dataset config",
+        )
+
+
+def _parts(batch: pa.RecordBatch, numbers: NDArray[np.int64]) -> list[tuple[int, pa.RecordBatch]]:
+    """The rows of each partition, in their order."""
+    if not len(numbers):
+        return []
+    order = np.argsort(numbers, kind="stable")
+    found, starts = np.unique(numbers[order], return_index=True)
+    if len(found) > 1:
+        batch = batch.take(pa.array(order))
+    stops = [*starts[1:].tolist(), len(numbers)]
+    return [
+        (int(number), batch.slice(start, stop - start))
+        for number, start, stop in zip(found, starts.tolist(), stops, strict=True)
+    ]
+
+
+class _Writers:
+    """A Parquet file for each partition, written when enough rows have come for all.
+
+    Attributes:
+        rows: how many each has.
+    """
+
+    def __init__(self, paths: Mapping[int, Path]) -> None:
+        self._paths = paths
+        self._files: dict[int, parquet.Writer] = {}
+        self._waiting: dict[int, list[pa.RecordBatch]] = {}
+        self._count = 0
+        self.rows: dict[int, int] = {}
+
+    def add(self, number: int, batch: pa.RecordBatch) -> None:
+        """Rows of a partition."""
+        self._waiting.setdefault(number, []).append(batch)
+        self.rows[number] = self.rows.get(number, 0) + batch.num_rows
+        self._count += batch.num_rows
+        if self._count >= ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        for number, batches in self._waiting.items():
+            table = pa.Table.from_batches(batches).unify_dictionaries()
+            if number not in self._files:
+                self._files[number] = parquet.Writer(self._paths[number], table.schema)
+            self._files[number].write(table, one_group=True)
+        self._waiting.clear()
+        self._count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if error[0] is None:
+                self._flush()
+        finally:
+            for file in self._files.values():
+                file.close()
+
+
+def _own(config: DatasetConfig, number: int, files: Mapping[str, str]) -> dict[str, object]:
+    """The config of a partition: the data set's, with its own name and files."""
+    own = config.model_dump(mode="json", exclude_defaults=True)
+    own |= {"name": name_of(config.name, number), "train": files[config.train[0]]}
+    own["future"] = [files[table] for table in config.future[:1] if table in files]
+    for table, said in zip(config.tables, own.get("tables", []), strict=True):
+        said["files"] = files[table.files[0]]
+    if config.holidays:
+        own["holidays"]["files"] = files[config.holidays.files[0]]
+    return own

@@ -1,0 +1,179 @@
+"""The groups that a panel is cut by, and how many series and rows each has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from storecast.dataset_config import DatasetConfig
+from storecast.errors import ConfigError
+from storecast.ingest.context import Context
+from storecast.ingest.source import Source
+from storecast.ingest.tables import read_static
+from storecast.partition.words import Words
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a group has: its series, and the rows of its history."""
+
+    series: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """The column that a panel is cut by.
+
+    Attributes:
+        by: a key, or a static column.
+        key: the key that tells it.
+        of_key: the group of each value of that key; None where the key is the column itself.
+    """
+
+    by: str
+    key: str
+    of_key: Mapping[str, str] | None = None
+
+    @classmethod
+    def of(cls, config: DatasetConfig, source: str, by: str) -> Self:
+        """The grouping by a column.
+
+        Args:
+            config: what the files mean.
+            source: folder of the raw files: a path or an fsspec URI.
+            by: a key, or a static column of a table that is joined on one key; "": the first key.
+
+        Raises:
+            ConfigError: the data set cannot be cut by that column.
+            DataError: the static table is missing or damaged.
+        """
+        if not by or by in config.keys:
+            return cls(by or config.keys[0], by or config.keys[0])
+        single = [t for t in config.tables if t.kind == "static" and len(t.join) == 1]
+        single = [table for table in single if set(table.join) <= set(config.keys)]
+        for table in single:
+            if by in table.columns:
+                alone = config.model_copy(update={"tables": [table]})
+                ((_, frame),) = read_static(Context(alone, Source(source, config.csv), pd.Timestamp.max))
+                key = next(iter(table.join))
+                return cls(by, key, dict(zip(frame[key], frame[by], strict=True)))
+        columns = [*config.keys, *(name for table in single for name in table.columns)]
+        raise ConfigError(
+            f"the panel cannot be cut by {by!r}",
+            where=f"data set {config.name}",
+            expected=f"one of {', '.join(columns)}",
+            cure="name a key, or a static column of a table that is joined on one key",
+        )
+
+    def group(self, value: str) -> str:
+        """The group of a value of the key; "" where it has none."""
+        return value if self.of_key is None else self.of_key.get(value, "")
+
+    def column(self, join: Mapping[str, str]) -> tuple[str, Grouping] | None:
+        """The column of a further table that tells its rows' groups, and by which grouping.
+
+        Args:
+            join: the table's columns by what they are joined on.
+
+        Returns:
+            None where the table's rows are of no group: every partition needs them all.
+        """
+        if self.key in join:
+            return join[self.key], self
+        if self.by in join:
+            return join[self.by], replace(self, key=self.by, of_key=None)
+        return None
+
+
+def count_groups(config: DatasetConfig, source: str, grouping: Grouping) -> dict[str, Group]:
+    """The groups of the history and the future rows. Memory holds eight bytes a series.
+
+    Args:
+        config: what the files mean.
+        source: folder of the raw files: a path or an fsspec URI.
+        grouping: what tells the groups.
+
+    Returns:
+        By group, its series (of which some may turn out wrong) and the rows of its history. Rows without a
+        value in the column are of no group.
+
+    Raises:
+        DataError: a file is missing or damaged.
+    """
+    census = _Census(config, config.keys.index(grouping.key))
+    rows = census.take(source, config.train)
+    if config.future:
+        census.take(source, config.future)
+    found: dict[str, Group] = {}
+    for number, text in enumerate(census.texts):
+        if group := grouping.group(text):
+            before = found.get(group, Group())
+            series, here = _at(census.series, number), _at(rows, number)
+            found[group] = Group(before.series + series, before.rows + here)
+    return found
+
+
+class _Census:
+    """The different combinations of keys, as they come.
+
+    Attributes:
+        series: how many of them each value of one key has, by its number in `texts`.
+    """
+
+    def __init__(self, config: DatasetConfig, place: int) -> None:
+        self._config, self._place = config, place
+        self._words = [Words(config.csv) for _ in config.keys]
+        self._seen = np.empty(0, dtype=np.uint64)
+        self.series = np.zeros(0, dtype=np.int64)
+
+    @property
+    def texts(self) -> list[str]:
+        """The values of the key."""
+        return self._words[self._place].texts
+
+    def take(self, source: str, files: Sequence[str]) -> NDArray[np.int64]:
+        """Read the keys of a file's rows; how many rows each value of the key has."""
+        file = Source(source, self._config.csv).open(files)
+        rows = np.zeros(0, dtype=np.int64)
+        for batch in file.batches(file.columns(self._config.keys, ()), lambda _: None):
+            numbers = [
+                words.numbers(batch.column(key))
+                for key, words in zip(self._config.keys, self._words, strict=True)
+            ]
+            rows = _added(rows, numbers[self._place])
+            self._add(numbers)
+        return rows
+
+    def _add(self, numbers: Sequence[NDArray[np.int64]]) -> None:
+        code = np.zeros(len(numbers[0]), dtype=np.uint64)
+        for each in numbers:
+            code = _mixed(code + each.astype(np.uint64) + np.uint64(1))
+        codes, first = np.unique(code, return_index=True)
+        new = ~np.isin(codes, self._seen, assume_unique=True)
+        if new.any():
+            self._seen = np.union1d(self._seen, codes[new])
+            self.series = _added(self.series, numbers[self._place][first[new]])
+
+
+def _mixed(code: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers scattered over 64 bits: the last steps of SplitMix64 (Steele et al. 2014)."""
+    code = (code ^ (code >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    code = (code ^ (code >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return code ^ (code >> np.uint64(31))
+
+
+def _added(counts: NDArray[np.int64], numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts, with one more for each of these numbers."""
+    more = np.bincount(numbers, minlength=len(counts))
+    more[: len(counts)] += counts
+    return more
+
+
+def _at(counts: NDArray[np.int64], number: int) -> int:
+    return int(counts[number]) if number < len(counts) else 0

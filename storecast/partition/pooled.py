@@ -1,0 +1,52 @@
+"""The scores of partitions as those of one panel: pooled over rows, from what each partition's scores say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from storecast.metrics import METRICS
+from storecast.panel import Floats
+
+BY = ["model", "cutoff"]
+BY_ROWS = ("mae", "coverage_80", "width_80", "coverage_95", "width_95")
+BY_SALES = ("wape", "bias", "quantile_loss")
+
+
+def pooled_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of each model and cutoff over all partitions.
+
+    Means over rows and shares of sales are exact. MASE is a mean over the rows of series that have a scale:
+    exact where a partition's series have equally many rows.
+
+    Args:
+        scores: one row per partition, model and cutoff: what `storecast.metrics.score` gives, and `series`,
+            how many the partition has.
+
+    Returns:
+        One row per model and cutoff, sorted, of the same columns; `n`, `series` and `left_out` are sums. A
+        model that not every partition has is scored over those that have it: `n` tells.
+    """
+    rows = scores["n"].to_numpy(dtype=np.float64)
+    wape = scores["wape"].to_numpy(dtype=np.float64)
+    sold = np.divide(rows * scores["mae"], wape, out=np.zeros(len(rows)), where=wape > 0)
+    usable = rows * (1 - scores["left_out"] / scores["series"]).to_numpy(dtype=np.float64)
+    weights: Mapping[str, Floats] = {
+        "rmsle": rows,
+        "mase": usable,
+        **dict.fromkeys(BY_ROWS, rows),
+        **dict.fromkeys(BY_SALES, sold),
+    }
+    keys = [scores[name] for name in BY]
+    out = scores.groupby(BY, observed=True)[["n", "series", "left_out"]].sum()
+    for name in METRICS:
+        values = scores[name].to_numpy(dtype=np.float64)
+        values = values**2 if name == "rmsle" else values
+        weight = np.where(np.isfinite(values), weights[name], 0.0)
+        sums = pd.DataFrame({"above": np.where(weight > 0, values, 0.0) * weight, "below": weight})
+        total = sums.groupby(keys, observed=True).sum()
+        mean = total["above"] / total["below"].where(total["below"] > 0)
+        out[name] = np.sqrt(mean) if name == "rmsle" else mean
+    return out.reset_index()[[*BY, "n", *METRICS, "left_out", "series"]]

@@ -1,0 +1,112 @@
+"""A panel in partitions from the command line: a run and a release for each, and all of them as one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from command_shop import Shop
+
+from storecast.synthetic import write_raw
+
+TRAINING = """
+name: tiny
+models: [naive, arima]
+profile: smoke
+folds: 1
+aggregates: ""
+gate: {min_rows: 60}
+"""
+RUN = ("run", "--dataset", "synthetic", "--data", "raw", "--profile", "tiny.yaml", "--partition", "6")
+HOME = "parts"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Shop:
+    """A shop of three stores and three families; the third store's sales are not written as numbers."""
+    folder = tmp_path_factory.mktemp("partitioned")
+    write_raw(folder / "raw", n_stores=3, n_families=3, n_days=200)
+    (folder / "tiny.yaml").write_text(TRAINING)
+    made = Shop(folder)
+    made.knows_prefect(HOME, prefect_database)
+    train = folder / "raw" / "train.csv"
+    whole = train.read_text()
+    frame = pd.read_csv(train, dtype=str)
+    frame.loc[frame["store_nbr"] == "3", "sales"] = "many"
+    frame.to_csv(train, index=False)
+    (folder / "failed.txt").write_text(made.call(HOME, *RUN, code=2))
+    train.write_text(whole)
+    (folder / "done.txt").write_text(made.call(HOME, *RUN))
+    return made
+
+
+def released(shop: Shop) -> dict[str, str]:
+    """The current release of each data set."""
+    pointers = (shop.folder / HOME / "releases").glob("*/current.json")
+    return {path.parent.name: str(json.loads(path.read_text())["current"]) for path in pointers}
+
+
+def test_a_partition_that_fails_stops_no_other_and_is_named_with_the_cause(shop: Shop) -> None:
+    told = (shop.folder / "failed.txt").read_text()
+    assert "1 partition of synthetic failed; the others are done" in told
+    assert "synthetic-001: train.parquet" in told or "synthetic-002: train.parquet" in told
+    assert "start the same run again" in told
+    assert "Traceback" not in told
+
+
+def test_the_same_command_goes_on_with_what_is_not_done(shop: Shop) -> None:
+    ingested = list((shop.folder / HOME / "datasets" / "ingest").iterdir())
+    assert len(ingested) == 2, "the partition that was done is ingested once"
+    told = (shop.folder / "done.txt").read_text()
+    assert "2 partitions" in told
+    assert set(released(shop)) == {"synthetic-001", "synthetic-002"}
+    for release in released(shop).values():
+        assert release in told
+
+
+def test_their_scores_are_those_of_one_panel(shop: Shop) -> None:
+    (folder,) = (
+        path
+        for path in (shop.folder / HOME / "datasets" / "partitions_report").iterdir()
+        if json.loads((path / "manifest.json").read_text())["counts"]["evaluated"] == 2
+    )
+    pooled = pd.read_json(folder / "scores.json")
+    assert set(pooled["n"]) == {9 * 16}
+    evaluations = (shop.folder / HOME / "datasets" / "evaluate").glob("*/cv.parquet")
+    cv = pd.concat([pd.read_parquet(path) for path in evaluations])
+    assert set(pooled["model"]) == set(cv["model"])
+    (errors,) = (pooled.set_index("model")["mae"],)
+    for model, rows in cv.groupby("model"):
+        assert errors[model] == pytest.approx((rows["yhat"] - rows["y"]).abs().mean())
+    assert (folder / "partitions.png").stat().st_size > 5_000
+
+
+def test_an_export_has_the_forecasts_of_all_partitions(shop: Shop) -> None:
+    shop.call(HOME, "export", "--dataset", "synthetic", "--out", "all.csv")
+    shop.call(HOME, "export", "--dataset", "synthetic", "--format", "parquet", "--out", "all.parquet")
+    frame = pd.read_csv(shop.folder / "all.csv", parse_dates=["ds"])
+    assert len(frame) == frame[["unique_id", "ds"]].drop_duplicates().shape[0] == 9 * 16
+    pd.testing.assert_frame_equal(frame, pd.read_parquet(shop.folder / "all.parquet"), check_dtype=False)
+    shop.call(HOME, "export", "--dataset", "synthetic", "--format", "submission", "--out", "submission.csv")
+    wanted = pd.read_csv(shop.folder / "raw" / "test.csv")["id"]
+    assert pd.read_csv(shop.folder / "submission.csv")["id"].tolist() == sorted(wanted)
+
+
+def test_sums_are_exported_of_one_partition(shop: Shop) -> None:
+    level = ("export", "--level", "total", "--out", "sums.csv")
+    assert "--dataset synthetic-001" in shop.call(HOME, *level, "--dataset", "synthetic", code=2)
+    shop.call(HOME, *level, "--dataset", "synthetic-001")
+    assert len(pd.read_csv(shop.folder / "sums.csv")) == 16
+
+
+def test_another_column_to_cut_by_is_refused_once_there_are_releases(shop: Shop) -> None:
+    told = shop.call(HOME, *RUN, "--partition-by", "family", code=2)
+    assert "is cut by store_nbr already" in told
+    assert "another name" in told
+
+
+def test_a_column_to_cut_by_without_a_size_is_refused(shop: Shop) -> None:
+    told = shop.call(HOME, *RUN[:-2], "--partition-by", "family", code=2)
+    assert "without --partition nothing is cut" in told

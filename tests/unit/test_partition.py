@@ -1,0 +1,242 @@
+"""A panel cut into partitions: nothing is lost or moved, and each partition is the panel's own part."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from raw_files import TODAY, Raw
+
+from storecast.dataset_config import DatasetConfig, load_dataset_config
+from storecast.errors import ConfigError, DataError
+from storecast.ingest import IngestResult, ingest
+from storecast.metrics import QUANTILE_COLUMNS, score
+from storecast.panel_io import read_panel
+from storecast.partition import CONFIG, Cut, Group, Grouping, assign, count_groups, cut, name_of
+from storecast.partition import files as cutting
+from storecast.partition.pooled import pooled_scores
+from storecast.store import parquet
+
+GROUPS = st.dictionaries(
+    st.text("abcdefgh", min_size=1, max_size=3),
+    st.builds(Group, series=st.integers(1, 40), rows=st.integers(0, 3)),
+    min_size=1,
+    max_size=30,
+).filter(lambda groups: any(group.rows for group in groups.values()))
+
+
+@given(groups=GROUPS, most=st.integers(1, 60))
+def test_every_group_has_a_place_and_no_partition_is_too_large_that_need_not_be(
+    groups: dict[str, Group], most: int
+) -> None:
+    places = assign(groups, most, {})
+    assert places.keys() == groups.keys()
+    assert set(places.values()) == set(range(1, max(places.values()) + 1))
+    for number in set(places.values()):
+        own = [groups[name] for name in places if places[name] == number]
+        lively = [group.series for group in own if group.rows]
+        assert lively, "a partition without history cannot be learnt from"
+        assert sum(lively) <= most or len(lively) == 1
+
+
+@given(groups=GROUPS, later=GROUPS, most=st.integers(1, 60))
+def test_a_group_keeps_its_partition_whatever_comes(
+    groups: dict[str, Group], later: dict[str, Group], most: int
+) -> None:
+    places = assign(groups, most, {})
+    again = assign({**groups, **later}, most, places)
+    assert {name: again[name] for name in groups} == places
+    assert assign(later, most, places).items() >= places.items()
+
+
+def test_partitions_are_of_about_the_same_size() -> None:
+    groups = {f"store {n}": Group(33, 1) for n in range(54)}
+    loads = Counter(assign(groups, 600, {}).values())
+    assert sorted(loads.values()) == [18, 18, 18]
+
+
+def test_groups_without_any_history_are_refused() -> None:
+    with pytest.raises(DataError, match="no history to cut"):
+        assign({"new": Group(3, 0)}, 10, {})
+
+
+def divide(
+    raw: Raw, folder: Path, by: str = "", most: int = 4
+) -> tuple[DatasetConfig, Cut, dict[str, Path], dict[str, int]]:
+    """The data set's config, what came of the rows, and the folder of each partition."""
+    config, source = DatasetConfig.model_validate(raw.config), str(raw.write(folder / "raw"))
+    grouping = Grouping.of(config, source, by)
+    groups = count_groups(config, source, grouping)
+    places = assign(groups, most, {})
+    (folder / "cut").mkdir()
+    done = cut(config, source, grouping, groups, places, folder / "cut")
+    return config, done, {path.name: path for path in sorted((folder / "cut").iterdir())}, places
+
+
+def ingested(folder: Path) -> IngestResult:
+    """What a partition is ingested to."""
+    (folder / "panel").mkdir()
+    return ingest(load_dataset_config(folder / CONFIG), str(folder), folder / "panel", today=TODAY)
+
+
+def larger() -> Raw:
+    """Six stores in three cities, with what goes wrong: a gap, negative sales, a store without a line."""
+    raw = Raw()
+    for name in ("train", "test", "visits"):
+        frame = raw.tables[name]
+        more = [frame.assign(store=str(int(n))) for n in range(3, 7)]
+        keep = frame["store"] == "1"
+        raw.tables[name] = pd.concat([frame, *(part[keep] for part in more)], ignore_index=True)
+    raw.tables["stores"] = pd.DataFrame(
+        {"store": list("123456"), "city": ["Quito", "Cuenca", "Quito", "Loja", "Loja", "Cuenca"]}
+    )
+    raw.cell(3, "sales", "-4")
+    raw.cell(8, "sales", "7000")
+    raw.drop("train", 50, 51)
+    return raw
+
+
+@pytest.mark.parametrize(("by", "partitions"), [("", 3), ("store", 3), ("family", 2), ("city", 3)])
+def test_the_partitions_panels_are_the_panel(
+    by: str, partitions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutting, "ROWS_AT_ONCE", 7)
+    raw = larger()
+    whole = raw.ingest(tmp_path / "whole").panel
+    _, done, folders, _ = divide(raw, tmp_path, by)
+    assert len(folders) == partitions
+    panels = [ingested(folder).panel for folder in folders.values()]
+    assert sorted(uid for panel in panels for uid in panel.ids) == sorted(whole.ids)
+    assert sum(done.rows.values()) == len(raw.tables["train"])
+    for panel in panels:
+        rows = pd.Index(whole.ids).get_indexer(pd.Index(panel.ids))
+        assert list(panel.dates) == list(whole.dates)
+        np.testing.assert_array_equal(panel.y, whole.y[rows])
+        for kind in ("known", "past"):
+            own, all_of_them = getattr(panel, kind), getattr(whole, kind)
+            assert own.keys() == all_of_them.keys()
+            for name in own:
+                np.testing.assert_array_equal(own[name], all_of_them[name][rows])
+        pd.testing.assert_frame_equal(panel.static, whole.static.iloc[rows], check_like=True)
+        assert panel.events["event"].tolist() == whole.events["event"].tolist()
+
+
+def test_the_rows_of_a_group_lie_together(tmp_path: Path) -> None:
+    _, _, folders, places = divide(larger(), tmp_path, "city")
+    for name, folder in folders.items():
+        cities = set(parquet.read_frame(folder / "stores.parquet")["city"])
+        assert {name_of("shop", places[city]) for city in cities} == {name}
+
+
+def test_a_table_that_all_need_is_in_every_partition_and_one_by_store_is_cut(tmp_path: Path) -> None:
+    raw = larger()
+    _, _, folders, _ = divide(raw, tmp_path)
+    for folder in folders.values():
+        assert len(parquet.read_frame(folder / "holidays.parquet")) == len(raw.tables["holidays"])
+        stores = set(parquet.read_frame(folder / "train.parquet")["store"])
+        assert set(parquet.read_frame(folder / "visits.parquet")["store"]) == stores
+
+
+def test_rows_without_a_group_go_to_the_first_partition_whose_ingest_tells_of_them(tmp_path: Path) -> None:
+    raw = larger()
+    raw.rules(max_quarantined_share=0.5)
+    raw.cell(5, "store", "")
+    _, _, folders, _ = divide(raw, tmp_path)
+    found = [ingested(folder).quality.to_dict()["totals"]["rows_quarantined"] for folder in folders.values()]
+    assert found == [1, 0, 0]
+
+
+def test_lines_that_are_no_rows_are_told_with_their_numbers(tmp_path: Path) -> None:
+    raw = larger()
+    lines = raw.csv("train").splitlines(keepends=True)
+    raw.files["train.csv"] = b"".join([*lines[:4], b"7,2024-02-15\n", *lines[4:]])
+    _, done, _, _ = divide(raw, tmp_path)
+    assert [(line.row, line.text) for line in done.malformed["train.csv"]] == [(4, "7,2024-02-15")]
+    assert sum(done.rows.values()) == len(raw.tables["train"])
+
+
+def test_a_store_without_history_joins_those_with_some(tmp_path: Path) -> None:
+    raw = larger()
+    new = raw.tables["test"].query("store == '1'").assign(store="9")
+    raw.tables["test"] = pd.concat([raw.tables["test"], new], ignore_index=True)
+    raw.tables["stores"] = pd.concat([raw.tables["stores"], pd.DataFrame({"store": ["9"], "city": ["Loja"]})])
+    _, _, folders, places = divide(raw, tmp_path)
+    result = ingested(folders[name_of("shop", places["9"])])
+    assert {"9|BREAD", "9|MILK"} <= set(result.panel.ids)
+    assert result.quality.series_without_history == ["9|BREAD", "9|MILK"]
+
+
+def test_a_partition_that_no_future_rows_name_has_no_future_file(tmp_path: Path) -> None:
+    raw = larger()
+    raw.rules(future_known="zero")
+    raw.tables["test"] = raw.tables["test"].query("store in ['1', '2']")
+    whole = raw.ingest(tmp_path / "whole").panel
+    _, _, folders, _ = divide(raw, tmp_path)
+    panels = [ingested(folder).panel for folder in folders.values()]
+    assert any(not load_dataset_config(folder / CONFIG).future for folder in folders.values())
+    assert sorted(uid for panel in panels for uid in panel.ids) == sorted(whole.ids)
+
+
+def test_a_column_that_is_no_group_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot be cut by 'sales'(.|\n)*one of store, family, city"):
+        divide(larger(), tmp_path, "sales")
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_series_and_rows_are_counted_as_they_come(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    keys = st.tuples(st.sampled_from(["1", "2", "30", ""]), st.sampled_from(["A", "B", "ü"]))
+    rows = data.draw(st.lists(keys, min_size=1, max_size=40))
+    folder = tmp_path_factory.mktemp("groups")
+    frame = pd.DataFrame(rows, columns=["store", "family"]).assign(date="2024-02-15", sales="1")
+    (folder / "train.csv").write_text(frame.to_csv(index=False))
+    config = DatasetConfig.model_validate(
+        {"name": "n", "freq": "D", "horizon": 2, "train": "train.csv", "date": "date", "target": "sales"}
+        | {"keys": ["store", "family"]}
+    )
+    found = count_groups(config, str(folder), Grouping.of(config, str(folder), "store"))
+    named = frame[frame["store"] != ""]
+    expected = named.groupby("store").agg(rows=("family", "size"), series=("family", "nunique"))
+    assert found == {str(s): Group(int(row.series), int(row.rows)) for s, row in expected.iterrows()}
+
+
+def test_what_is_cut_by_is_in_the_configs_own_words(tmp_path: Path) -> None:
+    _, _, folders, _ = divide(larger(), tmp_path)
+    said = yaml.safe_load((folders["shop-002"] / CONFIG).read_text())
+    assert said["name"] == "shop-002"
+    assert said["train"] == "train.parquet"
+    assert read_panel(ingested(folders["shop-002"]).folder).n_series == 4
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10**6), parts=st.integers(1, 4))
+def test_pooled_scores_are_those_of_the_panel(seed: int, parts: int) -> None:
+    rng = np.random.default_rng(seed)
+    series, horizon = 12, 4
+    rows = [
+        (f"s{i}", h, c, m)
+        for m in ("a", "b")
+        for c in ("2024-01-01", "2024-01-05")
+        for i in range(series)
+        for h in range(horizon)
+    ]
+    frame = pd.DataFrame(rows, columns=["unique_id", "h", "cutoff", "model"])
+    frame["y"] = rng.poisson(3, len(frame)).astype(float)
+    frame["yhat"] = rng.gamma(2, 2, len(frame))
+    spread = np.sort(rng.gamma(2, 2, (len(frame), len(QUANTILE_COLUMNS))), axis=1)
+    frame[list(QUANTILE_COLUMNS)] = spread
+    scale = pd.Series(rng.choice([0.0, 1.5, 2.0], series), index=[f"s{i}" for i in range(series)])
+    frame["part"] = frame["unique_id"].str[1:].astype(int) % parts
+    each = [
+        score(own, ["model", "cutoff"], scale).assign(series=own["unique_id"].nunique())
+        for _, own in frame.groupby("part")
+    ]
+    whole = score(frame, ["model", "cutoff"], scale).assign(series=series)
+    pooled = pooled_scores(pd.concat(each, ignore_index=True))
+    pd.testing.assert_frame_equal(pooled, whole[list(pooled.columns)], check_dtype=False)
