@@ -21,7 +21,7 @@ from pathlib import Path
 from benchmarks.bars import Line, read, text
 
 TAKE_DATA = ("arima", "prophet", "features", "lstm")
-OTHERS = ("generality", "scale", "serving")
+OTHERS = ("generality", "scale", "partitions", "serving")
 MAIN = "run"
 """`python -m benchmarks`: the whole job on the real panel, which needs --data."""
 

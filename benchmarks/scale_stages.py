@@ -100,6 +100,19 @@ def raw(ground: Ground) -> tuple[Call, int, str]:
     return lambda: str(write_raw(ground.folder / "raw", ground.size)), rows, "row"
 
 
+def partition(ground: Ground) -> tuple[Call, int, str]:
+    """Raw files cut into data sets of as many series as Store Sales has."""
+    from components import partition as stage
+
+    rows = ground.wanted * DAYS
+    config, data = str(ground.folder / "raw" / f"{NAME}.yaml"), str(ground.folder / "raw")
+    return (
+        lambda: _path(stage.run(config, data, STORES * FAMILIES, workspace=ground.workspace)),
+        rows,
+        "row",
+    )
+
+
 def ingest(ground: Ground) -> tuple[Call, int, str]:
     """Raw files to panel."""
     from components import ingest as stage
@@ -240,6 +253,7 @@ def load(ground: Ground) -> tuple[Call, int, str]:
 
 STAGES: dict[str, Stage] = {
     "raw": raw,
+    "partition": partition,
     "ingest": ingest,
     "features": features,
     "naive": _whole("naive", "fold"),
