@@ -21,11 +21,12 @@ from components.stage import Workspace, main, open_store
 from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.errors import ConfigError
-from storecast.partition import CONFIG, Group, Grouping, assign, count_groups, cut, name_of
+from storecast.partition import CONFIG, Group, Grouping, assign, count_groups, cut
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
+from storecast.store.releases import PARTITIONS, part_name
 
 GROUPS, MALFORMED = "groups.json", "malformed.parquet"
 MOST = 10_000
@@ -43,10 +44,6 @@ class Places:
 
     by: str
     groups: Mapping[str, int]
-
-    def names(self, dataset: str) -> list[str]:
-        """The partitions' data sets."""
-        return [name_of(dataset, number) for number in sorted(set(self.groups.values()))]
 
 
 def places_of(store: DatasetStore, dataset: str) -> Places | None:
@@ -154,7 +151,7 @@ def _told(dataset: str, groups: Mapping[str, Group], places: Mapping[str, int]) 
         told.append(
             {
                 "number": number,
-                "name": name_of(dataset, number),
+                "name": part_name(dataset, number),
                 "groups": len(own),
                 "series": sum(group.series for group in own),
                 "rows": sum(group.rows for group in own),
@@ -164,7 +161,7 @@ def _told(dataset: str, groups: Mapping[str, Group], places: Mapping[str, int]) 
 
 
 def _pointer(store: DatasetStore, dataset: str) -> str:
-    return uris.join(store.root, "partitions", f"{dataset}.json")
+    return uris.join(store.root, PARTITIONS, f"{dataset}.json")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ STAGES: Mapping[str, str] = MappingProxyType(
             "tune_report",
             "partition",
             "partitions_report",
+            "join",
             "archive",
         )
     }

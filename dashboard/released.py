@@ -88,9 +88,16 @@ def all_models(uri: str) -> pd.DataFrame:
     """Every model's forecasts of the folds beside what happened: of the evaluation that led to the release.
 
     Raises:
-        StoreError: the evaluation is not in the store any more.
+        StoreError: the evaluation is not in the store any more, or there are several.
     """
-    key = str(document(uri, "lineage.json")["evaluation"]["key"])
+    made = document(uri, "lineage.json").get("evaluation")
+    if not made:
+        raise StoreError(
+            "the release joins those of partitions, each with an evaluation of its own",
+            where=uri,
+            cure="choose one of the partitions",
+        )
+    key = str(made["key"])
     return _cv(uris.join(backends.store().root, "datasets", "evaluate", key))
 
 

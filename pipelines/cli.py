@@ -20,7 +20,7 @@ from pipelines.archive_cli import archive
 from pipelines.dashboard_cli import dashboard
 from pipelines.kfp_cli import kfp
 from pipelines.loop_cli import loop, replay
-from pipelines.partitioned_cli import look
+from pipelines.partitioned_cli import NOT_RELEASED, look
 from pipelines.releases_cli import export, releases
 from pipelines.runs_cli import runs
 from pipelines.serving_cli import keys, serve
@@ -54,8 +54,6 @@ app.command()(serve)
 app.command()(replay)
 app.command()(tune)
 console = Console()
-
-NOT_RELEASED = 3
 
 
 @app.command()

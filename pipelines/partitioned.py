@@ -20,14 +20,17 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from components.partition import MOST, data_of
 from components.stage import open_store, progress
+from pipelines.executor import Argument, Executor
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
 from pipelines.steps import Outcome
 from pipelines.training import comparison, training_flow
 from storecast.configs import config_file
 from storecast.dataset_config import load_dataset_config
-from storecast.errors import RunError
+from storecast.errors import ReleaseError, RunError
+from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
+from storecast.store.releases import Release, ReleaseStore
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,15 @@ class Partitioned:
         partition: the partitions.
         outcomes: what each run came to, by the partition's name.
         report: their scores as those of one panel.
+        joined: their releases as one; None where some have none, or cannot be one.
+        apart: why they are not one; "" where they are.
     """
 
     partition: Dataset
     outcomes: Mapping[str, Outcome]
     report: Dataset
+    joined: Release | None
+    apart: str
 
 
 @flow(
@@ -93,12 +100,21 @@ def partitioned_flow(
             raise _failed(name, failed)
         about = {"partition": cut.uri, "evaluation": scores, "workspace": workspace}
         report = store.open(executor.submit("partitions_report", "partitions report", about).result())
+        joined, apart = None, "not every partition has a release"
+        current = [done[one].current for one in labels if one in done]
+        if len(current) == len(told) and all(current):
+            parts: dict[str, Argument] = {"partition": cut.uri, "report": report.uri, "workspace": workspace}
+            parts["release"] = [each.uri for each in current if each is not None]
+            try:
+                joined, apart = _join(executor, ReleaseStore(store, name), parts), ""
+            except ReleaseError as error:
+                apart = str(error)
     table = comparison(store.path(report))
     create_table_artifact(key="comparison", table=json.loads(table.round(4).to_json(orient="records")))
-    create_markdown_artifact(key="partitions", markdown=_lines(done, failed))
+    create_markdown_artifact(key="partitions", markdown=_lines(done, failed, joined, apart))
     if failed:
         raise _failed(name, failed)
-    return Partitioned(cut, done, report)
+    return Partitioned(cut, done, report, joined, apart)
 
 
 def _each(
@@ -134,10 +150,27 @@ def _failed(dataset: str, failed: Mapping[str, Exception]) -> RunError:
     )
 
 
-def _lines(done: Mapping[str, Outcome], failed: Mapping[str, Exception]) -> str:
+def _join(executor: Executor, releases: ReleaseStore, given: Mapping[str, Argument]) -> Release:
+    """The releases of all partitions as one, made the current one of the data set that was cut.
+
+    Raises:
+        ReleaseError: they cannot be one.
+    """
+    made = executor.submit("join", "join", given).result()
+    joined = releases.get(uris.name_of(made))
+    if not releases.was_current(joined.id):  # one that was rolled back stays so
+        why = {"release": made, "why": "the partitions' current releases", "workspace": given["workspace"]}
+        executor.submit("activate", "activate", why).result()
+    return joined
+
+
+def _lines(
+    done: Mapping[str, Outcome], failed: Mapping[str, Exception], joined: Release | None, apart: str
+) -> str:
     lines = [
         f"- {name}: " + (f"`{outcome.current.id}`" if outcome.current else "nothing was released")
         for name, outcome in sorted(done.items())
     ]
     lines += [f"- {name}: failed: {str(error).splitlines()[0]}" for name, error in sorted(failed.items())]
+    lines += ["", f"As one: `{joined.id}` at `{joined.uri}`" if joined else f"Not as one: {apart}"]
     return "\n".join(["## The partitions' releases", "", *lines])

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from storecast.settings import load_settings
 if TYPE_CHECKING:
     from pipelines.partitioned import Partitioned
 
+NOT_RELEASED = 3
 SHOWN = 20
 """Partitions that a table has room for."""
 console = Console()
@@ -74,17 +76,17 @@ def _show(outcome: Partitioned, most: int) -> None:
     console.print(score_table(comparison(folder), "The last fold of all partitions, best model first"))
     console.print(_table(pd.DataFrame(json.loads((folder / PARTITIONS).read_text())), outcome))
     console.print(f"picture  {folder / PICTURE}", soft_wrap=True, highlight=False)
+    if outcome.joined:
+        console.print(f"release  {outcome.joined.uri}", soft_wrap=True, highlight=False)
+        console.print("\nLook further:  storecast releases show    storecast up", highlight=False)
+        return
+    console.print(f"[yellow]The partitions are not released as one: {outcome.apart}[/]", highlight=False)
     without = sorted(name for name, each in outcome.outcomes.items() if each.current is None)
     if without:
-        console.print(f"[yellow]Nothing was released of {', '.join(without[:5])}: the gate's reasons are on")
-        console.print("[yellow]their runs' pages in Prefect, and in their reports.[/]")
-    one = next(iter(outcome.outcomes))
-    console.print(
-        "\nAll forecasts:  storecast export --out FILE --dataset "
-        f"{one.rsplit('-', 1)[0]}\nOne partition:  storecast releases show --dataset {one}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        console.print(
+            f"Of {', '.join(without[:5])} nothing was released: their reports say why.", highlight=False
+        )
+    raise typer.Exit(NOT_RELEASED)
 
 
 def _table(scores: pd.DataFrame, outcome: Partitioned) -> Table:

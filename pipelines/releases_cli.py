@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from components.partition import places_of
 from components.stage import open_store
 from storecast.errors import ReleaseError
 from storecast.hierarchy import level_named
 from storecast.store import parquet
 from storecast.store import uri as uris
-from storecast.store.releases import Release, ReleaseStore
+from storecast.store.releases import Release, ReleaseStore, datasets
 
 releases = typer.Typer(no_args_is_help=True, help="List, inspect, verify and switch releases.")
 console = Console()
@@ -109,61 +107,20 @@ def export(
         str, typer.Option(help="Sums instead of series: total, or a static column such as store or family.")
     ] = "",
 ) -> None:
-    """Write a release's forecasts to a file; of a data set in partitions, those of all of them."""
-    folders = _folders(dataset, release)
-    if level and len(folders) > 1:
-        raise ReleaseError(
-            "sums are of one partition",
-            found=f"--level {level}",
-            cure=f"name it: --dataset {dataset}-001; or export the series",
-        )
-    rows = 0
-
-    def frames() -> Iterator[pd.DataFrame]:
-        nonlocal rows
-        for folder in folders:
-            forecasts = folder / "forecasts.parquet"
-            frame = _sums(folder, level, export_format) if level else parquet.read_frame(forecasts)
-            rows += len(frame)
-            yield _submission(frame, folder) if export_format is ExportFormat.SUBMISSION else frame
-
+    """Write a release's forecasts to a file."""
+    store = _store(dataset)
+    folder = store.path(_release(store, release))
+    forecasts = folder / "forecasts.parquet"
+    frame = _sums(folder, level, export_format) if level else parquet.read_frame(forecasts)
+    if export_format is ExportFormat.SUBMISSION:
+        frame = _submission(frame, folder)
     part = out.with_name(f".{out.name}.part")
     if export_format is ExportFormat.PARQUET:
-        parquet.export_frames(frames(), part)
-    elif export_format is ExportFormat.SUBMISSION:
-        pd.concat(frames()).sort_values("id").to_csv(part, index=False)
+        parquet.export_frame(frame, part)
     else:
-        with part.open("w", newline="") as file:
-            for number, frame in enumerate(frames()):
-                frame.to_csv(file, index=False, header=number == 0)
+        frame.to_csv(part, index=False)
     part.replace(out)
-    console.print(f"{rows:,} rows in {out}", highlight=False, soft_wrap=True)
-
-
-def _folders(dataset: str, release: str) -> list[Path]:
-    """The folder of the release that is asked for; where a data set has partitions, of each one's current."""
-    store = open_store()
-    there = uris.children(uris.join(store.root, "releases"))
-    places = places_of(store, dataset) if dataset and dataset not in there else None
-    if places is None:
-        one = _store(dataset)
-        return [one.path(_release(one, release))]
-    if release:
-        raise ReleaseError(
-            f"{dataset} is in partitions, each with releases of its own",
-            found=f"--release {release}",
-            cure=f"name the partition: --dataset {dataset}-001",
-        )
-    parts = [ReleaseStore(store, name) for name in places.names(dataset)]
-    current = [(each, each.current()) for each in parts]
-    missing = [each.name for each, found in current if found is None]
-    if missing:
-        raise ReleaseError(
-            f"{len(missing)} of {len(parts)} partitions have no release: {', '.join(missing[:5])}",
-            where=uris.join(store.root, "releases"),
-            cure="start the run again: it goes on with those that are not done; or name one: --dataset NAME",
-        )
-    return [each.path(found) for each, found in current if found is not None]
+    console.print(f"{len(frame):,} rows in {out}", highlight=False, soft_wrap=True)
 
 
 def _sums(folder: Path, level: str, export_format: ExportFormat) -> pd.DataFrame:
@@ -171,7 +128,10 @@ def _sums(folder: Path, level: str, export_format: ExportFormat) -> pd.DataFrame
     path = folder / "aggregates.parquet"
     if export_format is ExportFormat.SUBMISSION or not path.exists():
         wrong = "a submission is of series" if path.exists() else "the release has no forecasts of sums"
-        cure = "export csv or parquet" if path.exists() else "storecast run makes a release that has them"
+        cure = (
+            "export csv or parquet" if path.exists() else "storecast run makes a release that has them; of "
+        )
+        cure += "" if path.exists() else "a data set in partitions name one: --dataset NAME-001"
         raise ReleaseError(wrong, where=str(folder), found=f"--level {level}", cure=cure)
     table = parquet.read_frame(path)
     name = level_named(list(table["level"].unique()), level)
@@ -190,7 +150,7 @@ def _submission(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
     ids = parquet.read_frame(path)
     ids["unique_id"] = ids["unique_id"].astype(frame["unique_id"].dtype)
     joined = ids.merge(frame[["unique_id", "ds", "yhat"]], on=["unique_id", "ds"], how="left")
-    return joined.rename(columns={"yhat": "sales"})[["id", "sales"]]
+    return joined.rename(columns={"yhat": "sales"})[["id", "sales"]].sort_values("id")
 
 
 def _activate(store: ReleaseStore, release: Release, why: str) -> None:
@@ -213,8 +173,8 @@ def _release(store: ReleaseStore, release_id: str) -> Release:
 
 def _store(dataset: str) -> ReleaseStore:
     store = open_store()
-    names = uris.children(uris.join(store.root, "releases"))
-    if dataset and dataset not in names:
+    names = datasets(store)
+    if dataset and dataset not in uris.children(uris.join(store.root, "releases")):
         raise ReleaseError(
             f"data set {dataset!r} has no release", expected=f"one of {', '.join(names) or 'none yet'}"
         )

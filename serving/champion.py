@@ -12,9 +12,9 @@ import pandas as pd
 
 from serving.table import DECIMALS, ReleaseTable
 from serving.watcher import Watcher
-from storecast.bundle import Bundle
 from storecast.errors import ReleaseError
 from storecast.panel import Floats
+from storecast.partition.joined import load_bundle
 from storecast.settings import Settings
 
 PROBED = 5
@@ -32,8 +32,8 @@ class LoadedModel:
 
     def __init__(self, folder: Path) -> None:
         self.table = ReleaseTable.open(folder)
-        self.bundle = Bundle.load(folder / "bundle")
-        ids = {str(name): row for row, name in enumerate(self.bundle.panel.ids)}
+        self.bundle = load_bundle(folder / "bundle")
+        ids = {str(name): row for row, name in enumerate(self.bundle.ids)}
         self._positions = np.array([ids[name[0]] for name in self.table.names], dtype=np.int64)
         self._probe()
 

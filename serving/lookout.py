@@ -12,7 +12,7 @@ from storecast.errors import ReleaseError
 from storecast.settings import Settings
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
-from storecast.store.releases import POINTER, ReleaseStore, trail
+from storecast.store.releases import POINTER, ReleaseStore, datasets, trail
 
 LIST_SECONDS = 15.0
 
@@ -95,7 +95,7 @@ class Lookout:
         return False
 
     def _only_dataset(self, store: DatasetStore) -> str:
-        names = uris.children(uris.join(store.root, "releases"))
+        names = datasets(store)
         if len(names) != 1:
             raise ReleaseError(
                 "several data sets have releases" if names else "there is no release yet",

@@ -29,6 +29,8 @@ from storecast.panel import Panel
 from storecast.panel_io import read_panel
 
 ABOUT = "bundle.json"
+PARTITIONS = "partitions"
+"""What a bundle of several has in its bundle.json; see `storecast.partition.joined`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,13 @@ class Bundle:
                 "this is not a model bundle", where=str(folder), expected=f"a folder with {ABOUT}"
             )
         about = json.loads((folder / ABOUT).read_text())
+        if PARTITIONS in about:
+            raise ModelError(
+                "this bundle holds the models of several partitions",
+                where=str(folder),
+                expected="one model",
+                cure="name a partition's release; or train the panel whole, as a data set of another name",
+            )
         try:
             calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
             model = load_class(about["class"]).load(folder / "model")
@@ -68,6 +77,11 @@ class Bundle:
     def panel(self) -> Panel:
         """The panel as it was when the bundle was made."""
         return read_panel(self.folder / "context")
+
+    @property
+    def ids(self) -> NDArray[np.object_]:
+        """(n,) the series of that panel."""
+        return self.panel.ids
 
     def forecast(self, panel: Panel | None = None) -> pd.DataFrame:
         """Calibrated forecasts of a panel's future (None: of the bundle's own).

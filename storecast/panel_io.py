@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,32 +27,63 @@ def write_panel(panel: Panel, folder: Path, *, dataset: str = "", keys: tuple[st
     `panel.parquet` holds every series on every date of the axis, by unique_id and date: `unique_id, ds, y`
     (null where not observed and after the cutoff), then the known-future and past-only covariates.
     """
-    n, t = panel.y.shape
-    step = max(GROUP_ROWS // t, 1)
-    groups = (_rows(panel, slice(start, min(start + step, n))) for start in range(0, max(n, 1), step))
-    parquet.write_groups(groups, folder / "panel.parquet")
-    static = {"unique_id": panel.ids.tolist()} | {
-        str(c): panel.static[c].astype(str).tolist() for c in panel.static
+    write_parts(_in_parts(panel), folder, dataset=dataset, keys=keys)
+
+
+def write_parts(
+    parts: Iterable[Panel], folder: Path, *, dataset: str = "", keys: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Write a panel that comes in parts, at least one, as `write_panel` does; memory holds one of them.
+
+    Args:
+        parts: neighbouring series each, on the same dates; events are those of the first.
+        folder: where to; must exist.
+        dataset: name of the data set.
+        keys: its key columns.
+
+    Returns:
+        What panel.json says.
+    """
+    rest = iter(parts)
+    first = next(rest)
+    static: list[dict[str, list[str]]] = []
+
+    def groups() -> Iterator[pa.Table]:
+        for part in chain([first], rest):
+            texts = {str(c): part.static[c].astype(str).tolist() for c in part.static}
+            static.append({"unique_id": part.ids.tolist(), **texts})
+            yield _rows(part)
+
+    parquet.write_groups(groups(), folder / "panel.parquet")
+    columns = {name: [text for part in static for text in part[name]] for name in static[0]}
+    parquet.write_table(pa.table(columns), folder / "static.parquet")
+    parquet.write_table(_events_table(first.events), folder / "events.parquet")
+    about = {
+        "format": FORMAT,
+        "dataset": dataset,
+        "freq": first.freq,
+        "start": str(first.dates[0].date()),
+        "cutoff": str(first.cutoff.date()),
+        "horizon": first.horizon,
+        "series": len(columns["unique_id"]),
+        "dates": len(first.dates),
+        "keys": list(keys),
+        "known": list(first.known),
+        "past": list(first.past),
+        "static": [str(c) for c in first.static],
     }
-    parquet.write_table(pa.table(static), folder / "static.parquet")
-    parquet.write_table(_events_table(panel.events), folder / "events.parquet")
-    write_json(
-        {
-            "format": FORMAT,
-            "dataset": dataset,
-            "freq": panel.freq,
-            "start": str(panel.dates[0].date()),
-            "cutoff": str(panel.cutoff.date()),
-            "horizon": panel.horizon,
-            "series": n,
-            "dates": t,
-            "keys": list(keys),
-            "known": list(panel.known),
-            "past": list(panel.past),
-            "static": [str(c) for c in panel.static],
-        },
-        folder / "panel.json",
-    )
+    write_json(about, folder / "panel.json")
+    return about
+
+
+def series_at_once(dates: int) -> int:
+    """Series of so many dates that a row group of panel.parquet holds."""
+    return max(GROUP_ROWS // dates, 1)
+
+
+def _in_parts(panel: Panel) -> Iterator[Panel]:
+    n, step = panel.n_series, series_at_once(len(panel.dates))
+    return (panel.select(slice(start, min(start + step, n))) for start in range(0, max(n, 1), step))
 
 
 def read_panel(folder: Path, rows: slice | None = None) -> Panel:
@@ -87,17 +119,17 @@ def read_panel(folder: Path, rows: slice | None = None) -> Panel:
     )
 
 
-def _rows(panel: Panel, part: slice) -> pa.Table:
-    """Some neighbouring series on every date of the axis."""
-    n, t = part.stop - part.start, len(panel.dates)
+def _rows(panel: Panel) -> pa.Table:
+    """The series of a panel on every date of the axis."""
+    n, t = panel.y.shape
     codes = pa.array(np.repeat(np.arange(n, dtype=np.int32), t))
-    ids = pa.array(panel.ids[part].tolist(), pa.string())
+    ids = pa.array(panel.ids.tolist(), pa.string())
     columns: dict[str, Any] = {
         "unique_id": pa.DictionaryArray.from_arrays(codes, ids),
         "ds": pa.array(np.tile(panel.dates.to_numpy().astype("datetime64[ms]"), n)),
     }
     for name, values in {"y": panel.y, **panel.known, **panel.past}.items():
-        columns[name] = pa.array(values[part].ravel(), from_pandas=True)
+        columns[name] = pa.array(values.ravel(), from_pandas=True)
     return pa.table(columns)
 
 

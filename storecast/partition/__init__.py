@@ -8,15 +8,17 @@ in memory is a partition and not the panel.
   groups.py   which groups there are, and how many series and rows each has
   assign.py   which partition each group belongs to; one that has its place keeps it
   files.py    the raw files, cut
+  spill.py    rows in any order sorted into files, in memory that does not grow
   pooled.py   the scores of partitions as those of one panel
   picture.py  their errors as a picture
+  joined.py   the bundles of partitions as one, of which memory holds the few that are asked
 
 The raw files are read some rows at a time, and rows are passed on as they are written: what is wrong with one
 is found, and told, where its partition is ingested.
 """
 
 from storecast.partition.assign import assign
-from storecast.partition.files import CONFIG, Cut, cut, name_of
+from storecast.partition.files import CONFIG, Cut, cut
 from storecast.partition.groups import Group, Grouping, count_groups
 
-__all__ = ["CONFIG", "Cut", "Group", "Grouping", "assign", "count_groups", "cut", "name_of"]
+__all__ = ["CONFIG", "Cut", "Group", "Grouping", "assign", "count_groups", "cut"]

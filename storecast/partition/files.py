@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -20,12 +19,11 @@ from storecast.ingest.context import Context
 from storecast.ingest.raw_table import Malformed, RawFile, header_only
 from storecast.ingest.source import Source
 from storecast.partition.groups import Group, Grouping
+from storecast.partition.spill import Spill
 from storecast.partition.words import Words
-from storecast.store import parquet
+from storecast.store.releases import part_name
 
 CONFIG = "dataset.yaml"
-ROWS_AT_ONCE = 1 << 20
-"""Rows that wait in memory to be written."""
 
 Route = Callable[[pa.RecordBatch], NDArray[np.int64]]
 
@@ -54,11 +52,6 @@ class Cut:
                 "found": pa.array([line.actual for _, line in lines], pa.int64()),
             }
         )
-
-
-def name_of(dataset: str, number: int) -> str:
-    """The name of a partition: of its data set, and of its folder."""
-    return f"{dataset}-{number:03d}"
 
 
 def cut(
@@ -90,10 +83,10 @@ def cut(
     malformed: dict[str, list[Malformed]] = {}
     history: dict[int, int] = {}
     for number in live:
-        (folder / name_of(config.name, number)).mkdir()
+        (folder / part_name(config.name, number)).mkdir()
     for table, name in _names(config).items():
         file = Source(source, config.csv).open(raw_tables(config)[table])
-        paths = {n: folder / name_of(config.name, n) / name for n in live}
+        paths = {n: folder / part_name(config.name, n) / name for n in live}
         split = _split(config, grouping, table)
         route = _route(*split, places, live, config.csv) if split else None
         lost = malformed.setdefault(file.name, [])
@@ -110,7 +103,7 @@ def cut(
     for number in live:
         named = {table: path.name for table, path in files[number].items()}
         text = yaml.safe_dump(_own(config, number, named), sort_keys=False, allow_unicode=True)
-        (folder / name_of(config.name, number) / CONFIG).write_text(text, encoding="utf-8")
+        (folder / part_name(config.name, number) / CONFIG).write_text(text, encoding="utf-8")
     return Cut(history, {name: lost for name, lost in malformed.items() if lost})
 
 
@@ -171,15 +164,16 @@ def _write(
 ) -> dict[int, int]:
     """Write a file's rows to the partitions that they go to, or all to each; how many rows each has."""
     names = file.columns(needed, optional)
-    with _Writers(paths) as writers:
+    with Spill(paths) as spill:
         for batch in file.batches(names, malformed.append):
             for number in paths if route is None else ():
-                writers.add(number, batch)
+                spill.add(number, batch)
             for number, part in _parts(batch, route(batch)) if route is not None else ():
-                writers.add(number, part)
-    if not writers.rows and not malformed:
+                spill.add(number, part)
+        spill.write()
+    if not spill.rows and not malformed:
         raise header_only(file.name)
-    return writers.rows
+    return spill.rows
 
 
 def _refuse_too_many(name: str, malformed: Sequence[Malformed], rows: int, most: float) -> None:
@@ -210,53 +204,10 @@ def _parts(batch: pa.RecordBatch, numbers: NDArray[np.int64]) -> list[tuple[int,
     ]
 
 
-class _Writers:
-    """A Parquet file for each partition, written when enough rows have come for all.
-
-    Attributes:
-        rows: how many each has.
-    """
-
-    def __init__(self, paths: Mapping[int, Path]) -> None:
-        self._paths = paths
-        self._files: dict[int, parquet.Writer] = {}
-        self._waiting: dict[int, list[pa.RecordBatch]] = {}
-        self._count = 0
-        self.rows: dict[int, int] = {}
-
-    def add(self, number: int, batch: pa.RecordBatch) -> None:
-        """Rows of a partition."""
-        self._waiting.setdefault(number, []).append(batch)
-        self.rows[number] = self.rows.get(number, 0) + batch.num_rows
-        self._count += batch.num_rows
-        if self._count >= ROWS_AT_ONCE:
-            self._flush()
-
-    def _flush(self) -> None:
-        for number, batches in self._waiting.items():
-            table = pa.Table.from_batches(batches).unify_dictionaries()
-            if number not in self._files:
-                self._files[number] = parquet.Writer(self._paths[number], table.schema)
-            self._files[number].write(table, one_group=True)
-        self._waiting.clear()
-        self._count = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            if error[0] is None:
-                self._flush()
-        finally:
-            for file in self._files.values():
-                file.close()
-
-
 def _own(config: DatasetConfig, number: int, files: Mapping[str, str]) -> dict[str, object]:
     """The config of a partition: the data set's, with its own name and files."""
     own = config.model_dump(mode="json", exclude_defaults=True)
-    own |= {"name": name_of(config.name, number), "train": files[config.train[0]]}
+    own |= {"name": part_name(config.name, number), "train": files[config.train[0]]}
     own["future"] = [files[table] for table in config.future[:1] if table in files]
     for table, said in zip(config.tables, own.get("tables", []), strict=True):
         said["files"] = files[table.files[0]]

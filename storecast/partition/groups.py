@@ -129,7 +129,7 @@ class _Census:
     def __init__(self, config: DatasetConfig, place: int) -> None:
         self._config, self._place = config, place
         self._words = [Words(config.csv) for _ in config.keys]
-        self._seen = np.empty(0, dtype=np.uint64)
+        self._seen = _Seen()
         self.series = np.zeros(0, dtype=np.int64)
 
     @property
@@ -155,10 +155,28 @@ class _Census:
         for each in numbers:
             code = _mixed(code + each.astype(np.uint64) + np.uint64(1))
         codes, first = np.unique(code, return_index=True)
-        new = ~np.isin(codes, self._seen, assume_unique=True)
+        new = self._seen.add(codes)
         if new.any():
-            self._seen = np.union1d(self._seen, codes[new])
             self.series = _added(self.series, numbers[self._place][first[new]])
+
+
+class _Seen:
+    """A growing set of numbers, as sorted runs of which each is more than twice as long as the next."""
+
+    def __init__(self) -> None:
+        self._runs: list[NDArray[np.uint64]] = []
+
+    def add(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Take sorted, different numbers; which of them were not there."""
+        new = np.ones(len(numbers), dtype=bool)
+        for run in self._runs:
+            places = np.minimum(np.searchsorted(run, numbers), len(run) - 1)
+            new &= run[places] != numbers
+        if new.any():
+            self._runs.append(numbers[new])
+        while len(self._runs) > 1 and len(self._runs[-2]) <= 2 * len(self._runs[-1]):
+            self._runs[-2:] = [np.sort(np.concatenate(self._runs[-2:]), kind="stable")]
+        return new
 
 
 def _mixed(code: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,13 @@ import pandas as pd
 from storecast.metrics import METRICS
 from storecast.panel import Floats
 
-BY = ["model", "cutoff"]
+BY = ("model", "cutoff")
 BY_ROWS = ("mae", "coverage_80", "width_80", "coverage_95", "width_95")
 BY_SALES = ("wape", "bias", "quantile_loss")
 
 
-def pooled_scores(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores of each model and cutoff over all partitions.
+def pooled_scores(scores: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
+    """Scores of each model and cutoff over all partitions, or of each model over all cutoffs, too.
 
     Means over rows and shares of sales are exact. MASE is a mean over the rows of series that have a scale:
     exact where a partition's series have equally many rows.
@@ -24,9 +24,10 @@ def pooled_scores(scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         scores: one row per partition, model and cutoff: what `storecast.metrics.score` gives, and `series`,
             how many the partition has.
+        by: what is not pooled over.
 
     Returns:
-        One row per model and cutoff, sorted, of the same columns; `n`, `series` and `left_out` are sums. A
+        One row per group, sorted, of the same columns; `n`, `series` and `left_out` are sums. A
         model that not every partition has is scored over those that have it: `n` tells.
     """
     rows = scores["n"].to_numpy(dtype=np.float64)
@@ -39,8 +40,8 @@ def pooled_scores(scores: pd.DataFrame) -> pd.DataFrame:
         **dict.fromkeys(BY_ROWS, rows),
         **dict.fromkeys(BY_SALES, sold),
     }
-    keys = [scores[name] for name in BY]
-    out = scores.groupby(BY, observed=True)[["n", "series", "left_out"]].sum()
+    keys = [scores[name] for name in by]
+    out = scores.groupby(list(by), observed=True)[["n", "series", "left_out"]].sum()
     for name in METRICS:
         values = scores[name].to_numpy(dtype=np.float64)
         values = values**2 if name == "rmsle" else values
@@ -49,4 +50,4 @@ def pooled_scores(scores: pd.DataFrame) -> pd.DataFrame:
         total = sums.groupby(keys, observed=True).sum()
         mean = total["above"] / total["below"].where(total["below"] > 0)
         out[name] = np.sqrt(mean) if name == "rmsle" else mean
-    return out.reset_index()[[*BY, "n", *METRICS, "left_out", "series"]]
+    return out.reset_index()[[*by, "n", *METRICS, "left_out", "series"]]

@@ -116,14 +116,9 @@ def write_frame(frame: pd.DataFrame, path: Path, compression: Compression = "sna
     write_table(pa.Table.from_pandas(frame, preserve_index=False), path, compression)
 
 
-def export_frames(frames: Iterable[pd.DataFrame], path: Path) -> None:
-    """Write frames of the same columns, at least one, that leave the store at a person's wish: plain."""
-    tables = (pa.Table.from_pandas(frame, preserve_index=False) for frame in frames)
-    first = next(tables)
-    with pq.ParquetWriter(path, first.schema) as file:
-        file.write_table(first)
-        for table in tables:
-            file.write_table(table.cast(first.schema))
+def export_frame(frame: pd.DataFrame, path: Path) -> None:
+    """Write a frame that leaves the store, at a person's wish: always plain."""
+    pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), path)
 
 
 def encrypt_file(path: Path) -> None:

@@ -25,6 +25,8 @@ from storecast.store.datasets import DatasetStore, checksums, content_hash, desc
 CHECKSUMS = "checksums.json"
 ABOUT = "release.json"
 POINTER = "current.json"
+PARTITIONS = "partitions"
+"""Folder of what says which data sets are in partitions: <name>.json for each."""
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,23 @@ class ReleaseStore:
             if expected[name] != found[name]
         ]
         return problems
+
+
+def datasets(store: DatasetStore) -> list[str]:
+    """The data sets that have a release; not the partitions of one that has a release of all of them."""
+    names = uris.children(uris.join(store.root, "releases"))
+    for pointer in uris.children(uris.join(store.root, PARTITIONS)):
+        whole = pointer.removesuffix(".json")
+        if whole in names:
+            said = json.loads(uris.read_text(uris.join(store.root, PARTITIONS, pointer)))
+            parts = {part_name(whole, number) for number in said["groups"].values()}
+            names = [name for name in names if name not in parts]
+    return names
+
+
+def part_name(dataset: str, number: int) -> str:
+    """The name of a partition of a data set: a data set, too."""
+    return f"{dataset}-{number:03d}"
 
 
 def trail(ids: Sequence[str]) -> list[str]:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from command_shop import Shop
+from typer.testing import CliRunner
 
+from pipelines.cli import app
+from serving.champion import LoadedModel
+from serving.lookout import Lookout
+from serving.prepare import prepare
+from storecast.errors import ReleaseError
+from storecast.settings import Settings
 from storecast.synthetic import write_raw
 
 TRAINING = """
@@ -61,7 +68,7 @@ def test_the_same_command_goes_on_with_what_is_not_done(shop: Shop) -> None:
     assert len(ingested) == 2, "the partition that was done is ingested once"
     told = (shop.folder / "done.txt").read_text()
     assert "2 partitions" in told
-    assert set(released(shop)) == {"synthetic-001", "synthetic-002"}
+    assert set(released(shop)) == {"synthetic", "synthetic-001", "synthetic-002"}
     for release in released(shop).values():
         assert release in told
 
@@ -83,22 +90,50 @@ def test_their_scores_are_those_of_one_panel(shop: Shop) -> None:
     assert (folder / "partitions.png").stat().st_size > 5_000
 
 
+def test_their_releases_are_one_that_the_service_lays_out_and_whose_models_forecast_it(
+    shop: Shop, tmp_path: Path
+) -> None:
+    root = str(shop.folder / HOME)
+    settings = Settings(home=Path(root), workspace=root)
+    store = Lookout(settings).store()
+    assert store.name == "synthetic", "the partitions are no choice beside the whole"
+    current = store.current()
+    assert current is not None
+    folder = prepare(root, store.name, current.id, tmp_path)
+    model = LoadedModel(folder)  # which asks each partition's model for what was released
+    parts = [pd.read_parquet(path) for path in (shop.folder / HOME).glob("releases/*-*/*/forecasts.parquet")]
+    assert len(model.table.names) == 9
+    assert model.table.values[:, :, 0].sum() == pytest.approx(pd.concat(parts)["yhat"].sum())
+    row = next(n for n, name in enumerate(model.table.names) if name[0] == "3|GROCERY")
+    question = {"release": current.id, "series": [{"row": row, "known": {}}], "events": [], "unknown": []}
+    answer = model.answer(question)["series"][0]
+    assert answer["unique_id"] == "3|GROCERY"
+    assert answer["difference"] == pytest.approx([0.0] * 16, abs=1e-3)
+
+
 def test_an_export_has_the_forecasts_of_all_partitions(shop: Shop) -> None:
-    shop.call(HOME, "export", "--dataset", "synthetic", "--out", "all.csv")
-    shop.call(HOME, "export", "--dataset", "synthetic", "--format", "parquet", "--out", "all.parquet")
-    frame = pd.read_csv(shop.folder / "all.csv", parse_dates=["ds"])
+    frame = exported(shop, "all.csv")
     assert len(frame) == frame[["unique_id", "ds"]].drop_duplicates().shape[0] == 9 * 16
-    pd.testing.assert_frame_equal(frame, pd.read_parquet(shop.folder / "all.parquet"), check_dtype=False)
-    shop.call(HOME, "export", "--dataset", "synthetic", "--format", "submission", "--out", "submission.csv")
     wanted = pd.read_csv(shop.folder / "raw" / "test.csv")["id"]
-    assert pd.read_csv(shop.folder / "submission.csv")["id"].tolist() == sorted(wanted)
+    got = exported(shop, "submission.csv", "--format", "submission")
+    assert got["id"].tolist() == sorted(wanted)
 
 
-def test_sums_are_exported_of_one_partition(shop: Shop) -> None:
-    level = ("export", "--level", "total", "--out", "sums.csv")
-    assert "--dataset synthetic-001" in shop.call(HOME, *level, "--dataset", "synthetic", code=2)
-    shop.call(HOME, *level, "--dataset", "synthetic-001")
-    assert len(pd.read_csv(shop.folder / "sums.csv")) == 16
+def test_sums_are_of_one_partition(shop: Shop) -> None:
+    with pytest.raises(ReleaseError, match="--dataset NAME-001"):
+        exported(shop, "sums.csv", "--level", "total")
+    assert len(exported(shop, "sums.csv", "--level", "total", "--dataset", "synthetic-001")) == 16
+
+
+def exported(shop: Shop, name: str, *options: str) -> pd.DataFrame:
+    """What `storecast export` writes, called in this process."""
+    out = shop.folder / name
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STORECAST_HOME", str(shop.folder / HOME))
+        done = CliRunner().invoke(app, ["export", "--out", str(out), *options])
+    if done.exception:
+        raise done.exception
+    return pd.read_csv(out)
 
 
 def test_another_column_to_cut_by_is_refused_once_there_are_releases(shop: Shop) -> None:

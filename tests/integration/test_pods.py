@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from prefect.client.schemas.actions import LogCreate
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
@@ -27,9 +30,10 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running
 
+from components.stage import open_store
 from orchestrator import failures, pod_failures, runs
 from orchestrator.pod_failures import GIVEN_UP, NotStartedError, OutOfMemoryError, StageFailedError
-from pipelines import old_runs, pods
+from pipelines import old_runs, partitioned, pods
 from pipelines.executor import Argument, call_stage
 from pipelines.loop import watch_flow
 from pipelines.loop_records import Records
@@ -38,11 +42,13 @@ from pipelines.pods import PodOptions, Pods
 from pipelines.register import DEAD_RUNS, deployments, register
 from pipelines.register_loop import ON_EVENT
 from pipelines.stage_flow import stage_flow
+from pipelines.steps import Outcome
 from pipelines.training import training_flow
 from pipelines.tuning import tuning_flow
 from pipelines.work_pools import PlatformConfig
-from storecast.errors import StorecastError, StoreError
+from storecast.errors import RunError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog
+from storecast.metrics import METRICS
 from storecast.monitor.health import Health
 from storecast.settings import Settings
 from storecast.store import uri as uris
@@ -113,17 +119,15 @@ def does_well(client: SyncPrefectClient, run: FlowRun) -> None:
     client.set_flow_run_state(run.id, Completed(), force=True)
 
 
-def works(client: SyncPrefectClient, run: FlowRun) -> None:
-    """The pod starts, and makes what its stage makes."""
-    client.set_flow_run_state(run.id, Running(), force=True)
+def works_on_partitions(client: SyncPrefectClient, run: FlowRun) -> None:
+    """The pod starts, and makes what its stage makes where partitions are concerned."""
     asked = run.parameters
-    try:
-        uris.write_text(asked["result"], call_stage(asked["stage"], asked["label"], asked["arguments"]))
-    except StorecastError as error:
-        text = f"Flow run encountered an exception: {type(error).__name__}: {error}"
-        client.set_flow_run_state(run.id, Failed(message=text), force=True)
-    else:
-        client.set_flow_run_state(run.id, Completed(), force=True)
+    if not asked["stage"].startswith("partition"):
+        does_well(client, run)
+        return
+    client.set_flow_run_state(run.id, Running(), force=True)
+    uris.write_text(asked["result"], call_stage(asked["stage"], asked["label"], asked["arguments"]))
+    client.set_flow_run_state(run.id, Completed(), force=True)
 
 
 def is_killed(client: SyncPrefectClient, run: FlowRun) -> None:
@@ -183,28 +187,82 @@ def test_stages_run_side_by_side_and_those_that_need_others_after_them(
     assert (set(labels[:2]), labels[2]) == ({"first", "second"}, "last")
 
 
+@flow(name="train", persist_result=False)
+def short_training(dataset: str, data: str, training: str, workspace: str, pods: PodOptions) -> Outcome:
+    """A training run of one stage; both partitions' begin before either ends."""
+    del training
+    name = uris.name_of(data)
+    Pods(pods).submit("train", f"train {name}", {"panel": dataset, "workspace": workspace}).result()
+
+    def build(folder: Path, work: Path) -> dict[str, Any]:
+        del work
+        scores = dict.fromkeys(METRICS, 0.5) | {"cutoff": "2023-07-15", "n": 32, "left_out": 0}
+        (folder / "scores.json").write_text(json.dumps([{**scores, "model": m} for m in ("blend", "naive")]))
+        return {}
+
+    store = open_store(workspace)
+    made = store.materialise("evaluate", inputs={}, config={"of": name}, code="", build=build)
+    return Outcome(made, made, made, made, made, None, None)
+
+
 def test_partitions_are_trained_side_by_side_as_runs_below_their_own(
     platform: PlatformConfig, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
-    write_raw(tmp_path / "raw", n_stores=2, n_families=2, n_days=150)
-    training = tmp_path / "tiny.yaml"
-    training.write_text('name: tiny\nmodels: [naive]\nprofile: smoke\nfolds: 1\naggregates: ""\n')
-    cluster.otherwise = works
+    write_raw(tmp_path / "raw", n_stores=2, n_families=2, n_days=100)
+    monkeypatch.setattr(partitioned, "training_flow", short_training)
+    both = threading.Barrier(2, timeout=60)
+
+    def once_both_are_there(client: SyncPrefectClient, run: FlowRun) -> None:
+        threading.Thread(target=lambda: (both.wait(), works_on_partitions(client, run))).start()
+
+    cluster.otherwise = works_on_partitions
+    cluster.scripts |= {f"train synthetic-00{n}": [once_both_are_there] for n in (1, 2)}
     done = partitioned_flow(
-        "synthetic", str(tmp_path / "raw"), str(training), 2, "", platform.workspace, PodOptions(), 2
+        "synthetic", str(tmp_path / "raw"), "quick", 2, "", platform.workspace, PodOptions(), 2
     )
-    names = ["synthetic-001", "synthetic-002"]
-    assert [about["name"] for about in done.partition.counts["partitions"]] == names
-    assert sorted(done.outcomes) == names
+    assert sorted(done.outcomes) == ["synthetic-001", "synthetic-002"]
     assert done.report.counts["evaluated"] == 2
-    mine = next(run for run in runs.latest() if run.name == "synthetic in partitions with " + str(training))
+    assert (done.joined, done.apart) == (None, "not every partition has a release")
+    mine = next(run for run in runs.latest() if run.name == "synthetic in partitions with quick")
     with get_client(sync_client=True) as client:
-        below = [run.name for run in runs.below(client, UUID(mine.id))]
-    assert {f"{name} with {training}" for name in names} <= set(below)
-    assert below.count("ingest") == 2
-    starts = [label for label, _ in cluster.seen]
-    assert "ingest" not in starts[starts.index("evaluate") :], "the second does not wait for the first"
+        below = {run.name for run in runs.below(client, UUID(mine.id))}
+    assert {f"synthetic-00{n} with quick" for n in (1, 2)} <= below
+    assert {f"train synthetic-00{n}" for n in (1, 2)} <= below
+
+
+def test_a_partition_that_fails_stops_no_other_and_the_run_says_which(
+    platform: PlatformConfig, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_raw(tmp_path / "raw", n_stores=2, n_families=2, n_days=100, seed=8)
+    monkeypatch.setattr(partitioned, "training_flow", short_training)
+    cluster.otherwise = works_on_partitions
+    cluster.scripts["train synthetic-001"] = [finds_bad_data]
+    with pytest.raises(RunError, match=r"1 partition of synthetic failed(.|\n)*synthetic-001: .*train\.csv"):
+        partitioned_flow("synthetic", str(tmp_path / "raw"), "quick", 2, "", platform.workspace, PodOptions())
+    assert "train synthetic-002" in [label for label, _ in cluster.seen]
+
+
+def test_all_runs_below_a_run_are_found_however_many(
+    platform: PlatformConfig, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_stages(platform)
+    mine = next(run for run in recent("three"))
+    with get_client(sync_client=True) as client:
+        whole = [run.id for run in runs.below(client, mine)]
+        monkeypatch.setattr(runs, "PAGE", 1)
+        assert [run.id for run in runs.below(client, mine)] == whole
+    assert len(whole) == 3
+
+
+def recent(name: str) -> list[UUID]:
+    """The runs of a flow, the latest first."""
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[name])),
+            sort=FlowRunSort.START_TIME_DESC,
+            limit=5,
+        )
+    return [run.id for run in found]
 
 
 def test_a_gpu_stage_runs_on_pool_gpu_and_others_on_pool_cpu(

@@ -11,15 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_files import TODAY, Raw
 
+from storecast.bundle import Bundle, write_bundle
+from storecast.conformal import Calibration
 from storecast.dataset_config import DatasetConfig, load_dataset_config
-from storecast.errors import ConfigError, DataError
+from storecast.errors import ConfigError, DataError, ModelError, ReleaseError
 from storecast.ingest import IngestResult, ingest
 from storecast.metrics import QUANTILE_COLUMNS, score
+from storecast.models.base import QUANTILES, FitContext, Forecast
+from storecast.models.naive import NaiveConfig, SeasonalNaive
+from storecast.panel import Panel, no_events
 from storecast.panel_io import read_panel
-from storecast.partition import CONFIG, Cut, Group, Grouping, assign, count_groups, cut, name_of
-from storecast.partition import files as cutting
+from storecast.partition import CONFIG, Cut, Group, Grouping, assign, count_groups, cut, spill
+from storecast.partition.joined import JoinedBundle, join_bundles, load_bundle
 from storecast.partition.pooled import pooled_scores
 from storecast.store import parquet
+from storecast.store import uri as uris
+from storecast.store.datasets import DatasetStore
+from storecast.store.releases import datasets, part_name
 
 GROUPS = st.dictionaries(
     st.text("abcdefgh", min_size=1, max_size=3),
@@ -104,7 +112,8 @@ def larger() -> Raw:
 def test_the_partitions_panels_are_the_panel(
     by: str, partitions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cutting, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(spill, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(spill, "GROUP_ROWS", 20)
     raw = larger()
     whole = raw.ingest(tmp_path / "whole").panel
     _, done, folders, _ = divide(raw, tmp_path, by)
@@ -129,7 +138,7 @@ def test_the_rows_of_a_group_lie_together(tmp_path: Path) -> None:
     _, _, folders, places = divide(larger(), tmp_path, "city")
     for name, folder in folders.items():
         cities = set(parquet.read_frame(folder / "stores.parquet")["city"])
-        assert {name_of("shop", places[city]) for city in cities} == {name}
+        assert {part_name("shop", places[city]) for city in cities} == {name}
 
 
 def test_a_table_that_all_need_is_in_every_partition_and_one_by_store_is_cut(tmp_path: Path) -> None:
@@ -165,7 +174,7 @@ def test_a_store_without_history_joins_those_with_some(tmp_path: Path) -> None:
     raw.tables["test"] = pd.concat([raw.tables["test"], new], ignore_index=True)
     raw.tables["stores"] = pd.concat([raw.tables["stores"], pd.DataFrame({"store": ["9"], "city": ["Loja"]})])
     _, _, folders, places = divide(raw, tmp_path)
-    result = ingested(folders[name_of("shop", places["9"])])
+    result = ingested(folders[part_name("shop", places["9"])])
     assert {"9|BREAD", "9|MILK"} <= set(result.panel.ids)
     assert result.quality.series_without_history == ["9|BREAD", "9|MILK"]
 
@@ -240,3 +249,114 @@ def test_pooled_scores_are_those_of_the_panel(seed: int, parts: int) -> None:
     whole = score(frame, ["model", "cutoff"], scale).assign(series=series)
     pooled = pooled_scores(pd.concat(each, ignore_index=True))
     pd.testing.assert_frame_equal(pooled, whole[list(pooled.columns)], check_dtype=False)
+
+
+def bundle_of(panel: Panel, context: Path, folder: Path, name: str) -> Path:
+    """A bundle of the seasonal naive."""
+    model = SeasonalNaive(NaiveConfig())
+    model.fit(panel, FitContext())
+    plain = Calibration(QUANTILES, panel.horizon, 1, (1.0,) * len(QUANTILES), {}, {})
+    about = {"dataset": name, "keys": ["store", "family"], "horizon": panel.horizon}
+    about |= dict.fromkeys(("cutoff", "fitted_to"), str(panel.cutoff.date()))
+    write_bundle(folder, model, plain, context, about)
+    return folder
+
+
+@pytest.fixture
+def bundles(tmp_path: Path) -> dict[str, Path]:
+    """A bundle for each partition of the shop, whose last store opened a week late."""
+    raw = larger()
+    train = raw.tables["train"]
+    raw.tables["train"] = train[(train["store"] != "6") | (train["date"] >= "2024-02-22")]
+    _, _, folders, places = divide(raw, tmp_path, most=2)
+    assert places["6"] not in {places[name] for name in "12345"}
+    made = {}
+    for name, folder in folders.items():
+        done = ingested(folder)
+        made[name] = bundle_of(done.panel, done.folder, tmp_path / "bundles" / name, name)
+    return made
+
+
+def test_the_bundles_of_partitions_answer_as_one(bundles: dict[str, Path], tmp_path: Path) -> None:
+    join_bundles(bundles, tmp_path / "joined", "shop")
+    whole = load_bundle(tmp_path / "joined")
+    alone = {str(uid): bundle for bundle in map(Bundle.load, bundles.values()) for uid in bundle.ids}
+    assert sorted(alone) == sorted(map(str, whole.ids))
+    rows = np.random.default_rng(1).permutation(len(whole.ids))
+    forecast = whole.what_if(rows, {}, no_events())
+    assert list(forecast.ids) == list(whole.ids[rows])
+    for place, row in enumerate(rows):
+        bundle = alone[str(whole.ids[row])]
+        own = bundle.forecast().query("unique_id == @whole.ids[@row]")
+        np.testing.assert_allclose(forecast.point[place], own["yhat"])
+
+
+def test_what_if_changes_reach_the_series_that_they_are_of(bundles: dict[str, Path], tmp_path: Path) -> None:
+    join_bundles(bundles, tmp_path / "joined", "shop")
+    whole = load_bundle(tmp_path / "joined")
+    asked: list[tuple[str, float]] = []
+
+    def heard(model: SeasonalNaive, panel: Panel) -> Forecast:
+        asked.extend(zip(map(str, panel.ids), panel.known["promo"][:, -1], strict=True))
+        return seasonal(model, panel)
+
+    seasonal = SeasonalNaive.forecast
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SeasonalNaive, "forecast", heard)
+        rows = np.array([0, len(whole.ids) - 1])
+        whole.what_if(rows, {"promo": {int(rows[1]): {"2024-03-19": 99.0}}}, no_events())
+    promoted = {uid for uid, value in asked if value == 99.0}
+    assert promoted == {str(whole.ids[rows[1]])}
+
+
+def test_memory_holds_the_models_of_the_partitions_that_were_asked_last(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    join_bundles(bundles, tmp_path / "joined", "shop")
+    whole = load_bundle(tmp_path / "joined")
+    assert isinstance(whole, JoinedBundle)
+    loaded: list[Path] = []
+    load = Bundle.load.__func__  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bundle, "load", classmethod(lambda cls, path: loaded.append(path) or load(cls, path)))
+        for row in (0, 2, 0, 2, 4, 0):
+            whole.what_if(np.array([row]), {}, no_events())
+    assert [path.name for path in loaded] == ["shop-001", "shop-002", "shop-003", "shop-001"]
+
+
+def test_the_panel_of_all_begins_with_the_first_partition_and_each_sees_its_own_dates(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    about = join_bundles(bundles, tmp_path / "joined", "shop")
+    panel = read_panel(tmp_path / "joined" / "context")
+    starts = {part["name"]: part["start"] for part in about["partitions"]}
+    assert set(starts.values()) == {"2024-02-15", "2024-02-22"}
+    assert str(panel.dates[0].date()) == "2024-02-15"
+    late = [str(uid).startswith("6") for uid in panel.ids]
+    assert np.isnan(panel.y[late, :7]).all()
+    assert all(np.isfinite(values).all() for values in panel.known.values())
+
+
+def test_bundles_of_different_cutoffs_are_no_whole(bundles: dict[str, Path], tmp_path: Path) -> None:
+    path = bundles["shop-002"] / "bundle.json"
+    path.write_text(path.read_text().replace("2024-03-15", "2024-03-08"))
+    with pytest.raises(ReleaseError, match=r"differ in their cutoff(.|\n)*2024-03-08 of shop-002"):
+        join_bundles(bundles, tmp_path / "joined", "shop")
+
+
+def test_a_bundle_of_partitions_is_no_model_of_a_whole_panel(
+    bundles: dict[str, Path], tmp_path: Path
+) -> None:
+    join_bundles(bundles, tmp_path / "joined", "shop")
+    with pytest.raises(ModelError, match="models of several partitions"):
+        Bundle.load(tmp_path / "joined")
+
+
+def test_the_whole_stands_for_its_partitions_where_no_data_set_is_named(tmp_path: Path) -> None:
+    store = DatasetStore(str(tmp_path))
+    for name in ("shop-001", "shop-002", "shop-2024", "other-001"):
+        uris.write_text(str(tmp_path / "releases" / name / "current.json"), "{}")
+    uris.write_text(str(tmp_path / "partitions" / "shop.json"), '{"groups": {"1": 1, "2": 2, "3": 1}}')
+    assert datasets(store) == ["other-001", "shop-001", "shop-002", "shop-2024"]
+    uris.write_text(str(tmp_path / "releases" / "shop" / "current.json"), "{}")
+    assert datasets(store) == ["other-001", "shop", "shop-2024"]

@@ -314,5 +314,5 @@ def test_a_damaged_parquet_file_that_arrives_is_refused_and_kept_as_it_came(
 
 def test_what_is_exported_is_plain(keys: KeyFile, tmp_path: Path) -> None:
     keys.holds(keys.new)
-    parquet.export_frames([FRAME], tmp_path / "out.parquet")
+    parquet.export_frame(FRAME, tmp_path / "out.parquet")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out.parquet"), FRAME)

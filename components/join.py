@@ -1,0 +1,129 @@
+"""Stage: the current releases of all partitions as one release, for one service and one file of forecasts.
+
+python -m components.join --partition URI --report URI --release URI --release URI ...
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import pyarrow as pa
+import typer
+
+from components.partitions_report import PARTITIONS, PICTURE, SCORES
+from components.stage import Workspace, main, open_store
+from storecast.blend import BLEND
+from storecast.gate import Decision
+from storecast.partition.joined import join_bundles
+from storecast.partition.pooled import pooled_scores
+from storecast.store import parquet
+from storecast.store.datasets import Dataset
+from storecast.store.releases import Release, ReleaseStore
+
+TABLES = ("forecasts.parquet", "backtest.parquet")
+
+
+def run(
+    partition: Annotated[str, typer.Option(help="URI of what the stage `partition` made.")],
+    report: Annotated[str, typer.Option(help="URI of what the stage `partitions_report` made.")],
+    release: Annotated[list[str], typer.Option(help="URI of a partition's release; once for each.")],
+    workspace: Workspace = "",
+) -> Release:
+    """Publish the releases of partitions as one of the data set that was cut.
+
+    Args:
+        partition: URI of the partitions.
+        report: URI of their report.
+        release: URIs of the releases, in the partitions' order.
+        workspace: where data sets and releases lie.
+
+    Returns:
+        The release: forecasts.parquet and backtest.parquet of all partitions, bundle/ with each one's model,
+        pooled scores, and in lineage.json the release of each. It has no sums: intervals of sums are known
+        within a partition only.
+
+    Raises:
+        ReleaseError: the releases differ in cutoff, horizon or keys.
+    """
+    store = open_store(workspace)
+    source, scores = store.open(partition), store.open(report)
+    dataset = str(source.manifest["config"]["name"])
+    parts = {name: ReleaseStore(store, name).get(one) for name, one in map(_named, release)}
+    paths = {name: ReleaseStore(store, name).path(part) for name, part in parts.items()}
+    with store.building(f"join-{dataset}") as folder:
+        about = join_bundles(
+            {name: path / "bundle" for name, path in paths.items()}, folder / "bundle", dataset
+        )
+        for table in TABLES:
+            parquet.write_groups(_tables([path / table for path in paths.values()]), folder / table)
+        _write_scores(store.path(scores), folder)
+        (folder / "decision.json").write_text(json.dumps(_decision(parts).to_dict(), indent=1) + "\n")
+        lineage = {name: part.id for name, part in parts.items()}
+        (folder / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
+        return ReleaseStore(store, dataset).publish(
+            folder, {**_without_parts(about), **_sums(parts), **_made_of(source, scores)}
+        )
+
+
+def _named(release: str) -> tuple[str, str]:
+    """The data set and the id of a release's URI."""
+    dataset, one = release.rstrip("/").split("/")[-2:]
+    return dataset, one
+
+
+def _tables(paths: list[Path]) -> Iterator[pa.Table]:
+    """The tables of all partitions, one after the other, with the columns of the first."""
+    schema = None
+    for path in paths:
+        table = parquet.read_table(path)
+        schema = schema or table.schema.remove_metadata()
+        yield table.select(schema.names).cast(schema)
+
+
+def _write_scores(report: Path, folder: Path) -> None:
+    for name in (SCORES, PARTITIONS, PICTURE):
+        shutil.copy(report / name, folder)
+    scores = pd.DataFrame(json.loads((report / PARTITIONS).read_text()))
+    for name, by in (
+        ("overall", ["model"]),
+        ("cutoff", ["model", "cutoff"]),
+        ("partition", ["model", "partition"]),
+    ):
+        parquet.write_frame(pooled_scores(scores, by), folder / f"scores_{name}.parquet")
+
+
+def _decision(parts: dict[str, Release]) -> Decision:
+    """What the partitions' own gates came to, in a sentence."""
+    promoted = sum(bool(part.about["promoted"]) for part in parts.values())
+    reason = f"each partition's own gate decided: {promoted} of {len(parts)} released a new model"
+    return Decision(promoted > 0, BLEND, None, (reason,), ())
+
+
+def _sums(parts: dict[str, Release]) -> dict[str, Any]:
+    return {
+        "promoted": any(part.about["promoted"] for part in parts.values()),
+        "series": sum(part.about["series"] for part in parts.values()),
+        "rows": sum(part.about["rows"] for part in parts.values()),
+    }
+
+
+def _made_of(partition: Dataset, report: Dataset) -> dict[str, Any]:
+    return {
+        "rmsle_last_fold": report.counts["rmsle_last_fold"],
+        "panel": partition.hash,
+        "evaluation": report.hash,
+        "champion": "",
+    }
+
+
+def _without_parts(about: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in about.items() if name != "partitions"}
+
+
+if __name__ == "__main__":
+    main(run)
