@@ -16,15 +16,17 @@ import pyarrow as pa
 import typer
 
 from components.partitions_report import PARTITIONS, PICTURE, SCORES
+from components.release import lineage_of
 from components.stage import Workspace, main, open_store
 from storecast.blend import BLEND
 from storecast.gate import Decision
 from storecast.partition.joined import join_bundles
-from storecast.partition.pooled import pooled_scores
+from storecast.partition.pooled import pooled_quality, pooled_scores
 from storecast.store import parquet
 from storecast.store.datasets import Dataset
 from storecast.store.releases import Release, ReleaseStore
 
+QUALITY = "quality.json"
 TABLES = ("forecasts.parquet", "backtest.parquet")
 
 
@@ -61,9 +63,11 @@ def run(
         )
         for table in TABLES:
             parquet.write_groups(_tables([path / table for path in paths.values()]), folder / table)
-        _write_scores(store.path(scores), folder)
+        _write_scores(store.path(scores), paths, folder)
+        quality = {name: json.loads((path / QUALITY).read_text()) for name, path in paths.items()}
+        (folder / QUALITY).write_text(json.dumps(pooled_quality(quality), indent=1) + "\n")
         (folder / "decision.json").write_text(json.dumps(_decision(parts).to_dict(), indent=1) + "\n")
-        lineage = {name: part.id for name, part in parts.items()}
+        lineage = {**lineage_of({"panel": source, "report": scores}), **{n: p.id for n, p in parts.items()}}
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
         return ReleaseStore(store, dataset).publish(
             folder, {**_without_parts(about), **_sums(parts), **_made_of(source, scores)}
@@ -85,16 +89,23 @@ def _tables(paths: list[Path]) -> Iterator[pa.Table]:
         yield table.select(schema.names).cast(schema)
 
 
-def _write_scores(report: Path, folder: Path) -> None:
+def _write_scores(report: Path, paths: dict[str, Path], folder: Path) -> None:
+    """The pooled scores: in all, by fold, by partition, and by day ahead."""
     for name in (SCORES, PARTITIONS, PICTURE):
         shutil.copy(report / name, folder)
     scores = pd.DataFrame(json.loads((report / PARTITIONS).read_text()))
-    for name, by in (
-        ("overall", ["model"]),
-        ("cutoff", ["model", "cutoff"]),
-        ("partition", ["model", "partition"]),
+    series = dict(zip(scores["partition"], scores["series"], strict=True))
+    ahead = pd.concat(
+        parquet.read_frame(path / "scores_h.parquet").assign(series=series[name])
+        for name, path in paths.items()
+    )
+    for name, table, by in (
+        ("overall", scores, ["model"]),
+        ("cutoff", scores, ["model", "cutoff"]),
+        ("partition", scores, ["model", "partition"]),
+        ("h", ahead, ["model", "h"]),
     ):
-        parquet.write_frame(pooled_scores(scores, by), folder / f"scores_{name}.parquet")
+        parquet.write_frame(pooled_scores(table, by), folder / f"scores_{name}.parquet")
 
 
 def _decision(parts: dict[str, Release]) -> Decision:

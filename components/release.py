@@ -61,7 +61,7 @@ def run(
     bundle = json.loads((paths["forecast"] / "bundle" / "bundle.json").read_text())
     with store.building(f"release-{made['forecast'].key}") as folder:
         _fill(folder, paths)
-        (folder / "lineage.json").write_text(json.dumps(_lineage(made), indent=1, sort_keys=True) + "\n")
+        (folder / "lineage.json").write_text(json.dumps(lineage_of(made), indent=1, sort_keys=True) + "\n")
         scores = made["evaluation"].counts["rmsle_last_fold"]
         about = {
             **bundle,
@@ -91,7 +91,7 @@ def _fill(folder: Path, paths: dict[str, Path]) -> None:
     parquet.write_frame(kept, folder / "backtest.parquet", "zstd")
 
 
-def _lineage(made: dict[str, Dataset]) -> dict[str, Any]:
+def lineage_of(made: dict[str, Dataset]) -> dict[str, Any]:
     """Where everything came from, down to the hashes of the raw files."""
     wanted = ("stage", "key", "hash", "code", "inputs", "config")
     return {name: {key: dataset.manifest[key] for key in wanted} for name, dataset in made.items()}

@@ -7,7 +7,7 @@ seasonal naive's, and it loses no segment to either by more than a margin. A tie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -83,7 +83,8 @@ class Decision:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per comparison."""
-        return pd.DataFrame([vars(line) for line in self.comparisons])
+        names = [field.name for field in fields(Comparison)]
+        return pd.DataFrame([vars(line) for line in self.comparisons], columns=names)
 
     def to_dict(self) -> dict[str, Any]:
         """A form for JSON."""

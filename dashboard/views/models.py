@@ -177,6 +177,8 @@ def _lineage(release: Release) -> None:
     titles = {"stage": "Stage", "key": "Key", "hash": "Content", "code": "Code"}
     rows = [
         {"Part": name} | {title: str(made.get(key, ""))[:16] for key, title in titles.items()}
+        if isinstance(made, dict)
+        else {"Part": name, "Stage": "release", "Key": made}  # of a partition
         for name, made in lineage.items()
         if name != REFRESHED
     ]

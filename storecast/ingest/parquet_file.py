@@ -35,7 +35,10 @@ class ParquetFile:
         """These columns, some rows at a time; see `RawFile`."""
         del malformed
         with self._open() as file:
-            yield from file.iter_batches(BATCH_ROWS, columns=list(columns))
+            for group in range(
+                file.num_row_groups
+            ):  # a reader of all of them keeps the bytes of each it has read
+                yield from file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns))
 
     @contextmanager
     def _open(self) -> Iterator[Any]:

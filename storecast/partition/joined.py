@@ -30,6 +30,8 @@ from storecast.store import parquet
 CONTEXT, OWN = "context", "partitions"
 KEPT = 2
 """Partitions whose models memory holds."""
+TABLES = ("ids.parquet", "quarantine.parquet")
+"""What lies beside a panel of the rows that it was made of."""
 SAME = ("keys", "cutoff", "horizon")
 """What all partitions must have in common to be one."""
 
@@ -149,7 +151,8 @@ def join_bundles(bundles: Mapping[str, Path], folder: Path, dataset: str) -> dic
         for part in _widened(path / CONTEXT, panels[name], start)
     )
     write_parts(parts, folder / CONTEXT, dataset=dataset, keys=tuple(first["keys"]))
-    _join_ids([path / CONTEXT / "ids.parquet" for path in bundles.values()], folder / CONTEXT / "ids.parquet")
+    for name in TABLES:
+        _join_tables([path / CONTEXT / name for path in bundles.values()], folder / CONTEXT / name)
     for name, path in bundles.items():
         shutil.copytree(path, folder / OWN / name, ignore=shutil.ignore_patterns(CONTEXT))
     about = {
@@ -202,11 +205,11 @@ def _after(dates: int, values: Floats, fill: float) -> Floats:
     return np.pad(values, ((0, 0), (dates, 0)), constant_values=fill)
 
 
-def _join_ids(paths: Sequence[Path], to: Path) -> None:
-    """The row ids of all partitions' future tables, where they have some."""
-    tables = [parquet.read_table(path) for path in paths if path.exists()]
-    if tables:
-        parquet.write_groups(tables, to)
+def _join_tables(paths: Sequence[Path], to: Path) -> None:
+    """The tables of all partitions that have one, one after the other."""
+    there = [path for path in paths if path.exists()]
+    if there:
+        parquet.write_groups((parquet.read_table(path) for path in there), to)
 
 
 def _merged(found: Sequence[tuple[NDArray[np.intp], Forecast]]) -> Forecast:

@@ -1,8 +1,9 @@
-"""The scores of partitions as those of one panel: pooled over rows, from what each partition's scores say."""
+"""The scores of partitions, and what became of their rows, as those of one panel."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,3 +52,40 @@ def pooled_scores(scores: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
         mean = total["above"] / total["below"].where(total["below"] > 0)
         out[name] = np.sqrt(mean) if name == "rmsle" else mean
     return out.reset_index()[[*by, "n", *METRICS, "left_out", "series"]]
+
+
+def pooled_quality(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What became of all partitions' rows.
+
+    Args:
+        parts: of each partition, what its ingest says (`DataQualityReport.to_dict`).
+
+    Returns:
+        The same for all: counts are sums, files and notes are named by their partition.
+    """
+    first = next(iter(parts.values()))
+    added: dict[str, dict[str, Any]] = {}
+    for part in parts.values():
+        for name, tally in part["added"].items():
+            before = added.get(name, {**tally, "count": 0})
+            added[name] = {**before, "count": before["count"] + tally["count"]}
+    about = [part["panel"] for part in parts.values()]
+    return {
+        "totals": {name: sum(part["totals"][name] for part in parts.values()) for name in first["totals"]},
+        "files": [
+            {**file, "file": f"{name}/{file['file']}"}
+            for name, part in parts.items()
+            for file in part["files"]
+        ],
+        "added": added,
+        "notes": [f"{name}: {note}" for name, part in parts.items() for note in part["notes"]],
+        "series_without_history": [
+            series for part in parts.values() for series in part["series_without_history"]
+        ],
+        "panel": {
+            **first["panel"],
+            **{name: max(each[name] for each in about) for name in ("history_dates", "cutoff", "events")},
+            "series": sum(each["series"] for each in about),
+            "start": min(each["start"] for each in about),
+        },
+    }

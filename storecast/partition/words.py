@@ -23,6 +23,7 @@ class Words:
     def __init__(self, form: CsvFormat) -> None:
         self._form = form
         self._number_of: dict[Any, int] = {}
+        self._number_of_text: dict[str, int] = {}
         self.texts: list[str] = []
 
     def numbers(self, part: pa.Array) -> NDArray[np.int64]:
@@ -40,15 +41,15 @@ class Words:
         if known is None:
             parsed, _ = parse(pa.chunked_array([value]), "key", self._form)
             text = parsed.iloc[0]
-            known = self._number_of[word] = self._new(text if isinstance(text, str) else "")
+            known = self._number_of[word] = self._of_text(text if isinstance(text, str) else "")
         return known
 
     def _empty(self) -> int:
-        known = self._number_of.get(None)
-        if known is None:
-            known = self._number_of[None] = self._new("")
-        return known
+        return self._of_text("")
 
-    def _new(self, text: str) -> int:
-        self.texts.append(text)
-        return len(self.texts) - 1
+    def _of_text(self, text: str) -> int:
+        """One number for all that an ingest takes for the same: 1 of a Parquet file and "1" of a CSV."""
+        known = self._number_of_text.setdefault(text, len(self.texts))
+        if known == len(self.texts):
+            self.texts.append(text)
+        return known

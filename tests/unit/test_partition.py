@@ -23,7 +23,7 @@ from storecast.panel import Panel, no_events
 from storecast.panel_io import read_panel
 from storecast.partition import CONFIG, Cut, Group, Grouping, assign, count_groups, cut, spill
 from storecast.partition.joined import JoinedBundle, join_bundles, load_bundle
-from storecast.partition.pooled import pooled_scores
+from storecast.partition.pooled import pooled_quality, pooled_scores
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
@@ -360,3 +360,27 @@ def test_the_whole_stands_for_its_partitions_where_no_data_set_is_named(tmp_path
     assert datasets(store) == ["other-001", "shop-001", "shop-002", "shop-2024"]
     uris.write_text(str(tmp_path / "releases" / "shop" / "current.json"), "{}")
     assert datasets(store) == ["other-001", "shop", "shop-2024"]
+
+
+def test_what_became_of_the_partitions_rows_adds_up(tmp_path: Path) -> None:
+    raw = larger()
+    whole = raw.ingest(tmp_path / "whole").quality.to_dict()
+    _, _, folders, _ = divide(raw, tmp_path)
+    parts = {name: ingested(folder).quality.to_dict() for name, folder in folders.items()}
+    pooled = pooled_quality(parts)
+    for name in ("rows_added", "rows_quarantined"):
+        assert pooled["totals"][name] == whole["totals"][name]
+    assert pooled["panel"] == whole["panel"]
+    assert pooled["added"]["gaps"]["count"] == whole["added"]["gaps"]["count"]
+    assert {file["file"] for file in pooled["files"]} >= {"shop-001/train.parquet", "shop-003/train.parquet"}
+
+
+def test_a_key_is_the_same_as_a_number_of_parquet_and_as_text(tmp_path: Path) -> None:
+    raw = larger()
+    folder = raw.write(tmp_path / "raw")
+    frame = pd.read_csv(folder / "train.csv")
+    frame["family"] = frame["family"].astype("category")
+    frame.to_parquet(folder / "train.parquet")
+    config = DatasetConfig.model_validate({**raw.config, "train": "train.parquet"})
+    groups = count_groups(config, str(folder), Grouping.of(config, str(folder), ""))
+    assert {name: group.series for name, group in groups.items()} == dict.fromkeys("123456", 2)
