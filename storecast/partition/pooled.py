@@ -31,6 +31,7 @@ def pooled_scores(scores: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
         One row per group, sorted, of the same columns; `n`, `series` and `left_out` are sums. A
         model that not every partition has is scored over those that have it: `n` tells.
     """
+    scores = scores.reset_index(drop=True)
     rows = scores["n"].to_numpy(dtype=np.float64)
     wape = scores["wape"].to_numpy(dtype=np.float64)
     sold = np.divide(rows * scores["mae"], wape, out=np.zeros(len(rows)), where=wape > 0)

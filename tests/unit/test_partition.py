@@ -247,7 +247,7 @@ def test_pooled_scores_are_those_of_the_panel(seed: int, parts: int) -> None:
         for _, own in frame.groupby("part")
     ]
     whole = score(frame, ["model", "cutoff"], scale).assign(series=series)
-    pooled = pooled_scores(pd.concat(each, ignore_index=True))
+    pooled = pooled_scores(pd.concat(each))
     pd.testing.assert_frame_equal(pooled, whole[list(pooled.columns)], check_dtype=False)
 
 
