@@ -21,7 +21,9 @@ from components.stage import Workspace, main, open_store
 from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.errors import ConfigError
-from storecast.partition import CONFIG, Group, Grouping, assign, count_groups, cut
+from storecast.partition.assign import assign
+from storecast.partition.files import CONFIG, cut
+from storecast.partition.groups import Group, Grouping, count_groups
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version

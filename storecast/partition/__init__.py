@@ -16,9 +16,3 @@ in memory is a partition and not the panel.
 The raw files are read some rows at a time, and rows are passed on as they are written: what is wrong with one
 is found, and told, where its partition is ingested.
 """
-
-from storecast.partition.assign import assign
-from storecast.partition.files import CONFIG, Cut, cut
-from storecast.partition.groups import Group, Grouping, count_groups
-
-__all__ = ["CONFIG", "Cut", "Group", "Grouping", "assign", "count_groups", "cut"]

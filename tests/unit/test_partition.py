@@ -1,5 +1,7 @@
 """A panel cut into partitions: nothing is lost or moved, and each partition is the panel's own part."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -21,7 +23,10 @@ from storecast.models.base import QUANTILES, FitContext, Forecast
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.panel import Panel, no_events
 from storecast.panel_io import read_panel
-from storecast.partition import CONFIG, Cut, Group, Grouping, assign, count_groups, cut, spill
+from storecast.partition import spill
+from storecast.partition.assign import assign
+from storecast.partition.files import CONFIG, Cut, cut
+from storecast.partition.groups import Group, Grouping, count_groups
 from storecast.partition.joined import JoinedBundle, join_bundles, load_bundle
 from storecast.partition.pooled import pooled_quality, pooled_scores
 from storecast.store import parquet
@@ -384,3 +389,8 @@ def test_a_key_is_the_same_as_a_number_of_parquet_and_as_text(tmp_path: Path) ->
     config = DatasetConfig.model_validate({**raw.config, "train": "train.parquet"})
     groups = count_groups(config, str(folder), Grouping.of(config, str(folder), ""))
     assert {name: group.series for name, group in groups.items()} == dict.fromkeys("123456", 2)
+
+
+def test_the_service_asks_models_of_partitions_without_what_only_an_ingest_needs() -> None:
+    code = "import sys, serving.champion; sys.exit('pandera' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, cwd=Path(__file__).parents[2])
