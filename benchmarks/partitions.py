@@ -1,7 +1,7 @@
 """A panel in partitions beside a panel of one partition's size, and beside itself whole.
 
     python -m benchmarks.partitions --folder DIR --size 4      synthetic: in partitions of Store Sales' size
-    python -m benchmarks.partitions --data DIR --parts 3       Store Sales, whole and in three partitions
+    python -m benchmarks.partitions --data DIR --by family     Store Sales, whole and in three partitions
 
 The first holds time per series and memory of a whole run, from raw files to releases, against those of a run
 of one partition's size: they are to be within 20 %, whatever the panel. The second tells what it costs models
@@ -43,6 +43,7 @@ def main() -> int:
     parser.add_argument("--size", type=float, default=4, help="times Store Sales")
     parser.add_argument("--data", default="", help="folder of the Store Sales files: compare whole and cut")
     parser.add_argument("--parts", type=int, default=3, help="partitions of Store Sales")
+    parser.add_argument("--by", default="store_nbr", help="column that Store Sales is cut by")
     parser.add_argument("--models", default="naive,arima,gbm", help="by commas")
     parser.add_argument("--profile", default="quick", help="the models' profile")
     parser.add_argument("--folds", type=int, default=1, help="of the backtest")
@@ -58,7 +59,7 @@ def main() -> int:
         )
         bars = Bars()
         if options.data:
-            _whole_and_cut(bars, folder, training, options.data, options.parts)
+            _whole_and_cut(bars, folder, training, options.data, options.parts, options.by)
         else:
             _one_and_many(bars, folder, training, options.size)
         return ended(bars, options.json)
@@ -86,16 +87,16 @@ def _raw(folder: Path, size: float) -> tuple[str, str]:
     return str(config), str(config.parent)
 
 
-def _whole_and_cut(bars: Bars, folder: Path, training: Path, data: str, parts: int) -> None:
+def _whole_and_cut(bars: Bars, folder: Path, training: Path, data: str, parts: int, by: str) -> None:
     """Store Sales, whole and in partitions."""
     config = str(config_folder("datasets") / "store_sales.yaml")
     _run(folder / "whole", (config, data), training, [])
-    series = -(-STORES // parts) * FAMILIES
-    _run(folder / "cut", (config, data), training, ["--partition", str(series)])
+    series, home = str(-(-STORES * FAMILIES // parts)), folder / f"cut by {by}"
+    _run(home, (config, data), training, ["--partition", series, "--partition-by", by])
     whole = _scores(folder / "whole", "evaluate")
-    cut = _scores(folder / "cut", "partitions_report")
+    cut = _scores(home, "partitions_report")
     for (model, cutoff), rmsle in whole.items():
-        bars.told(f"{model} after {cutoff}, in {parts} partitions", cut[model, cutoff], "RMSLE")
+        bars.told(f"{model} after {cutoff}, in {parts} partitions by {by}", cut[model, cutoff], "RMSLE")
         bars.told("  whole", rmsle, "RMSLE")
 
 
