@@ -23,14 +23,14 @@ from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.errors import ConfigError
 from storecast.partition.assign import assign
 from storecast.partition.files import CONFIG, cut
-from storecast.partition.groups import Group, Grouping, count_groups
+from storecast.partition.groups import Group, Grouping, coarsest_key, count_keys
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.store.releases import PARTITIONS, part_name
 
-GROUPS, MALFORMED = "groups.json", "malformed.parquet"
+COUNTS, MALFORMED = "counts.json", "malformed.parquet"
 MOST = 10_000
 """Series of a partition, where nobody says otherwise: some gigabytes in every stage."""
 
@@ -59,7 +59,8 @@ def run(
     data: Annotated[str, typer.Option(help="Folder or URI of the raw files.")],
     series: Annotated[int, typer.Option(help="Series that a partition may have.", min=1)] = MOST,
     by: Annotated[
-        str, typer.Option(help="Column whose values stay together: a key, or static; default: the first key.")
+        str,
+        typer.Option(help="Column whose values stay together: a key, or static; default: the coarsest key."),
     ] = "",
     workspace: Workspace = "",
 ) -> Dataset:
@@ -69,7 +70,8 @@ def run(
         dataset: data set config, by name or file.
         data: folder or URI of the raw files.
         series: series that a partition may have.
-        by: the column whose values stay together; "": as before, or the first key.
+        by: the column whose values stay together; "": as before, or the key with the fewest values of which
+            none is too large.
         workspace: where data sets lie.
 
     Returns:
@@ -83,7 +85,9 @@ def run(
     store = open_store(workspace)
     config = load_dataset_config(config_file(dataset, "datasets"))
     before = places_of(store, config.name)
-    grouping = Grouping.of(config, data, by or (before.by if before else ""))
+    raw = raw_hashes(config, data)
+    counts = _counts(store, config, data, raw)
+    grouping = Grouping.of(config, data, by or (before.by if before else coarsest_key(counts, int(series))))
     if before and before.by != grouping.by:
         raise ConfigError(
             f"data set {config.name} is cut by {before.by} already",
@@ -92,8 +96,7 @@ def run(
             cure=f"cut it by {before.by}, or give the data set config another name: what is cut otherwise "
             "are other data sets, with releases of their own",
         )
-    raw = raw_hashes(config, data)
-    groups = _groups(store, config, data, grouping, raw)
+    groups = grouping.groups(counts)
     places = assign(groups, int(series), before.groups if before else {})
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
@@ -122,27 +125,29 @@ def data_of(partition: str, name: str) -> tuple[str, str]:
     return uris.join(folder, CONFIG), folder
 
 
-def _groups(
-    store: DatasetStore, config: DatasetConfig, data: str, grouping: Grouping, raw: Mapping[str, str]
-) -> dict[str, Group]:
-    """What there is of each group: counted once for the same files."""
+def _counts(
+    store: DatasetStore, config: DatasetConfig, data: str, raw: Mapping[str, str]
+) -> dict[str, dict[str, Group]]:
+    """What the values of each key have: counted once for the same files."""
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
         del work
-        groups = count_groups(config, data, grouping)
-        text = json.dumps({name: asdict(group) for name, group in groups.items()}, indent=1, sort_keys=True)
-        (folder / GROUPS).write_text(text + "\n")
-        return {"groups": len(groups), "series": sum(group.series for group in groups.values())}
+        counts = count_keys(config, data)
+        text = json.dumps(
+            {key: {n: asdict(g) for n, g in own.items()} for key, own in counts.items()}, indent=1
+        )
+        (folder / COUNTS).write_text(text + "\n")
+        return {key: len(own) for key, own in counts.items()}
 
     made = store.materialise(
-        "partition-groups",
+        "partition-counts",
         inputs=raw,
-        config={**config.model_dump(mode="json"), "by": grouping.by},
+        config=config.model_dump(mode="json"),
         code=code_version("storecast.partition.groups"),
         build=build,
     )
-    found = json.loads((store.path(made) / GROUPS).read_text())
-    return {name: Group(**group) for name, group in found.items()}
+    found = json.loads((store.path(made) / COUNTS).read_text())
+    return {key: {name: Group(**group) for name, group in own.items()} for key, own in found.items()}
 
 
 def _told(dataset: str, groups: Mapping[str, Group], places: Mapping[str, int]) -> list[dict[str, Any]]:

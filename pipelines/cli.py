@@ -74,7 +74,7 @@ def run(
     ] = 0,
     partition_by: Annotated[
         str,
-        typer.Option(help="Column whose values stay together: a key, or static [default: the first key]."),
+        typer.Option(help="Column whose values stay together: a key, or static [default: the coarsest key]."),
     ] = "",
 ) -> None:
     """Train all models, compare them on a backtest and release a forecast.

@@ -75,7 +75,7 @@ def partitioned_flow(
         data: Folder or URI of the raw files.
         training: Training config, by name or file.
         series: Series that a partition may have.
-        by: Column whose values stay together, a key or a static column; empty: the first key.
+        by: Column whose values stay together, a key or a static column; empty: the coarsest key.
         workspace: Where data sets and releases lie; empty: as the settings say.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
         at_once: Partitions under way at a time, each with its pods; in the flow's own process it is one.

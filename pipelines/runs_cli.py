@@ -60,7 +60,7 @@ def start(
         int, typer.Option(min=0, help="Cut the panel into data sets of at most so many series.")
     ] = 0,
     partition_by: Annotated[
-        str, typer.Option(help="Column whose values stay together [default: the first key].")
+        str, typer.Option(help="Column whose values stay together [default: the coarsest key].")
     ] = "",
     at_once: Annotated[int, typer.Option(min=1, help="Partitions under way at a time.")] = 1,
     pods: Annotated[

@@ -26,6 +26,10 @@ class Group:
     rows: int = 0
 
 
+Counts = Mapping[str, Mapping[str, Group]]
+"""By key, then by the key's value, what the group of that value has."""
+
+
 @dataclass(frozen=True)
 class Grouping:
     """The column that a panel is cut by.
@@ -47,14 +51,14 @@ class Grouping:
         Args:
             config: what the files mean.
             source: folder of the raw files: a path or an fsspec URI.
-            by: a key, or a static column of a table that is joined on one key; "": the first key.
+            by: a key, or a static column of a table that is joined on one key.
 
         Raises:
             ConfigError: the data set cannot be cut by that column.
             DataError: the static table is missing or damaged.
         """
-        if not by or by in config.keys:
-            return cls(by or config.keys[0], by or config.keys[0])
+        if by in config.keys:
+            return cls(by, by)
         single = [t for t in config.tables if t.kind == "static" and len(t.join) == 1]
         single = [table for table in single if set(table.join) <= set(config.keys)]
         for table in single:
@@ -75,6 +79,19 @@ class Grouping:
         """The group of a value of the key; "" where it has none."""
         return value if self.of_key is None else self.of_key.get(value, "")
 
+    def groups(self, counts: Counts) -> dict[str, Group]:
+        """What each group has.
+
+        Args:
+            counts: as `count_keys` gives it.
+        """
+        found: dict[str, Group] = {}
+        for value, own in counts[self.key].items():
+            if name := self.group(value):
+                before = found.get(name, Group())
+                found[name] = Group(before.series + own.series, before.rows + own.rows)
+        return found
+
     def column(self, join: Mapping[str, str]) -> tuple[str, Grouping] | None:
         """The column of a further table that tells its rows' groups, and by which grouping.
 
@@ -91,62 +108,77 @@ class Grouping:
         return None
 
 
-def count_groups(config: DatasetConfig, source: str, grouping: Grouping) -> dict[str, Group]:
-    """The groups of the history and the future rows. Memory holds eight bytes a series.
+def count_keys(config: DatasetConfig, source: str) -> dict[str, dict[str, Group]]:
+    """What the values of each key have, in the history and the future rows.
+
+    Memory holds eight bytes a series, and each key's different values.
 
     Args:
         config: what the files mean.
         source: folder of the raw files: a path or an fsspec URI.
-        grouping: what tells the groups.
 
     Returns:
-        By group, its series (of which some may turn out wrong) and the rows of its history. Rows without a
-        value in the column are of no group.
+        By key and value, its series (of which some may turn out wrong) and the rows of its history. Rows
+        without a value are of no group.
 
     Raises:
         DataError: a file is missing or damaged.
     """
-    census = _Census(config, config.keys.index(grouping.key))
+    census = _Census(config)
     rows = census.take(source, config.train)
     if config.future:
         census.take(source, config.future)
-    found: dict[str, Group] = {}
-    for number, text in enumerate(census.texts):
-        if group := grouping.group(text):
-            before = found.get(group, Group())
-            series, here = _at(census.series, number), _at(rows, number)
-            found[group] = Group(before.series + series, before.rows + here)
-    return found
+    return {
+        key: {
+            text: Group(_at(series, number), _at(here, number))
+            for number, text in enumerate(words.texts)
+            if text
+        }
+        for key, words, series, here in zip(config.keys, census.words, census.series, rows, strict=True)
+    }
+
+
+def coarsest_key(counts: Counts, most: int) -> str:
+    """The key to cut by where nobody says: the one with the fewest values of which none is too large.
+
+    A model per value of such a key (`storecast.models.booster.splitting_column`) sees as much of its group
+    in a partition as in the panel.
+
+    Args:
+        counts: as `count_keys` gives it.
+        most: series that a partition may have.
+    """
+    sizes = {key: len(groups) for key, groups in counts.items()}
+    fit = [
+        key for key, groups in counts.items() if max((g.series for g in groups.values()), default=0) <= most
+    ]
+    return min(fit, key=lambda key: sizes[key]) if fit else max(sizes, key=lambda key: sizes[key])
 
 
 class _Census:
     """The different combinations of keys, as they come.
 
     Attributes:
-        series: how many of them each value of one key has, by its number in `texts`.
+        words: the values of each key.
+        series: how many combinations each value has, by key and the value's number.
     """
 
-    def __init__(self, config: DatasetConfig, place: int) -> None:
-        self._config, self._place = config, place
-        self._words = [Words(config.csv) for _ in config.keys]
+    def __init__(self, config: DatasetConfig) -> None:
+        self._config = config
         self._seen = _Seen()
-        self.series = np.zeros(0, dtype=np.int64)
+        self.words = [Words(config.csv) for _ in config.keys]
+        self.series = [np.zeros(0, dtype=np.int64) for _ in config.keys]
 
-    @property
-    def texts(self) -> list[str]:
-        """The values of the key."""
-        return self._words[self._place].texts
-
-    def take(self, source: str, files: Sequence[str]) -> NDArray[np.int64]:
-        """Read the keys of a file's rows; how many rows each value of the key has."""
+    def take(self, source: str, files: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Read the keys of a file's rows; how many rows each value has, by key."""
         file = Source(source, self._config.csv).open(files)
-        rows = np.zeros(0, dtype=np.int64)
+        rows = [np.zeros(0, dtype=np.int64) for _ in self._config.keys]
         for batch in file.batches(file.columns(self._config.keys, ()), lambda _: None):
             numbers = [
                 words.numbers(batch.column(key))
-                for key, words in zip(self._config.keys, self._words, strict=True)
+                for key, words in zip(self._config.keys, self.words, strict=True)
             ]
-            rows = _added(rows, numbers[self._place])
+            rows = [_added(counts, each) for counts, each in zip(rows, numbers, strict=True)]
             self._add(numbers)
         return rows
 
@@ -155,9 +187,11 @@ class _Census:
         for each in numbers:
             code = _mixed(code + each.astype(np.uint64) + np.uint64(1))
         codes, first = np.unique(code, return_index=True)
-        new = self._seen.add(codes)
-        if new.any():
-            self.series = _added(self.series, numbers[self._place][first[new]])
+        new = first[self._seen.add(codes)]
+        if len(new):
+            self.series = [
+                _added(counts, each[new]) for counts, each in zip(self.series, numbers, strict=True)
+            ]
 
 
 class _Seen:

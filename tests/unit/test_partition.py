@@ -26,7 +26,7 @@ from storecast.panel_io import read_panel
 from storecast.partition import spill
 from storecast.partition.assign import assign
 from storecast.partition.files import CONFIG, Cut, cut
-from storecast.partition.groups import Group, Grouping, count_groups
+from storecast.partition.groups import Group, Grouping, coarsest_key, count_keys
 from storecast.partition.joined import JoinedBundle, join_bundles, load_bundle
 from storecast.partition.pooled import pooled_quality, pooled_scores
 from storecast.store import parquet
@@ -82,8 +82,8 @@ def divide(
 ) -> tuple[DatasetConfig, Cut, dict[str, Path], dict[str, int]]:
     """The data set's config, what came of the rows, and the folder of each partition."""
     config, source = DatasetConfig.model_validate(raw.config), str(raw.write(folder / "raw"))
-    grouping = Grouping.of(config, source, by)
-    groups = count_groups(config, source, grouping)
+    grouping = Grouping.of(config, source, by or "store")
+    groups = grouping.groups(count_keys(config, source))
     places = assign(groups, most, {})
     (folder / "cut").mkdir()
     done = cut(config, source, grouping, groups, places, folder / "cut")
@@ -113,7 +113,7 @@ def larger() -> Raw:
     return raw
 
 
-@pytest.mark.parametrize(("by", "partitions"), [("", 3), ("store", 3), ("family", 2), ("city", 3)])
+@pytest.mark.parametrize(("by", "partitions"), [("store", 3), ("family", 2), ("city", 3)])
 def test_the_partitions_panels_are_the_panel(
     by: str, partitions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +214,7 @@ def test_series_and_rows_are_counted_as_they_come(
         {"name": "n", "freq": "D", "horizon": 2, "train": "train.csv", "date": "date", "target": "sales"}
         | {"keys": ["store", "family"]}
     )
-    found = count_groups(config, str(folder), Grouping.of(config, str(folder), "store"))
+    found = count_keys(config, str(folder))["store"]
     named = frame[frame["store"] != ""]
     expected = named.groupby("store").agg(rows=("family", "size"), series=("family", "nunique"))
     assert found == {str(s): Group(int(row.series), int(row.rows)) for s, row in expected.iterrows()}
@@ -387,8 +387,18 @@ def test_a_key_is_the_same_as_a_number_of_parquet_and_as_text(tmp_path: Path) ->
     frame["family"] = frame["family"].astype("category")
     frame.to_parquet(folder / "train.parquet")
     config = DatasetConfig.model_validate({**raw.config, "train": "train.parquet"})
-    groups = count_groups(config, str(folder), Grouping.of(config, str(folder), ""))
-    assert {name: group.series for name, group in groups.items()} == dict.fromkeys("123456", 2)
+    counts = count_keys(config, str(folder))
+    assert {name: group.series for name, group in counts["store"].items()} == dict.fromkeys("123456", 2)
+    assert {name: group.series for name, group in counts["family"].items()} == {"BREAD": 6, "MILK": 6}
+
+
+def test_a_panel_is_cut_by_its_coarsest_key_of_which_no_value_is_too_large() -> None:
+    stores = {str(n): Group(33, 1) for n in range(54)}
+    families = {f"F{n}": Group(54, 1) for n in range(33)}
+    counts = {"store": stores, "family": families}
+    assert coarsest_key(counts, 594) == "family"
+    assert coarsest_key(counts, 53) == "store", "a family has 54"
+    assert coarsest_key(counts, 5) == "store", "none fits: the finest"
 
 
 def test_the_service_asks_models_of_partitions_without_what_only_an_ingest_needs() -> None:
