@@ -84,7 +84,7 @@ def run(
     """
     store = open_store(workspace)
     config = load_dataset_config(config_file(dataset, "datasets"))
-    before = places_of(store, config.name)
+    before = _kept(store, config.name)
     raw = raw_hashes(config, data)
     counts = _counts(store, config, data, raw)
     grouping = Grouping.of(config, data, by or (before.by if before else coarsest_key(counts, int(series))))
@@ -117,6 +117,14 @@ def run(
     text = json.dumps(asdict(Places(grouping.by, places)), indent=1, sort_keys=True)
     uris.write_text(_pointer(store, config.name), text + "\n")
     return made
+
+
+def _kept(store: DatasetStore, dataset: str) -> Places | None:
+    """The partitions that a data set has; None where none of them has a release: then nothing is lost."""
+    places = places_of(store, dataset)
+    numbers = set(places.groups.values()) if places else set()
+    released = (uris.join(store.root, "releases", part_name(dataset, number)) for number in sorted(numbers))
+    return places if any(map(uris.exists, released)) else None
 
 
 def data_of(partition: str, name: str) -> tuple[str, str]:

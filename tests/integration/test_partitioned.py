@@ -10,6 +10,7 @@ import pytest
 from command_shop import Shop
 from typer.testing import CliRunner
 
+from components import partition
 from pipelines.cli import app
 from serving.champion import LoadedModel
 from serving.lookout import Lookout
@@ -157,3 +158,17 @@ def test_another_column_to_cut_by_is_refused_once_there_are_releases(shop: Shop)
 def test_a_column_to_cut_by_without_a_size_is_refused(shop: Shop) -> None:
     told = shop.call(HOME, *RUN[:-4], "--partition-by", "family", code=2)
     assert "without --partition nothing is cut" in told
+
+
+def test_what_was_cut_may_be_cut_otherwise_until_something_is_released(tmp_path: Path) -> None:
+    write_raw(tmp_path / "raw", n_stores=2, n_families=2, n_days=100)
+    root = str(tmp_path / "store")
+
+    def cut(series: int) -> list[int]:
+        made = partition.run("synthetic", str(tmp_path / "raw"), series, workspace=root)
+        return [about["series"] for about in made.counts["partitions"]]
+
+    assert cut(2) == [2, 2]
+    assert cut(4) == [4]
+    (tmp_path / "store" / "releases" / "synthetic-001").mkdir(parents=True)
+    assert cut(2) == [4]
