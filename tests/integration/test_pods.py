@@ -54,8 +54,8 @@ from storecast.settings import Settings
 from storecast.store import uri as uris
 from storecast.synthetic import write_raw
 
-STARTED = ("train/train", "demo/demo", "tune/tune", "stage/cpu", "stage/gpu", "watch/watch")
-STARTED += ("retrain/retrain", "partitioned/partitioned")
+STARTED = ("train/train", "demo/demo", "tune/tune", "partitioned/partitioned", "stage/cpu", "stage/gpu")
+STARTED += ("watch/watch", "retrain/retrain")
 OOM = "Container 'stage' was killed due to out-of-memory (OOMKilled): it exceeded its limit"
 
 
