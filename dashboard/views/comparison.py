@@ -18,7 +18,9 @@ def draw(release: Release, selection: Selection) -> None:
     try:
         every = released.all_models(release.uri)
     except StoreError:
-        st.caption("The evaluation is not in the store any more: the released forecast and the naive remain.")
+        st.caption(
+            "The store has no folds of other models beside this release: its forecast and the naive remain."
+        )
         every = released.table(release.uri, "backtest", released.HOLDS)
     mine = every[every["unique_id"].isin(selection.ids)]
     cutoffs = sorted(mine["cutoff"].unique(), reverse=True)
