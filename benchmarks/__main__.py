@@ -13,23 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.bars import Bars
-from benchmarks.memory import tree_memory
+from benchmarks.running import storecast_run
 
 RMSLE_BARS = {"arima": 0.46, "prophet": 0.50, "lstm": 0.42, "gbm": 0.395, "blend": 0.39}
 COVERAGE_BARS = {"coverage_80": (0.76, 0.84), "coverage_95": (0.92, 0.97)}
 MINUTES = {"full": 30, "quick": 10, "best": 60}
 GIB = 2**30
 GIGABYTES = {"full": 4, "quick": 4, "best": 8}
-SAMPLE_SECONDS = 1.0
 
 
 def main() -> int:
@@ -44,30 +40,13 @@ def main() -> int:
     bars = Bars()
     with tempfile.TemporaryDirectory() as temporary:
         home = Path(options.home or temporary)
-        seconds, peak = _run(options.dataset, options.data, options.profile, home)
+        of = ("--dataset", options.dataset, "--data", options.data, "--profile", options.profile)
+        seconds, peak = storecast_run(of, home)
         print(f"\n{len(os.sched_getaffinity(0))} cores")
         _time_and_memory(bars, options.profile, seconds, peak)
         _accuracy(bars, home)
     bars.save(options.json)
     return 0 if bars.reached else 1
-
-
-def _run(dataset: str, data: str, profile: str, home: Path) -> tuple[float, int]:
-    """Wall seconds and peak bytes of `storecast run`."""
-    command = ["run", "--dataset", dataset, "--data", data, "--profile", profile]
-    began, peak = time.monotonic(), 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", *command], env={**os.environ, "STORECAST_HOME": str(home)}
-    )
-    while True:
-        peak = max(peak, tree_memory(process.pid))
-        try:
-            code = process.wait(SAMPLE_SECONDS)
-        except subprocess.TimeoutExpired:
-            continue
-        if code:
-            sys.exit(code)
-        return time.monotonic() - began, peak
 
 
 def _time_and_memory(bars: Bars, profile: str, seconds: float, peak: int) -> None:

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.bars import Bars
-from benchmarks.memory import tree_peak
+from benchmarks.running import storecast_run
 from benchmarks.sample import ended
 from benchmarks.scale import FLAT, GIB
 from benchmarks.scale_data import FAMILIES, NAME, STORES, write_raw
@@ -108,21 +104,9 @@ def _scores(home: Path, stage: str) -> dict[tuple[str, str], float]:
 
 
 def _run(folder: Path, of: tuple[str, str], training: Path, more: Sequence[str]) -> tuple[float, int]:
-    """A run from the command line, in a home of its own: its seconds and the peak of its memory."""
-    command = [sys.executable, "-m", "pipelines.cli", "run", "--dataset", of[0], "--data", of[1]]
-    said = {name: value for name, value in os.environ.items() if not name.startswith("STORECAST_")}
-    began = time.perf_counter()
-    with (
-        subprocess.Popen(
-            [*command, "--profile", str(training), *more],
-            env={**said, "STORECAST_HOME": str(folder / "home")},
-        ) as process,
-        tree_peak(process.pid) as peak,
-    ):
-        code = process.wait()
-    if code not in (0, 3):
-        sys.exit(f"the run ended with {code}")
-    return time.perf_counter() - began, peak.bytes
+    """A run in a home of its own, of which a partition may be refused: its seconds and bytes."""
+    given = ("--dataset", of[0], "--data", of[1], "--profile", str(training), *more)
+    return storecast_run(given, folder / "home", good=(0, 3))
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.memory import tree_peak
 from storecast.settings import Settings
 
 UNLIMITED = "100000000/minute"
@@ -34,6 +35,26 @@ class Served:
     process: subprocess.Popen[bytes]
     start: float
     imports: float
+
+
+def storecast_run(options: Sequence[str], home: Path, good: Collection[int] = (0,)) -> tuple[float, int]:
+    """`storecast run` in a home: its wall seconds, and the bytes of all its processes at their peak.
+
+    Args:
+        options: of the command.
+        home: where it keeps everything.
+        good: exit codes that go on; another one ends this process with it.
+    """
+    command = [sys.executable, "-m", "pipelines.cli", "run", *options]
+    began = time.monotonic()
+    with (
+        subprocess.Popen(command, env={**os.environ, "STORECAST_HOME": str(home)}) as process,
+        tree_peak(process.pid) as peak,
+    ):
+        code = process.wait()
+    if code not in good:
+        sys.exit(code)
+    return time.monotonic() - began, peak.bytes
 
 
 @contextmanager

@@ -68,6 +68,11 @@ class Ground:
             sys.exit(f"size {self.size:g}: run stage {stage} first")
         return self.made[stage]
 
+    def raw(self) -> tuple[str, str]:
+        """The data set config and the folder of the raw files."""
+        folder = self.folder / "raw"
+        return str(folder / f"{NAME}.yaml"), str(folder)
+
     def about(self) -> dict[str, Any]:
         """The panel's own description."""
         content: dict[str, Any] = json.loads((Path(self.need("ingest")) / "panel.json").read_text())
@@ -105,7 +110,7 @@ def partition(ground: Ground) -> tuple[Call, int, str]:
     from components import partition as stage
 
     rows = ground.wanted * DAYS
-    config, data = str(ground.folder / "raw" / f"{NAME}.yaml"), str(ground.folder / "raw")
+    config, data = ground.raw()
     return (
         lambda: _path(stage.run(config, data, STORES * FAMILIES, workspace=ground.workspace)),
         rows,
@@ -118,7 +123,7 @@ def ingest(ground: Ground) -> tuple[Call, int, str]:
     from components import ingest as stage
 
     rows = ground.wanted * DAYS
-    config, data = str(ground.folder / "raw" / f"{NAME}.yaml"), str(ground.folder / "raw")
+    config, data = ground.raw()
     return lambda: _path(stage.run(config, data, workspace=ground.workspace)), rows, "row"
 
 

@@ -18,6 +18,7 @@ import typer
 from components.partitions_report import PARTITIONS, PICTURE, SCORES
 from components.release import lineage_of
 from components.stage import Workspace, main, open_store
+from storecast import bundle as bundles
 from storecast.blend import BLEND
 from storecast.gate import Decision
 from storecast.partition.joined import join_bundles
@@ -69,9 +70,7 @@ def run(
         (folder / "decision.json").write_text(json.dumps(_decision(parts).to_dict(), indent=1) + "\n")
         lineage = {**lineage_of({"panel": source, "report": scores}), **{n: p.id for n, p in parts.items()}}
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
-        return ReleaseStore(store, dataset).publish(
-            folder, {**_without_parts(about), **_sums(parts), **_made_of(source, scores)}
-        )
+        return ReleaseStore(store, dataset).publish(folder, _about(about, parts, source, scores))
 
 
 def _named(release: str) -> tuple[str, str]:
@@ -115,25 +114,20 @@ def _decision(parts: dict[str, Release]) -> Decision:
     return Decision(promoted > 0, BLEND, None, (reason,), ())
 
 
-def _sums(parts: dict[str, Release]) -> dict[str, Any]:
+def _about(
+    bundle: dict[str, Any], parts: dict[str, Release], partition: Dataset, report: Dataset
+) -> dict[str, Any]:
+    """What release.json says."""
     return {
+        **{name: value for name, value in bundle.items() if name != bundles.PARTITIONS},
         "promoted": any(part.about["promoted"] for part in parts.values()),
         "series": sum(part.about["series"] for part in parts.values()),
         "rows": sum(part.about["rows"] for part in parts.values()),
-    }
-
-
-def _made_of(partition: Dataset, report: Dataset) -> dict[str, Any]:
-    return {
         "rmsle_last_fold": report.counts["rmsle_last_fold"],
         "panel": partition.hash,
         "evaluation": report.hash,
         "champion": "",
     }
-
-
-def _without_parts(about: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in about.items() if name != "partitions"}
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
-from storecast.store.releases import PARTITIONS, part_name
+from storecast.store.releases import PARTITIONS, part_name, part_names
 
 COUNTS, MALFORMED = "counts.json", "malformed.parquet"
 MOST = 10_000
@@ -46,12 +46,6 @@ class Places:
 
     by: str
     groups: Mapping[str, int]
-
-
-def places_of(store: DatasetStore, dataset: str) -> Places | None:
-    """The partitions of a data set; None where it was never cut."""
-    uri = _pointer(store, dataset)
-    return Places(**json.loads(uris.read_text(uri))) if uris.exists(uri) else None
 
 
 def run(
@@ -121,10 +115,10 @@ def run(
 
 def _kept(store: DatasetStore, dataset: str) -> Places | None:
     """The partitions that a data set has; None where none of them has a release: then nothing is lost."""
-    places = places_of(store, dataset)
-    numbers = set(places.groups.values()) if places else set()
-    released = (uris.join(store.root, "releases", part_name(dataset, number)) for number in sorted(numbers))
-    return places if any(map(uris.exists, released)) else None
+    released = (uris.join(store.root, "releases", name) for name in part_names(store, dataset))
+    if not any(map(uris.exists, released)):
+        return None
+    return Places(**json.loads(uris.read_text(_pointer(store, dataset))))
 
 
 def data_of(partition: str, name: str) -> tuple[str, str]:

@@ -36,11 +36,12 @@ def _ignore(*what: object) -> None:
 
 
 class Progress:
-    """Where stages report to; whoever drives them replaces the two callables."""
+    """Where stages report to; whoever drives them replaces the callables."""
 
     def __init__(self) -> None:
         self.reporter: Reporter = _ignore
         self.finished: Callable[[str], None] = _ignore
+        self.failed: Callable[[str], None] = _ignore
 
     def __call__(self, label: str) -> Callable[[int, int], None]:
         """A (done, total) callback that reports under a label."""
@@ -48,9 +49,13 @@ class Progress:
 
     @contextmanager
     def stage(self, label: str) -> Iterator[None]:
-        """Report that a stage begins and ends."""
+        """Report that a stage begins, and how it ends."""
         self.reporter(label, 0, 0)
-        yield
+        try:
+            yield
+        except BaseException:
+            self.failed(label)
+            raise
         self.finished(label)
 
 

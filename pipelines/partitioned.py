@@ -6,7 +6,6 @@ those that are not done.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -24,9 +23,7 @@ from pipelines.executor import Argument, Executor
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
 from pipelines.steps import Outcome
-from pipelines.training import comparison, training_flow
-from storecast.configs import config_file
-from storecast.dataset_config import load_dataset_config
+from pipelines.training import show_comparison, training_flow
 from storecast.errors import ReleaseError, RunError
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
@@ -81,11 +78,10 @@ def partitioned_flow(
         at_once: Partitions under way at a time, each with its pods; in the flow's own process it is one.
     """
     store, executor = open_store(workspace), executor_for(pods)
-    name = load_dataset_config(config_file(dataset, "datasets")).name
     with shown_on_the_run():
         given = {"dataset": dataset, "data": data, "series": str(series), "by": by, "workspace": workspace}
         cut = store.open(executor.submit("partition", "partition", given).result())
-        told = cut.counts["partitions"]
+        name, told = str(cut.manifest["config"]["name"]), cut.counts["partitions"]
         labels = {p["name"]: f"partition {n} of {len(told)}: {p['name']}" for n, p in enumerate(told, 1)}
 
         def train(partition: str) -> Outcome:
@@ -109,8 +105,7 @@ def partitioned_flow(
                 joined, apart = _join(executor, ReleaseStore(store, name), parts), ""
             except ReleaseError as error:
                 apart = str(error)
-    table = comparison(store.path(report))
-    create_table_artifact(key="comparison", table=json.loads(table.round(4).to_json(orient="records")))
+    show_comparison(store.path(report))
     create_markdown_artifact(key="partitions", markdown=_lines(done, failed, joined, apart))
     if failed:
         raise _failed(name, failed)

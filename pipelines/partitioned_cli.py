@@ -92,10 +92,10 @@ def _show(outcome: Partitioned, most: int) -> None:
 def _table(scores: pd.DataFrame, outcome: Partitioned) -> Table:
     """The partitions' last folds, the largest error first."""
     from storecast.blend import BLEND
+    from storecast.partition.pooled import last_folds
     from storecast.training_config import NAIVE
 
-    last = scores[scores["cutoff"] == scores.groupby("partition")["cutoff"].transform("max")]
-    wide = last.pivot(index="partition", columns="model", values="rmsle").sort_values(BLEND, ascending=False)
+    wide = last_folds(scores)
     series = dict(zip(scores["partition"], scores["series"], strict=True))
     title = f"{len(wide):,} partition{'s' * (len(wide) > 1)}" + (
         f", {SHOWN} of the largest error" if len(wide) > SHOWN else ""

@@ -127,11 +127,11 @@ def _sums(folder: Path, level: str, export_format: ExportFormat) -> pd.DataFrame
     """The forecasts of a level's sums, its column named as in the data set."""
     path = folder / "aggregates.parquet"
     if export_format is ExportFormat.SUBMISSION or not path.exists():
-        wrong = "a submission is of series" if path.exists() else "the release has no forecasts of sums"
-        cure = (
-            "export csv or parquet" if path.exists() else "storecast run makes a release that has them; of "
-        )
-        cure += "" if path.exists() else "a data set in partitions name one: --dataset NAME-001"
+        wrong, cure = ("a submission is of series", "export csv or parquet")
+        if not path.exists():
+            wrong = "the release has no forecasts of sums"
+            cure = "storecast run makes a release that has them; of a data set in partitions name one: "
+            cure += "--dataset NAME-001"
         raise ReleaseError(wrong, where=str(folder), found=f"--level {level}", cure=cure)
     table = parquet.read_frame(path)
     name = level_named(list(table["level"].unique()), level)

@@ -75,6 +75,11 @@ class StageDisplay:
             state = f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
             self.console.print(f"  [green]✓[/] {label:<34} [dim]{state}[/]", highlight=False)
 
+    def drop(self, label: str) -> None:
+        """A stage failed: its bar goes, and what runs after it is not within it."""
+        if label in self.running:
+            self.bars.remove_task(self.running.pop(label)[0])
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Remember it: a callback or a destructor may swallow what is raised here."""
         self.interrupted = True
@@ -83,8 +88,9 @@ class StageDisplay:
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Show what stages report meanwhile; an interrupt from the keyboard is told in one line."""
-        before = stage_progress.reporter, stage_progress.finished
+        before = stage_progress.reporter, stage_progress.finished, stage_progress.failed
         stage_progress.reporter, stage_progress.finished = self.report, self.finish
+        stage_progress.failed = self.drop
         handler = signal.signal(signal.SIGINT, self._interrupt)
         try:
             with self.bars:
@@ -94,7 +100,7 @@ class StageDisplay:
             raise
         finally:
             signal.signal(signal.SIGINT, handler)
-            stage_progress.reporter, stage_progress.finished = before
+            stage_progress.reporter, stage_progress.finished, stage_progress.failed = before
 
 
 def score_table(scores: pd.DataFrame, title: str) -> Table:

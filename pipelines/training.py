@@ -62,8 +62,7 @@ def training_flow(
 
 def _show(outcome: Outcome, store: DatasetStore) -> None:
     """On the run's page: the comparison, the gate's reasons, the ways to MLflow and the release, the rows."""
-    table = comparison(store.path(outcome.evaluation))
-    create_table_artifact(key="comparison", table=json.loads(table.round(4).to_json(orient="records")))
+    show_comparison(store.path(outcome.evaluation))
     lines = [f"- {reason}" for reason in reasons(store.path(outcome.decision))]
     if outcome.current:
         lines += ["", f"Current release: `{outcome.current.id}` at `{outcome.current.uri}`"]
@@ -72,6 +71,12 @@ def _show(outcome: Outcome, store: DatasetStore) -> None:
     create_markdown_artifact(key="decision", markdown="\n".join(["## The gate", "", *lines]))
     rows = [f"- {line}" for line in sentences(outcome.panel.counts)]
     create_markdown_artifact(key="data", markdown="\n".join(["## The rows", "", *rows]))
+
+
+def show_comparison(evaluation: Path) -> None:
+    """The comparison, on the run's page."""
+    table = comparison(evaluation)
+    create_table_artifact(key="comparison", table=json.loads(table.round(4).to_json(orient="records")))
 
 
 def comparison(evaluation: Path) -> pd.DataFrame:

@@ -132,10 +132,8 @@ def _split(config: DatasetConfig, grouping: Grouping, table: str) -> tuple[str, 
     """The column of a raw table that tells its rows' groups; None where all partitions need all rows."""
     if table in (config.train[0], *config.future[:1]):
         return grouping.key, grouping
-    found = {further.files[0]: grouping.column(further.join) for further in reversed(config.tables)}
-    one = found.get(table)
-    same = all(grouping.column(t.join) == one for t in config.tables if t.files[0] == table)
-    return one if same else None
+    found = [grouping.column(further.join) for further in config.tables if further.files[0] == table]
+    return found[0] if found and all(each == found[0] for each in found) else None
 
 
 def _route(

@@ -84,16 +84,13 @@ class JoinedBundle:
         found: list[tuple[NDArray[np.intp], Forecast]] = []
         for number in np.unique(number_of).tolist():
             part, places = self._part(number), np.flatnonzero(number_of == number)
-            start = int(part.rows.start)
+            start, stop = int(part.rows.start), int(part.rows.stop)
             own = {
-                name: {row - start: by_date for row, by_date in changes.items() if number == self._of(row)}
+                name: {row - start: by_date for row, by_date in changes.items() if start <= row < stop}
                 for name, changes in known.items()
             }
             found.append((places, part.what_if(rows[places] - start, own, events)))
         return _merged(found)
-
-    def _of(self, row: int) -> int:
-        return int(np.searchsorted(self._ends, row, side="right"))
 
     def _part(self, number: int) -> PartBundle:
         """A partition's bundle; the latest ones are kept."""
@@ -184,9 +181,8 @@ def _refuse_differences(abouts: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _widened(folder: Path, about: Mapping[str, Any], start: str) -> Iterator[Panel]:
     """A panel in parts, on dates that begin at `start`; nothing was observed before its own."""
-    dates = pd.date_range(start, periods=1, freq=about["freq"], unit="ns")
     own = pd.date_range(about["start"], periods=about["dates"], freq=about["freq"], unit="ns")
-    dates = pd.date_range(dates[0], own[-1], freq=about["freq"], unit="ns")
+    dates = pd.date_range(start, own[-1], freq=about["freq"], unit="ns")
     before, step = len(dates) - len(own), series_at_once(len(dates))
     for at in range(0, about["series"], step):
         part = read_panel(folder, slice(at, at + step))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from storecast.blend import BLEND
+from storecast.partition.pooled import last_folds
 from storecast.report import style
 
 if TYPE_CHECKING:
@@ -23,9 +24,7 @@ def errors(scores: pd.DataFrame, naive: str) -> Figure:
         scores: `partition, model, cutoff, rmsle`, and `series` of the partition.
         naive: the seasonal naive's name.
     """
-    last = scores[scores["cutoff"] == scores.groupby("partition")["cutoff"].transform("max")]
-    table = last.pivot(index="partition", columns="model", values="rmsle")
-    table = table.sort_values(BLEND, ascending=False).head(SHOWN)[::-1]
+    table = last_folds(scores).head(SHOWN)[::-1]
     figure, (axis,) = style.new_figure(8.6, 0.3 * len(table) + 1.7)
     places = range(len(table))
     axis.hlines(places, table[BLEND], table[naive], color=style.GRID, linewidth=3)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from storecast.blend import BLEND
 from storecast.metrics import METRICS
 from storecast.panel import Floats
 
@@ -53,6 +54,17 @@ def pooled_scores(scores: pd.DataFrame, by: Sequence[str] = BY) -> pd.DataFrame:
         mean = total["above"] / total["below"].where(total["below"] > 0)
         out[name] = np.sqrt(mean) if name == "rmsle" else mean
     return out.reset_index()[[*by, "n", *METRICS, "left_out", "series"]]
+
+
+def last_folds(scores: pd.DataFrame) -> pd.DataFrame:
+    """RMSLE of each partition's last fold: a row each, the largest of the blend first; a column a model.
+
+    Args:
+        scores: `partition, model, cutoff, rmsle`.
+    """
+    last = scores[scores["cutoff"] == scores.groupby("partition")["cutoff"].transform("max")]
+    wide = last.pivot(index="partition", columns="model", values="rmsle")
+    return wide.sort_values(BLEND, ascending=False)
 
 
 def pooled_quality(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

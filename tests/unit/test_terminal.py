@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from components.stage import progress
 from pipelines.terminal import StageDisplay, score_table
 
 
@@ -46,3 +47,16 @@ def test_an_interrupt_that_got_lost_is_raised_again_at_the_next_progress() -> No
         display.report("train", 1, 2)
         pytest.fail("the run went on")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_stage_within_another_is_told_by_that_one_and_a_failed_one_hides_none_after_it() -> None:
+    console = Console(width=100)
+    with console.capture() as capture, StageDisplay(console).showing():
+        with pytest.raises(ValueError, match="bad"), progress.stage("partition 1"), progress.stage("ingest"):
+            raise ValueError("bad")
+        with progress.stage("partition 2"), progress.stage("ingest"):
+            pass
+    told = capture.get()
+    assert "partition 2" in told
+    assert "partition 1" not in told
+    assert "ingest" not in told
