@@ -17,7 +17,7 @@ from components.register import model_name
 from components.stage import Workspace, main, open_store
 from storecast.settings import load_settings
 from storecast.store import uri as uris
-from storecast.store.releases import Release, ReleaseStore
+from storecast.store.releases import Release, ReleaseStore, named
 
 
 def run(
@@ -44,7 +44,7 @@ def run(
         StoreError: MLflow cannot be reached.
     """
     store = open_store(workspace)
-    dataset, release_id = release.rstrip("/").split("/")[-2:]
+    dataset, release_id = named(release)
     releases = ReleaseStore(store, dataset)
     current, wanted = releases.current(), releases.get(release_id)
     if current and (current.id == wanted.id or (once and releases.was_current(wanted.id))):

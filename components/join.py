@@ -25,7 +25,7 @@ from storecast.partition.joined import join_bundles
 from storecast.partition.pooled import pooled_quality, pooled_scores
 from storecast.store import parquet
 from storecast.store.datasets import Dataset
-from storecast.store.releases import Release, ReleaseStore
+from storecast.store.releases import Release, ReleaseStore, named
 
 QUALITY = "quality.json"
 TABLES = ("forecasts.parquet", "backtest.parquet")
@@ -56,7 +56,7 @@ def run(
     store = open_store(workspace)
     source, scores = store.open(partition), store.open(report)
     dataset = str(source.manifest["config"]["name"])
-    parts = {name: ReleaseStore(store, name).get(one) for name, one in map(_named, release)}
+    parts = {name: ReleaseStore(store, name).get(one) for name, one in map(named, release)}
     paths = {name: ReleaseStore(store, name).path(part) for name, part in parts.items()}
     with store.building(f"join-{dataset}") as folder:
         about = join_bundles(
@@ -71,12 +71,6 @@ def run(
         lineage = {**lineage_of({"panel": source, "report": scores}), **{n: p.id for n, p in parts.items()}}
         (folder / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
         return ReleaseStore(store, dataset).publish(folder, _about(about, parts, source, scores))
-
-
-def _named(release: str) -> tuple[str, str]:
-    """The data set and the id of a release's URI."""
-    dataset, one = release.rstrip("/").split("/")[-2:]
-    return dataset, one
 
 
 def _tables(paths: list[Path]) -> Iterator[pa.Table]:

@@ -16,7 +16,7 @@ from storecast.errors import StoreError
 from storecast.gate import Decision
 from storecast.store import parquet
 from storecast.store import uri as uris
-from storecast.store.releases import Release
+from storecast.store.releases import Release, named
 from storecast.training_config import NAIVE
 
 HOLDS = ("unique_id", "ds", "cutoff", "model", "y", "yhat")
@@ -25,8 +25,8 @@ HOLDS = ("unique_id", "ds", "cutoff", "model", "y", "yhat")
 @st.cache_data(max_entries=50, show_spinner=False)
 def folder(uri: str) -> str:
     """A local folder with a release's files; an object store's are fetched once."""
-    release = Release(uris.name_of(uri), uri, {})
-    return str(backends.releases(uri.rstrip("/").split("/")[-2]).path(release))
+    dataset, release_id = named(uri)
+    return str(backends.releases(dataset).path(Release(release_id, uri, {})))
 
 
 @st.cache_data(max_entries=20, show_spinner=False)

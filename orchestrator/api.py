@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -13,6 +14,10 @@ from storecast.errors import StoreError
 
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 2.0
+PAGE = 200
+"""What the API gives in one answer."""
+
+Found = TypeVar("Found")
 
 
 @contextmanager
@@ -31,6 +36,20 @@ def connected() -> Iterator[SyncPrefectClient]:
             found=str(error) or type(error).__name__,
             cure="check prefect_api_url and prefect_auth (storecast config show)",
         ) from error
+
+
+def pages(read: Callable[[int, int], list[Found]]) -> Iterator[list[Found]]:
+    """All that the API has, a page after the other.
+
+    Args:
+        read: gives at most so many, its first argument, after so many, its second.
+    """
+    offset = 0
+    while page := read(PAGE, offset):
+        yield page
+        offset += len(page)
+        if len(page) < PAGE:
+            return
 
 
 def wait_for_api(client: SyncPrefectClient, seconds: float = WAIT_SECONDS) -> None:

@@ -24,14 +24,12 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, LogSort, TaskRunSort
 
-from orchestrator.api import connected
+from orchestrator.api import PAGE, connected, pages
 from orchestrator.runs import Run, below, deployment, read
 
 SHARD = re.compile(r"(?P<stage>.+), shard (?P<number>\d+) of (?P<count>\d+)")
 VERDICTS = ("decision", "tuning")
 """Artifacts that say what a run came to."""
-MOST_AT_ONCE = 200
-"""What Prefect's API gives in one answer."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class RunDetails:
     trials: list[dict[str, Any]]
 
 
-def details(run: str, log_lines: int = MOST_AT_ONCE) -> RunDetails:
+def details(run: str, log_lines: int = PAGE) -> RunDetails:
     """A run with its stages and the last lines of its log.
 
     Raises:
@@ -121,21 +119,21 @@ def form_of(flow: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _tasks(client: SyncPrefectClient, tree: Sequence[FlowRun]) -> list[TaskRun]:
     """The stages' task runs: those that stand for a run below are left out."""
-    found: list[TaskRun] = []
-    for start in range(0, len(tree), MOST_AT_ONCE):
-        wanted = FlowRunFilter(id=FlowRunFilterId(any_=[r.id for r in tree[start : start + MOST_AT_ONCE]]))
-        offset = 0
-        while page := client.read_task_runs(
-            flow_run_filter=wanted,
-            sort=TaskRunSort.EXPECTED_START_TIME_ASC,
-            limit=MOST_AT_ONCE,
-            offset=offset,
-        ):
-            found += page
-            offset += len(page)
-            if len(page) < MOST_AT_ONCE:
-                break
+    runs = [run.id for run in tree]
+    found = [task for at in range(0, len(runs), PAGE) for task in _tasks_of(client, runs[at : at + PAGE])]
     return [task for task in found if not (task.state and task.state.state_details.child_flow_run_id)]
+
+
+def _tasks_of(client: SyncPrefectClient, runs: list[UUID]) -> list[TaskRun]:
+    """All task runs of some runs."""
+    wanted = FlowRunFilter(id=FlowRunFilterId(any_=runs))
+
+    def read(limit: int, offset: int) -> list[TaskRun]:
+        return client.read_task_runs(
+            flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=limit, offset=offset
+        )
+
+    return [task for page in pages(read) for task in page]
 
 
 def _stage(task: TaskRun, progress: dict[str, float]) -> StageRun:
@@ -174,7 +172,7 @@ def _artifacts(
     body = {
         "artifacts": given.model_dump(mode="json", exclude_unset=True),
         "sort": ArtifactSort.UPDATED_DESC.value,
-        "limit": MOST_AT_ONCE,
+        "limit": PAGE,
     }
     found: list[dict[str, Any]] = client.request("POST", "/artifacts/filter", json=body).json()
     return found

@@ -23,13 +23,11 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
-from orchestrator.api import connected
+from orchestrator.api import PAGE, connected, pages
 from storecast.errors import ConfigError, StoreError
 
 FLOWS = ("train", "demo", "tune", "partitioned")
 POLL_SECONDS = 2.0
-PAGE = 200
-"""Runs that the API gives at once."""
 
 
 @dataclass(frozen=True)
@@ -159,16 +157,15 @@ def below(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
 
 
 def _children(client: SyncPrefectClient, parents: list[UUID]) -> list[FlowRun]:
-    """All runs right below some, the API giving a page at a time."""
+    """All runs right below some."""
     wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents))
-    found: list[FlowRun] = []
-    while True:
-        page = client.read_flow_runs(
-            flow_run_filter=wanted, sort=FlowRunSort.START_TIME_ASC, limit=PAGE, offset=len(found)
+
+    def read(limit: int, offset: int) -> list[FlowRun]:
+        return client.read_flow_runs(
+            flow_run_filter=wanted, sort=FlowRunSort.START_TIME_ASC, limit=limit, offset=offset
         )
-        found += page
-        if len(page) < PAGE:
-            return found
+
+    return [run for page in pages(read) for run in page]
 
 
 def read(client: SyncPrefectClient, run: str) -> FlowRun:

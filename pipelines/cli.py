@@ -153,7 +153,7 @@ def _train(dataset: str, data: str, profile: str) -> Outcome:
     settings = load_settings()
     look(dataset, data, profile)
     environment.prepare(settings)
-    with console.status("Starting Prefect"), own_prefect.prefect():
+    with own_prefect.shown(console):
         from pipelines.terminal import StageDisplay
         from pipelines.training import training_flow
     with StageDisplay(console).showing():

@@ -42,7 +42,7 @@ def run(
     """One pass: take what has arrived, look at what was served, decide, and do what was decided."""
     settings = load_settings()
     environment.prepare(settings)
-    with console.status("Starting Prefect"), own_prefect.prefect():
+    with own_prefect.shown(console):
         from pipelines.loop import watch_flow
         from pipelines.terminal import StageDisplay
     with _alone(settings), StageDisplay(console).showing():

@@ -15,10 +15,9 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 
-from orchestrator.api import connected
+from orchestrator.api import PAGE, connected, pages
 
 ENDED = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
-PAGE = 200
 
 
 def count_before(when: datetime) -> int:
@@ -27,11 +26,8 @@ def count_before(when: datetime) -> int:
     Raises:
         StoreError: the Prefect API cannot be reached.
     """
-    found = 0
     with connected() as client:
-        while some := _before(client, when, found):
-            found += len(some)
-    return found
+        return sum(len(page) for page in pages(lambda limit, offset: _before(client, when, limit, offset)))
 
 
 def delete_before(when: datetime) -> int:
@@ -42,7 +38,7 @@ def delete_before(when: datetime) -> int:
     """
     deleted = 0
     with connected() as client:
-        while some := _before(client, when, 0):
+        while some := _before(client, when, PAGE, 0):
             for run in some:
                 try:
                     client.delete_flow_run(run.id)
@@ -52,11 +48,11 @@ def delete_before(when: datetime) -> int:
     return deleted
 
 
-def _before(client: SyncPrefectClient, when: datetime, offset: int) -> list[FlowRun]:
+def _before(client: SyncPrefectClient, when: datetime, limit: int, offset: int) -> list[FlowRun]:
     wanted = FlowRunFilter(
         end_time=FlowRunFilterEndTime.model_validate({"before_": when}),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=ENDED)),
     )
     return client.read_flow_runs(
-        flow_run_filter=wanted, sort=FlowRunSort.END_TIME_DESC, limit=PAGE, offset=offset
+        flow_run_filter=wanted, sort=FlowRunSort.END_TIME_DESC, limit=limit, offset=offset
     )

@@ -46,7 +46,7 @@ def run(dataset: str, data: str, profile: str, series: int, by: str) -> None:
     settings = load_settings()
     look(dataset, data, profile)
     environment.prepare(settings)
-    with console.status("Starting Prefect"), own_prefect.prefect():
+    with own_prefect.shown(console):
         from pipelines.partitioned import partitioned_flow
         from pipelines.terminal import StageDisplay
     with StageDisplay(console).showing():

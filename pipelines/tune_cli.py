@@ -47,7 +47,7 @@ def tune(
     """
     settings = load_settings()
     environment.prepare(settings)
-    with console.status("Starting Prefect"), own_prefect.prefect():
+    with own_prefect.shown(console):
         from pipelines.terminal import StageDisplay
         from pipelines.tuning import tuning_flow
     with StageDisplay(console).showing():

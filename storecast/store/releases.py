@@ -56,6 +56,12 @@ class Release:
     about: Mapping[str, Any]
 
 
+def named(uri: str) -> tuple[str, str]:
+    """The data set and the id of a release, by its URI."""
+    dataset, release_id = uri.rstrip("/").split("/")[-2:]
+    return dataset, release_id
+
+
 class ReleaseStore:
     """The releases of one data set (`name`) under a store's root."""
 

@@ -31,7 +31,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running
 
 from components.stage import open_store
-from orchestrator import failures, pod_failures, runs
+from orchestrator import api, failures, pod_failures, runs
 from orchestrator.pod_failures import GIVEN_UP, NotStartedError, OutOfMemoryError, StageFailedError
 from pipelines import old_runs, partitioned, pods
 from pipelines.executor import Argument, call_stage
@@ -249,7 +249,8 @@ def test_all_runs_below_a_run_are_found_however_many(
     mine = next(run for run in recent("three"))
     with get_client(sync_client=True) as client:
         whole = [run.id for run in runs.below(client, mine)]
-        monkeypatch.setattr(runs, "PAGE", 1)
+        for of in (api, runs):
+            monkeypatch.setattr(of, "PAGE", 1)
         assert [run.id for run in runs.below(client, mine)] == whole
     assert len(whole) == 3
 
