@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
 
 from components.partition import MOST, data_of
 from components.stage import open_store, progress
@@ -59,11 +60,11 @@ def partitioned_flow(
     dataset: str = "store_sales",
     data: str = "",
     training: str = "full",
-    series: int = MOST,
+    series: Annotated[int, Field(ge=1)] = MOST,
     by: str = "",
     workspace: str = "",
     pods: PodOptions | None = None,
-    at_once: int = 1,
+    at_once: Annotated[int, Field(ge=1)] = 1,
 ) -> Partitioned:
     """Cut a panel into partitions, and train, evaluate and release each.
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dashboard import audit, backends, forms
 from dashboard.boundary import text_of
-from dashboard.views import common, tuning
+from dashboard.views import common, partitions, tuning
 from orchestrator import details, runs
 from storecast.configs import config_folder, explain
 from storecast.errors import ConfigError, StorecastError
@@ -36,6 +36,7 @@ def draw() -> None:
         if kind == TUNE:
             given |= tuning.fields(schema)
         training, changed = _training(flow)
+        cut = partitions.fields(at_once="pods" in defaults) if kind == TRAIN else {}
         pods = _pods(schema, defaults)
         pressed = st.button(
             "Start the tuning" if kind == TUNE else "Start the run",
@@ -45,7 +46,7 @@ def draw() -> None:
             help=None if who.acts else "You may look. Ask an operator, or for the role operator.",
         )
         if pressed:
-            _start(flow, given, training, changed, pods)
+            _start(partitions.FLOW if cut else flow, given | cut, training, changed, pods)
 
 
 def _first() -> str:

@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from components import mlflow_tracking
+from storecast.settings import Settings
+
 
 @pytest.fixture(autouse=True)
 def _the_process_as_it_was() -> Iterator[None]:
@@ -25,36 +28,41 @@ def _the_process_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def prefect_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of Prefect with all tables and nothing in them, made once for all: it takes ten seconds."""
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home to copy, with the databases of Prefect and MLflow: all tables and nothing in them.
+
+    It is made once for all: a home of its own takes a run fifteen seconds.
+    """
     own = tmp_path_factory.getbasetemp()
     folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    made = folder / "prefect.db"
-    with FileLock(folder / "prefect.lock"):
+    made = folder / "empty-home"
+    with FileLock(folder / "empty-home.lock"):
         if not made.exists():
-            new = folder / "new-prefect.db"
+            new = folder / "new-home"
+            (new / "prefect").mkdir(parents=True)
             subprocess.run(
                 [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"],
                 env={
                     **os.environ,
                     "PREFECT_HOME": str(folder / "prefect"),
-                    "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{new}",
+                    "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{new}/prefect/prefect.db",
                 },
                 capture_output=True,
                 check=True,
                 timeout=300,
             )
+            mlflow_tracking.version_of(Settings(home=new), "none yet")
             new.rename(made)
     return made
 
 
 @pytest.fixture(scope="module")
-def prefect_api(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def prefect_api(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A Prefect API of the module's own."""
     from prefect.testing import utilities
 
     folder = tmp_path_factory.mktemp("prefect")
-    shutil.copy(prefect_database, folder / "prefect-test.db")
+    shutil.copy(empty_home / "prefect" / "prefect.db", folder / "prefect-test.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(utilities, "mkdtemp", lambda: str(folder))
         with utilities.prefect_test_harness(server_startup_timeout=120):

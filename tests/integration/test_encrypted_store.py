@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +51,9 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     folder = tmp_path_factory.mktemp("locked")
+    shutil.copytree(empty_home, folder / "home")
     (folder / "keys.txt").write_text(f"first:{base64.b64encode(os.urandom(32)).decode()}\n")
     (folder / "two.yaml").write_text(TRAINING)
     for name in ("early", "late"):

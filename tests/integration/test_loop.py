@@ -117,9 +117,10 @@ class Shop:
 
 
 @pytest.fixture(scope="module")
-def trained(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def trained(prefect_api: None, empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A shop with a release, and a Prefect API."""
     made = Shop(tmp_path_factory.mktemp("shop"))
+    shutil.copytree(empty_home, made.home)
     for name, rounds in (("first", 2), ("better", 4)):
         model = made.folder / f"gbm-{name}.yaml"
         model.write_text(MODEL.format(rounds=rounds))

@@ -28,9 +28,9 @@ time.sleep(600)
 
 
 @pytest.fixture
-def environment(prefect_database: Path, tmp_path: Path) -> dict[str, str]:
+def environment(empty_home: Path, tmp_path: Path) -> dict[str, str]:
     """Of a command whose home holds an empty Prefect database."""
-    shutil.copy(prefect_database, tmp_path / "prefect.db")
+    shutil.copy(empty_home / "prefect" / "prefect.db", tmp_path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return {**kept, "PREFECT_HOME": str(tmp_path), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 

@@ -15,7 +15,7 @@ from pipelines.cli import app
 from serving.champion import LoadedModel
 from serving.lookout import Lookout
 from serving.prepare import prepare
-from storecast.errors import ReleaseError
+from storecast.errors import ConfigError, ReleaseError
 from storecast.settings import Settings
 from storecast.synthetic import write_raw
 
@@ -44,13 +44,13 @@ HOME = "parts"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Shop:
+def shop(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Shop:
     """A shop of three stores and three families; the third store's sales are not written as numbers."""
     folder = tmp_path_factory.mktemp("partitioned")
     write_raw(folder / "raw", n_stores=3, n_families=3, n_days=200)
     (folder / "tiny.yaml").write_text(TRAINING)
     made = Shop(folder)
-    made.knows_prefect(HOME, prefect_database)
+    made.furnish(HOME, empty_home)
     train = folder / "raw" / "train.csv"
     whole = train.read_text()
     frame = pd.read_csv(train, dtype=str)
@@ -150,9 +150,9 @@ def exported(shop: Shop, name: str, *options: str) -> pd.DataFrame:
 
 
 def test_another_column_to_cut_by_is_refused_once_there_are_releases(shop: Shop) -> None:
-    told = shop.call(HOME, *RUN[:-1], "family", code=2)
-    assert "is cut by store_nbr already" in told
-    assert "another name" in told
+    place = str(shop.folder / HOME)
+    with pytest.raises(ConfigError, match=r"is cut by store_nbr already(.|\n)*another name"):
+        partition.run("synthetic", str(shop.folder / "raw"), 6, by="family", workspace=place)
 
 
 def test_a_column_to_cut_by_without_a_size_is_refused(shop: Shop) -> None:

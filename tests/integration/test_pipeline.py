@@ -19,14 +19,14 @@ from storecast.synthetic import write_raw
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory, prefect_database: Path) -> Shop:
+def shop(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Shop:
     """A shop that has been trained once, in home "first"."""
     folder = tmp_path_factory.mktemp("shop")
     write_raw(folder / "raw", n_stores=3, n_families=3, n_days=260)
     (folder / "tiny.yaml").write_text(TRAINING)
     made = Shop(folder)
     for home in ("first", "second", "interrupted"):
-        made.knows_prefect(home, prefect_database)
+        made.furnish(home, empty_home)
     output = made.train("first")
     (folder / "output.txt").write_text(output)
     return made

@@ -117,6 +117,33 @@ def test_the_training_page_starts_a_tuning_as_its_form_says(
     assert runs.cancel(run).state in {"Cancelling", "Cancelled"}
 
 
+def test_the_training_page_starts_a_run_in_partitions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
+    with on_loopback():
+        page = draw("training")
+        page.get("button_group")[0].set_value("Training on your data").run()
+        next(box for box in page.text_input if box.label == "Raw files").set_value("s3://shop/raw")
+        next(box for box in page.checkbox if box.label == "Train it in partitions").check().run()
+        page.number_input(key="partitioned series").set_value(500)
+        page.text_input(key="partitioned by").set_value("family")
+        assert "At once" not in {field.label for field in page.number_input}, "one at a time on this machine"
+        start(page, "Start the run")
+        assert not page.exception
+
+    run = str(page.session_state["run"])
+    found = details.details(run)
+    assert found.flow == "partitioned"
+    assert (found.parameters["series"], found.parameters["by"], found.parameters["data"]) == (
+        500,
+        "family",
+        "s3://shop/raw",
+    )
+    assert runs.cancel(run).state in {"Cancelling", "Cancelled"}
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with raw files and a model to tune, where runs are carried out."""
@@ -161,9 +188,9 @@ def selected(page: AppTest, label: str) -> Any:
     return next(box for box in page.selectbox if box.label == label)
 
 
-def start(page: AppTest) -> None:
+def start(page: AppTest, label: str = "Start the tuning") -> None:
     """Press the button that starts it."""
-    next(button for button in page.button if button.label == "Start the tuning").click().run()
+    next(button for button in page.button if button.label == label).click().run()
 
 
 def test_a_run_that_waits_is_listed_and_cancelled() -> None:

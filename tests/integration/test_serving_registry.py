@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,8 @@ MODEL = "storecast-shop"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+def shop(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    shutil.copytree(empty_home, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")

@@ -66,11 +66,8 @@ def run_a_flow_in_process(settings: Settings) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_runs_made_before_the_stack_was_up_show_in_both_uis(
-    settings: Settings, prefect_database: Path
-) -> None:
-    stack.prefect_home(settings).mkdir(parents=True)
-    shutil.copy(prefect_database, stack.prefect_home(settings) / "prefect.db")
+def test_runs_made_before_the_stack_was_up_show_in_both_uis(settings: Settings, empty_home: Path) -> None:
+    shutil.copytree(empty_home, settings.home)
     with tracking.run(settings, "toy", "before the stack", "key"):
         pass
     run_a_flow_in_process(settings)

@@ -1,6 +1,7 @@
 """Each stage by itself: as a container would run it, and the gate against a champion."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,8 @@ for stage in sys.argv[1:]:
 
 
 @pytest.fixture(autouse=True)
-def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _home(empty_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(empty_home, tmp_path / "home")
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
     (tmp_path / "two.yaml").write_text(TRAINING)
 
