@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,14 +15,16 @@ import pandas as pd
 import pyarrow as pa
 import typer
 
+from components.aggregates import FILE
 from components.partitions_report import PARTITIONS, PICTURE, SCORES
 from components.release import lineage_of
 from components.stage import Workspace, main, open_store
 from storecast import bundle as bundles
 from storecast.blend import BLEND
 from storecast.gate import Decision
-from storecast.partition.joined import join_bundles
+from storecast.partition.joined import CONTEXT, join_bundles
 from storecast.partition.pooled import pooled_quality, pooled_scores
+from storecast.partition.sums import Part, joined_sums
 from storecast.store import parquet
 from storecast.store.datasets import Dataset
 from storecast.store.releases import Release, ReleaseStore, named
@@ -47,8 +49,7 @@ def run(
 
     Returns:
         The release: forecasts.parquet and backtest.parquet of all partitions, bundle/ with each one's model,
-        pooled scores, and in lineage.json the release of each. It has no sums: intervals of sums are known
-        within a partition only.
+        aggregates.parquet (sums over all of them), pooled scores, and in lineage.json the release of each.
 
     Raises:
         ReleaseError: the releases differ in cutoff, horizon or keys.
@@ -64,6 +65,7 @@ def run(
         )
         for table in TABLES:
             parquet.write_groups(_tables([path / table for path in paths.values()]), folder / table)
+        parquet.write_frame(_sums(folder / "bundle" / CONTEXT, paths.values()), folder / FILE, "zstd")
         _write_scores(store.path(scores), paths, folder)
         quality = {name: json.loads((path / QUALITY).read_text()) for name, path in paths.items()}
         (folder / QUALITY).write_text(json.dumps(pooled_quality(quality), indent=1) + "\n")
@@ -80,6 +82,23 @@ def _tables(paths: list[Path]) -> Iterator[pa.Table]:
         table = parquet.read_table(path)
         schema = schema or table.schema.remove_metadata()
         yield table.select(schema.names).cast(schema)
+
+
+def _sums(context: Path, releases: Iterable[Path]) -> pd.DataFrame:
+    """The forecasts of sums over all partitions."""
+    static = parquet.read_frame(context / "static.parquet")
+
+    def parts() -> Iterator[Part]:
+        for path in releases:
+            forecasts, backtest = (path / table for table in TABLES)
+            yield Part(
+                parquet.read_frame(forecasts, ["unique_id", "ds", "h", "yhat", "mean"]),
+                parquet.read_frame(
+                    backtest, ["unique_id", "cutoff", "ds", "y", "yhat"], where={"model": [BLEND]}
+                ),
+            )
+
+    return joined_sums(static.pop("unique_id").to_numpy(dtype=object), static, parts())
 
 
 def _write_scores(report: Path, paths: dict[str, Path], folder: Path) -> None:

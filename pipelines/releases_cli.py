@@ -130,8 +130,7 @@ def _sums(folder: Path, level: str, export_format: ExportFormat) -> pd.DataFrame
         wrong, cure = ("a submission is of series", "export csv or parquet")
         if not path.exists():
             wrong = "the release has no forecasts of sums"
-            cure = "storecast run makes a release that has them; of a data set in partitions name one: "
-            cure += "--dataset NAME-001"
+            cure = "storecast run makes a release that has them"
         raise ReleaseError(wrong, where=str(folder), found=f"--level {level}", cure=cure)
     table = parquet.read_frame(path)
     name = level_named(list(table["level"].unique()), level)

@@ -15,7 +15,7 @@ from pipelines.cli import app
 from serving.champion import LoadedModel
 from serving.lookout import Lookout
 from serving.prepare import prepare
-from storecast.errors import ConfigError, ReleaseError
+from storecast.errors import ConfigError
 from storecast.settings import Settings
 from storecast.synthetic import write_raw
 
@@ -132,10 +132,19 @@ def test_an_export_has_the_forecasts_of_all_partitions(shop: Shop) -> None:
     assert got["id"].tolist() == sorted(wanted)
 
 
-def test_sums_are_of_one_partition(shop: Shop) -> None:
-    with pytest.raises(ReleaseError, match="--dataset NAME-001"):
-        exported(shop, "sums.csv", "--level", "total")
-    assert len(exported(shop, "sums.csv", "--level", "total", "--dataset", "synthetic-001")) == 16
+def test_sums_are_over_all_partitions_and_agree_with_the_partitions_own(shop: Shop) -> None:
+    series = exported(shop, "all.csv").groupby("ds")["mean"].sum().to_numpy()
+    for level, values in (("total", 1), ("store", 3), ("family", 3)):
+        sums = exported(shop, "sums.csv", "--level", level)
+        assert len(sums) == values * 16
+        assert sums.groupby("ds")["mean"].sum().to_numpy() == pytest.approx(series)
+        assert (sums["lower_80"] <= sums["mean"]).all()
+        assert (sums["mean"] <= sums["upper_80"]).all()
+    stores = exported(shop, "sums.csv", "--level", "store")
+    own = exported(shop, "own.csv", "--level", "store", "--dataset", "synthetic-001")
+    both = own.merge(stores, on=["store_nbr", "ds"], suffixes=("", "_of_all"))
+    assert len(both) == len(own) == 2 * 16
+    assert both["mean_of_all"].to_numpy() == pytest.approx(both["mean"].to_numpy())
 
 
 def exported(shop: Shop, name: str, *options: str) -> pd.DataFrame:

@@ -56,6 +56,8 @@ from storecast.synthetic import write_raw
 
 STARTED = ("train/train", "demo/demo", "tune/tune", "partitioned/partitioned", "stage/cpu", "stage/gpu")
 STARTED += ("watch/watch", "retrain/retrain")
+POLL_SECONDS = 0.2
+"""Oftener, and the API has no time for anything else."""
 OOM = "Container 'stage' was killed due to out-of-memory (OOMKilled): it exceeded its limit"
 
 
@@ -103,7 +105,7 @@ class Cluster:
     def _work(self) -> None:
         known: set[object] = set()
         with get_client(sync_client=True) as client:
-            while not self.stop.wait(0.02):
+            while not self.stop.wait(POLL_SECONDS):
                 new = [r for r in read(client) if r.id not in known]
                 for run in new:
                     known.add(run.id)
@@ -153,7 +155,7 @@ def cannot_start(client: SyncPrefectClient, run: FlowRun) -> None:
 @pytest.fixture
 def cluster(platform: PlatformConfig, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setattr(pods, "RETRY_DELAYS", [0.0, 0.0])
-    monkeypatch.setattr(pods, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(pods, "POLL_SECONDS", POLL_SECONDS)
     monkeypatch.setattr(pod_failures, "LATE_SECONDS", 5.0)
     made = Cluster()
     thread = threading.Thread(target=made.work)
