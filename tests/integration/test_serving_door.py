@@ -338,7 +338,7 @@ def any_door(shop: Shop, table: ReleaseTable, tmp_path_factory: Any) -> Door:
     return Door(no_app, State(shop.settings, watcher, Echo()), process_meters(), AccessLog(log))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     content=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()),
     headers=HEADERS,
@@ -356,7 +356,7 @@ def test_no_body_header_or_query_breaks_it(
         assert set(got.json()) >= {"type", "title", "status", "detail"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(query=st.dictionaries(st.sampled_from(["store_nbr", "family", "from", "to", "quantiles"]), st.text()))
 def test_every_query_is_answered_with_the_series_its_name_or_a_problem(
     any_door: Door, shop: Shop, query: dict[str, str]

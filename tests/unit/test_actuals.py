@@ -213,7 +213,7 @@ FILES = st.lists(
 
 
 @given(files=FILES)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_however_rows_are_split_over_files_the_latest_stand_and_the_account_adds_up(
     files: list[tuple[list[int], int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -86,7 +86,7 @@ def test_points_that_are_too_low_are_raised_until_the_sums_come_out(
     assert abs(after - actual) < 0.5 * abs(before - actual)
 
 
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10_000), low=st.sampled_from([0.7, 1.0, 1.3]))
 def test_no_level_is_worse_on_the_folds_that_chose(
     panel: Panel, hierarchy: Hierarchy, folds: list[Fold], seed: int, low: float

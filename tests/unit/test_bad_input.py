@@ -689,7 +689,7 @@ CORRUPTION = st.one_of(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     corruptions=st.lists(CORRUPTION, max_size=15),
     duplicates=st.sampled_from(["sum", "last", "quarantine"]),

@@ -39,7 +39,7 @@ def two_models(n: int = 4000, seed: int = 0) -> dict[str, np.ndarray]:
     return {"a": rng.normal(0, 0.1, n), "b": rng.normal(0, 0.2, n)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(arrays(np.float64, (12, 4), elements=st.integers(-30, 30).map(lambda x: x / 10)))
 def test_weights_lie_on_the_simplex_and_no_single_model_or_pair_is_better(errors: np.ndarray) -> None:
     products = errors.T @ errors

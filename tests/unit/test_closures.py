@@ -75,7 +75,7 @@ def test_a_promotion_without_which_shops_sell_as_well_closes_nothing() -> None:
     assert not found.by["promotion"].any()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(chance=st.floats(0.0, 0.1), seed=st.integers(0, 10_000))
 def test_what_rarely_sells_is_not_called_closed(chance: float, seed: int) -> None:
     panel = shops(days=210)

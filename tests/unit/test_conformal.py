@@ -98,7 +98,7 @@ def test_both_ends_are_calibrated_for_themselves() -> None:
     assert high > 1.2 > low
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.floats(0.2, 4))
 def test_ends_never_cross_nor_fall_below_zero_and_the_median_stays(seed: int, spread: float) -> None:
     rng = np.random.default_rng(seed)

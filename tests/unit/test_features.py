@@ -46,7 +46,7 @@ def row(table: features.FeatureTable, unique_id: str, ahead: int) -> dict[str, f
     return dict(found.iloc[0])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     at=st.integers(0, 419),
     series=st.integers(0, 8),
@@ -66,7 +66,7 @@ def test_no_feature_changes_when_a_later_target_or_past_only_value_changes(
     np.testing.assert_array_equal(before.values, after.values)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(at=st.integers(0, 400))
 def test_an_earlier_cutoff_gives_the_same_features_as_the_panel_of_that_day(panel: Panel, at: int) -> None:
     cutoff = panel.dates[at]
@@ -272,7 +272,7 @@ def test_known_future_covers_every_day_without_a_gap(panel: Panel) -> None:
     assert (array[:, day, names.index("holiday_national")] == 1).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     values=st.lists(st.one_of(st.none(), st.floats(-1e3, 1e3)), min_size=1, max_size=40),
     last=st.integers(-20, 39),

@@ -58,7 +58,7 @@ def test_levels_are_the_columns_that_group_series() -> None:
     assert len(hierarchy.nodes) == 1 + 4 + 3 + 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(case=forecasts())
 def test_whatever_is_reconciled_the_levels_agree_and_nothing_sells_less_than_nothing(
     case: tuple[Hierarchy, Floats, Floats, Floats, Floats],
@@ -72,7 +72,7 @@ def test_whatever_is_reconciled_the_levels_agree_and_nothing_sells_less_than_not
         np.testing.assert_allclose(sums[hierarchy.of_level(level)].sum(axis=0), sums[0], rtol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(case=forecasts())
 def test_where_nothing_falls_below_zero_it_is_generalised_least_squares(
     case: tuple[Hierarchy, Floats, Floats, Floats, Floats],

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from raw_files import Raw
 
@@ -42,7 +42,6 @@ def same(one: Typed, other: Typed) -> None:
     np.testing.assert_array_equal(one.unreadable, other.unreadable)
 
 
-@settings(deadline=None)
 @given(data=st.data(), kind=st.sampled_from(list(WORDS)))
 def test_a_column_read_in_parts_is_the_column_read_at_once(data: st.DataObject, kind: Kind) -> None:
     words = data.draw(st.lists(st.sampled_from(WORDS[kind]), min_size=1, max_size=30))
@@ -106,7 +105,6 @@ class Lines:
             yield pa.record_batch({columns[0]: good[start : start + self.rows]})
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 40), rows=st.integers(1, 7), data=st.data())
 def test_a_position_knows_its_row_and_its_cells(n: int, rows: int, data: st.DataObject) -> None:
     lost = sorted(data.draw(st.sets(st.integers(1, n), max_size=n)))

@@ -27,7 +27,7 @@ def told(panel: Panel, at: int) -> dict[str, np.ndarray]:
     return {name: values[:, i] for i, name in enumerate(lags.names)}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(at=st.integers(1, 199), later=st.integers(0, 60), change=st.floats(0, 1e6))
 def test_no_feature_of_a_date_changes_when_it_or_a_later_one_sold_something_else(
     at: int, later: int, change: float

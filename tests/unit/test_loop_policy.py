@@ -57,7 +57,7 @@ policies = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(policies, days, hours)
 def test_no_history_leads_to_a_training_that_the_policy_forbids(
     policy: Policy, breaches: list[tuple[str, ...]], at: list[int]
@@ -75,7 +75,7 @@ def test_no_history_leads_to_a_training_that_the_policy_forbids(
         assert "volume" not in {check.name for check in training.seen}, "broken data are not learnt from"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(1, 6), days)
 def test_breaches_that_last_lead_to_a_training_when_nothing_forbids_it(
     consecutive: int, before: list[tuple[str, ...]]
@@ -86,7 +86,6 @@ def test_breaches_that_last_lead_to_a_training_when_nothing_forbids_it(
     assert "train" in {d.action for d in passes[-consecutive:]}
 
 
-@settings(deadline=None)
 @given(st.integers(1, 25), st.integers(26, 60))
 def test_without_any_breach_the_model_never_gets_older_than_the_schedule_says(every: int, n: int) -> None:
     log = live(replace_policy(every_days=every), [()] * n)

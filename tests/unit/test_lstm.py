@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -118,7 +118,6 @@ def test_quantiles_are_ordered_and_not_negative(seen: Panel, model: Lstm) -> Non
     assert np.isfinite(forecast.point).all()
 
 
-@settings(deadline=None)  # the first example imports torch
 @given(raw=arrays(np.float32, (3, 5), elements=st.floats(-50, 50, width=32)), spread=st.floats(0.1, 5))
 def test_quantiles_never_cross_whatever_the_network_says(raw: Floats, spread: float) -> None:
     import torch

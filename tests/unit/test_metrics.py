@@ -14,7 +14,7 @@ from storecast.metrics import METRICS, naive_scale, pinball, rmsle, score
 
 amounts = st.integers(0, 10**7).map(lambda hundredths: hundredths / 100)
 sales = arrays(np.float64, st.integers(1, 20), elements=amounts)
-often = settings(max_examples=40, deadline=None)
+often = settings(max_examples=40)
 
 
 @pytest.fixture(scope="module")

@@ -200,7 +200,7 @@ def test_a_column_that_is_no_group_is_refused_with_those_that_are(tmp_path: Path
         divide(larger(), tmp_path, "sales")
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_series_and_rows_are_counted_as_they_come(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
@@ -228,7 +228,7 @@ def test_what_is_cut_by_is_in_the_configs_own_words(tmp_path: Path) -> None:
     assert read_panel(ingested(folders["shop-002"]).folder).n_series == 4
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), parts=st.integers(1, 4))
 def test_pooled_scores_are_those_of_the_panel(seed: int, parts: int) -> None:
     rng = np.random.default_rng(seed)

@@ -42,7 +42,7 @@ PANELS = {"daily": daily(), "weekly": weekly()}
 KEPT = {name: Prepared(panel, categories_of(panel), None) for name, panel in PANELS.items()}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(sorted(PANELS)),
     rows=st.lists(st.integers(0, 3), min_size=1, max_size=4),

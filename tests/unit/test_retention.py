@@ -104,7 +104,7 @@ rules = st.builds(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     count=st.integers(1, 3),
     order=st.lists(st.integers(0, 2), min_size=1, max_size=5),

@@ -24,7 +24,7 @@ def backtest(seed: int, days: int, series: int = 5) -> pd.DataFrame:
     return frame.assign(cutoff=dates[0], yhat=yhat, y=yhat * np.exp(rng.normal(0, 0.2, len(frame))))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 10_000), days=st.integers(25, 60))
 def test_the_sum_of_the_next_day_lies_within_as_often_as_promised_or_more(seed: int, days: int) -> None:
     table = backtest(seed, days)
