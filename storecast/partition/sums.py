@@ -71,18 +71,21 @@ class _Added:
 
     def add(self, names: pd.Index, rows: slice, frame: pd.DataFrame) -> None:
         """Add a table of the series `rows` of the hierarchy, of these names."""
-        dates = pd.DatetimeIndex(np.sort(frame["ds"].unique()))
-        nodes, width = len(self._hierarchy.nodes), len(dates)
         if not self._sums:
-            self._dates = dates
-            self._sums = {name: np.zeros((nodes, width)) for name in self._columns}
+            self._dates = pd.DatetimeIndex(np.sort(frame["ds"].unique()))
+            shape = (len(self._hierarchy.nodes), len(self._dates))
+            self._sums = {name: np.zeros(shape) for name in self._columns}
+        width = len(self._dates)
         series = names.get_indexer(pd.Index(frame["unique_id"]))
         day = self._dates.get_indexer(pd.Index(frame["ds"]))
+        there = (series >= 0) & (day >= 0)  # a backtest may be of series that are no more
         for codes in self._hierarchy.codes[:, rows]:
-            places = codes[series] * width + day
+            first, end = int(codes.min()), int(codes.max()) + 1
+            places = (codes[series[there]] - first) * width + day[there]
             for name in self._columns:
-                values = frame[name].to_numpy(np.float64)
-                self._sums[name] += np.bincount(places, values, nodes * width).reshape(nodes, width)
+                values = frame[name].to_numpy(np.float64)[there]
+                added = np.bincount(places, values, (end - first) * width)
+                self._sums[name][first:end] += added.reshape(-1, width)
 
     def table(self, **columns: str) -> pd.DataFrame:
         """`level, value, ds, h` and the sums by the names given to them; NaN where no series is known."""

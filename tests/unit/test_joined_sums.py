@@ -78,3 +78,11 @@ def test_a_sum_of_which_nothing_is_known_in_a_fold_tells_nothing_of_it() -> None
     got = summed(static, Part(whole.forecasts, blank), [3])
     wanted = summed(static, Part(whole.forecasts, whole.backtest[~first]), [3])
     pd.testing.assert_frame_equal(got, wanted)
+
+
+def test_a_backtest_of_series_that_are_no_more_tells_of_those_that_are() -> None:
+    static, whole = retailer(3, 8)
+    gone = whole.backtest[whole.backtest["unique_id"] == "s00"].assign(unique_id="gone", y=1e9)
+    more = Part(whole.forecasts, pd.concat([whole.backtest, gone]))
+    names = static.index.to_numpy(dtype=object)
+    pd.testing.assert_frame_equal(joined_sums(names, static, [more]), joined_sums(names, static, [whole]))
