@@ -45,7 +45,7 @@ demo: $(INSTALLED) ## Forecast a synthetic retailer: all models, a comparison, a
 	@$(VENV)/bin/storecast demo $(ARGS)
 
 test: $(INSTALLED) ## Run every test that needs no cluster (ARGS="-k words" chooses)
-	@$(PY) -m pytest tests/integration tests/unit --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@OMP_WAIT_POLICY=passive $(PY) -m pytest tests/integration tests/unit --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 coverage: $(INSTALLED) ## The same, and which lines they reach: takes 1.7 times as long
 	@$(MAKE) test ARGS="--cov --cov-report=term $(ARGS)"
