@@ -10,7 +10,7 @@ from dashboard import forms
 from orchestrator import details
 
 FLOW = "partitioned"
-FIELDS = ("series", "by")
+TITLES = {"series": "Series in a partition", "by": "Column to cut by", "at_once": "Partitions at a time"}
 
 
 def fields(*, at_once: bool) -> dict[str, Any]:
@@ -30,5 +30,9 @@ def fields(*, at_once: bool) -> dict[str, Any]:
         ):
             return {}
         properties = details.form_of(FLOW)[0]["properties"]
-        asked = (*FIELDS, "at_once") if at_once else FIELDS
-        return forms.draw({"properties": {name: properties[name] for name in asked}}, {}, FLOW)
+        asked = {
+            name: {**properties[name], "title": title}
+            for name, title in TITLES.items()
+            if at_once or name != "at_once"
+        }
+        return forms.draw({"properties": asked}, {}, FLOW)

@@ -129,7 +129,9 @@ def test_the_training_page_starts_a_run_in_partitions(
         next(box for box in page.checkbox if box.label == "Train it in partitions").check().run()
         page.number_input(key="partitioned series").set_value(500)
         page.text_input(key="partitioned by").set_value("family")
-        assert "At once" not in {field.label for field in page.number_input}, "one at a time on this machine"
+        assert "Partitions at a time" not in {field.label for field in page.number_input}, (
+            "one at a time on this machine"
+        )
         start(page, "Start the run")
         assert not page.exception
 
