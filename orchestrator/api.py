@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -50,6 +52,17 @@ def pages(read: Callable[[int, int], list[Found]]) -> Iterator[list[Found]]:
         offset += len(page)
         if len(page) < PAGE:
             return
+
+
+def of_runs(runs: Sequence[UUID], read: Callable[[list[UUID], int, int], list[Found]]) -> list[Found]:
+    """What the API has of some runs, however many there are: it takes a page of them at a time, too.
+
+    Args:
+        runs: their ids.
+        read: gives of some runs at most so many, after so many.
+    """
+    some = (list(runs[at : at + PAGE]) for at in range(0, len(runs), PAGE))
+    return [found for ids in some for page in pages(partial(read, ids)) for found in page]
 
 
 def wait_for_api(client: SyncPrefectClient, seconds: float = WAIT_SECONDS) -> None:

@@ -24,7 +24,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, TaskRun
 from prefect.client.schemas.sorting import ArtifactSort, LogSort, TaskRunSort
 
-from orchestrator.api import PAGE, connected, pages
+from orchestrator.api import PAGE, connected, of_runs
 from orchestrator.runs import Run, below, deployment, read
 
 SHARD = re.compile(r"(?P<stage>.+), shard (?P<number>\d+) of (?P<count>\d+)")
@@ -119,21 +119,17 @@ def form_of(flow: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _tasks(client: SyncPrefectClient, tree: Sequence[FlowRun]) -> list[TaskRun]:
     """The stages' task runs: those that stand for a run below are left out."""
-    runs = [run.id for run in tree]
-    found = [task for at in range(0, len(runs), PAGE) for task in _tasks_of(client, runs[at : at + PAGE])]
-    return [task for task in found if not (task.state and task.state.state_details.child_flow_run_id)]
 
-
-def _tasks_of(client: SyncPrefectClient, runs: list[UUID]) -> list[TaskRun]:
-    """All task runs of some runs."""
-    wanted = FlowRunFilter(id=FlowRunFilterId(any_=runs))
-
-    def read(limit: int, offset: int) -> list[TaskRun]:
+    def read(runs: list[UUID], limit: int, offset: int) -> list[TaskRun]:
         return client.read_task_runs(
-            flow_run_filter=wanted, sort=TaskRunSort.EXPECTED_START_TIME_ASC, limit=limit, offset=offset
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=runs)),
+            sort=TaskRunSort.EXPECTED_START_TIME_ASC,
+            limit=limit,
+            offset=offset,
         )
 
-    return [task for page in pages(read) for task in page]
+    found = of_runs([run.id for run in tree], read)
+    return [task for task in found if not (task.state and task.state.state_details.child_flow_run_id)]
 
 
 def _stage(task: TaskRun, progress: dict[str, float]) -> StageRun:

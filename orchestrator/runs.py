@@ -23,7 +23,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
-from orchestrator.api import PAGE, connected, pages
+from orchestrator.api import connected, of_runs
 from storecast.errors import ConfigError, StoreError
 
 FLOWS = ("train", "demo", "tune", "partitioned")
@@ -147,25 +147,22 @@ def _ending(run: FlowRun) -> State[Any]:
 
 def below(client: SyncPrefectClient, run: UUID) -> list[FlowRun]:
     """All runs below a run, at any depth."""
+
+    def children(parents: list[UUID], limit: int, offset: int) -> list[FlowRun]:
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents)),
+            sort=FlowRunSort.START_TIME_ASC,
+            limit=limit,
+            offset=offset,
+        )
+
     found: list[FlowRun] = []
     todo = [run]
     while todo:
-        runs = [each for at in range(0, len(todo), PAGE) for each in _children(client, todo[at : at + PAGE])]
+        runs = of_runs(todo, children)
         found += runs
         todo = [each.id for each in runs]
     return found
-
-
-def _children(client: SyncPrefectClient, parents: list[UUID]) -> list[FlowRun]:
-    """All runs right below some."""
-    wanted = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=parents))
-
-    def read(limit: int, offset: int) -> list[FlowRun]:
-        return client.read_flow_runs(
-            flow_run_filter=wanted, sort=FlowRunSort.START_TIME_ASC, limit=limit, offset=offset
-        )
-
-    return [run for page in pages(read) for run in page]
 
 
 def read(client: SyncPrefectClient, run: str) -> FlowRun:

@@ -75,17 +75,14 @@ class _Added:
             self._dates = pd.DatetimeIndex(np.sort(frame["ds"].unique()))
             shape = (len(self._hierarchy.nodes), len(self._dates))
             self._sums = {name: np.zeros(shape) for name in self._columns}
-        width = len(self._dates)
+        own = Hierarchy(self._hierarchy.nodes, self._hierarchy.codes[:, rows])
         series = names.get_indexer(pd.Index(frame["unique_id"]))
         day = self._dates.get_indexer(pd.Index(frame["ds"]))
         there = (series >= 0) & (day >= 0)  # a backtest may be of series that are no more
-        for codes in self._hierarchy.codes[:, rows]:
-            first, end = int(codes.min()), int(codes.max()) + 1
-            places = (codes[series[there]] - first) * width + day[there]
-            for name in self._columns:
-                values = frame[name].to_numpy(np.float64)[there]
-                added = np.bincount(places, values, (end - first) * width)
-                self._sums[name][first:end] += added.reshape(-1, width)
+        for name in self._columns:
+            values = np.zeros((len(names), len(self._dates)))
+            values[series[there], day[there]] = frame[name].to_numpy(np.float64)[there]
+            self._sums[name] += own.sums(values)
 
     def table(self, **columns: str) -> pd.DataFrame:
         """`level, value, ds, h` and the sums by the names given to them; NaN where no series is known."""

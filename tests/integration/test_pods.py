@@ -251,8 +251,7 @@ def test_all_runs_below_a_run_are_found_however_many(
     mine = next(run for run in recent("three"))
     with get_client(sync_client=True) as client:
         whole = [run.id for run in runs.below(client, mine)]
-        for of in (api, runs):
-            monkeypatch.setattr(of, "PAGE", 1)
+        monkeypatch.setattr(api, "PAGE", 1)
         assert [run.id for run in runs.below(client, mine)] == whole
     assert len(whole) == 3
 
