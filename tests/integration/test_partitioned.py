@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ from pipelines.cli import app
 from serving.champion import LoadedModel
 from serving.lookout import Lookout
 from serving.prepare import prepare
-from storecast.errors import ConfigError
+from storecast.errors import ReleaseError
 from storecast.settings import Settings
 from storecast.synthetic import write_raw
 
@@ -147,6 +148,14 @@ def test_sums_are_over_all_partitions_and_agree_with_the_partitions_own(shop: Sh
     assert both["mean_of_all"].to_numpy() == pytest.approx(both["mean"].to_numpy())
 
 
+def test_a_release_without_sums_says_so(shop: Shop, tmp_path: Path) -> None:
+    shutil.copytree(shop.folder / HOME / "releases", tmp_path / HOME / "releases")
+    for sums in (tmp_path / HOME).rglob("aggregates.parquet"):
+        sums.unlink()
+    with pytest.raises(ReleaseError, match="no forecasts of sums"):
+        exported(Shop(tmp_path), "sums.csv", "--level", "total", "--dataset", "synthetic")
+
+
 def exported(shop: Shop, name: str, *options: str) -> pd.DataFrame:
     """What `storecast export` writes, called in this process."""
     out = shop.folder / name
@@ -159,9 +168,9 @@ def exported(shop: Shop, name: str, *options: str) -> pd.DataFrame:
 
 
 def test_another_column_to_cut_by_is_refused_once_there_are_releases(shop: Shop) -> None:
-    place = str(shop.folder / HOME)
-    with pytest.raises(ConfigError, match=r"is cut by store_nbr already(.|\n)*another name"):
-        partition.run("synthetic", str(shop.folder / "raw"), 6, by="family", workspace=place)
+    told = shop.call(HOME, *RUN[:-1], "family", code=2)
+    assert "is cut by store_nbr already" in told
+    assert "another name" in told
 
 
 def test_a_column_to_cut_by_without_a_size_is_refused(shop: Shop) -> None:
