@@ -79,7 +79,8 @@ def error_of(run: FlowRun, label: str, diagnosis: str) -> Exception:
             "the pod was killed because it ran out of memory",
             where=label,
             found=diagnosis,
-            cure="give it more (the run's option `memory`, or the pool's limit), or make shards smaller",
+            cure="give it more (the run's option `memory`, or the pool's limit), make shards smaller, "
+            "or cut the panel (`--partition`)",
         )
     named = re.search(r"\b(\w+Error): ", message)
     kind = getattr(errors, named.group(1), None) if named else None

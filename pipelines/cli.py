@@ -151,7 +151,7 @@ def version() -> None:
 
 def _train(dataset: str, data: str, profile: str) -> Outcome:
     settings = load_settings()
-    look(dataset, data, profile)
+    look(dataset, data, profile, whole=True)
     environment.prepare(settings)
     with own_prefect.shown(console):
         from pipelines.terminal import StageDisplay

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import environment, own_prefect
+from pipelines import environment, own_prefect, room
 from storecast.settings import load_settings
 
 if TYPE_CHECKING:
@@ -22,19 +22,25 @@ SHOWN = 20
 console = Console()
 
 
-def look(dataset: str, data: str, profile: str) -> None:
+def look(dataset: str, data: str, profile: str, *, whole: bool) -> None:
     """See that configs and files are there: what is wrong with them is told before anything is started.
+
+    Of a panel that is trained `whole`, that it may be too large for this machine is told, too.
 
     Raises:
         ConfigError, DataError: one is missing or wrong.
     """
     with console.status("Looking at the files"):
         from storecast.configs import config_file
-        from storecast.ingest import load_dataset_config, require_files
+        from storecast.ingest import about_rows, load_dataset_config, require_files
         from storecast.training_config import load_training_config
 
         load_training_config(profile)
-        require_files(load_dataset_config(config_file(dataset, "datasets")), data)
+        config = load_dataset_config(config_file(dataset, "datasets"))
+        require_files(config, data)
+        told = room.shortage(about_rows(config, data), room.free_bytes()) if whole else ""
+    if told:
+        console.print(f"[yellow]{told}[/]", highlight=False, soft_wrap=True)
 
 
 def run(dataset: str, data: str, profile: str, series: int, by: str) -> None:
@@ -44,7 +50,7 @@ def run(dataset: str, data: str, profile: str, series: int, by: str) -> None:
         StorecastError: something is wrong with data or settings, or with some of the partitions.
     """
     settings = load_settings()
-    look(dataset, data, profile)
+    look(dataset, data, profile, whole=False)
     environment.prepare(settings)
     with own_prefect.shown(console):
         from pipelines.partitioned import partitioned_flow

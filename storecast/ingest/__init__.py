@@ -7,13 +7,14 @@ panel = read_panel(Path("panel/"))
 
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.ingest.quality import DataQualityReport
-from storecast.ingest.run import IngestResult, ingest, require_files
+from storecast.ingest.run import IngestResult, about_rows, ingest, require_files
 from storecast.panel_io import read_panel, write_panel
 
 __all__ = [
     "DataQualityReport",
     "DatasetConfig",
     "IngestResult",
+    "about_rows",
     "ingest",
     "load_dataset_config",
     "read_panel",

@@ -18,6 +18,7 @@ from storecast.errors import DataError
 from storecast.ingest.raw_table import BROKEN, Malformed, empty_file, present
 
 HEAD_BYTES = 65_536
+SAMPLE_BYTES = 1 << 20
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -67,6 +68,18 @@ class CsvFile:
         except BROKEN as error:
             raise self._damaged(error) from error
 
+    def about_rows(self) -> int:
+        """How many rows the file has; see `RawFile`."""
+        size = int(self.filesystem.size(self.path))
+        try:
+            with self.filesystem.open(self.path, "rb") as raw:
+                opened = self._opened(raw)
+                lines: int = opened.read(SAMPLE_BYTES).count(b"\n")
+                read = min(size, int(raw.tell()))
+                return max(0, lines * size // max(1, read) - 1)
+        except BROKEN as error:
+            raise self._damaged(error) from error
+
     def columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
         """The wanted columns that the header has; see `RawFile`."""
         try:
@@ -92,11 +105,17 @@ class CsvFile:
 
     @contextmanager
     def _open(self) -> Iterator[_CappedLines]:
+        with (
+            self.filesystem.open(self.path, "rb") as raw,
+            _CappedLines(self._opened(raw), self.name, self.form.max_line_bytes) as capped,
+        ):
+            yield capped
+
+    def _opened(self, raw: IO[bytes]) -> IO[bytes]:
+        """What the file's bytes say, once unpacked."""
         compression = fsspec.utils.infer_compression(self.path)
-        with self.filesystem.open(self.path, "rb") as raw:
-            opened = fsspec.core.compr[compression](raw, mode="r") if compression else raw
-            with _CappedLines(opened, self.name, self.form.max_line_bytes) as capped:
-                yield capped
+        opened: IO[bytes] = fsspec.core.compr[compression](raw, mode="r") if compression else raw
+        return opened
 
     def _refuse_other_separator(self, text: str, columns: Sequence[str]) -> None:
         for separator, word in SEPARATORS.items():

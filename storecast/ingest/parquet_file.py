@@ -24,6 +24,11 @@ class ParquetFile:
     path: str
     filesystem: Any
 
+    def about_rows(self) -> int:
+        """How many rows the file has; see `RawFile`."""
+        with self._open() as file:
+            return int(file.metadata.num_rows)
+
     def columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
         """The wanted columns that the file has; see `RawFile`."""
         with self._open() as file:

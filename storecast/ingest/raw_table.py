@@ -40,6 +40,14 @@ class RawFile(Protocol):
         """Its name, for messages."""
         ...
 
+    def about_rows(self) -> int:
+        """How many rows the file has, told from little of it: of CSV by the length of its first lines.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        ...
+
     def columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
         """The wanted columns that the file has.
 

@@ -56,6 +56,15 @@ def require_files(config: DatasetConfig, source: str) -> None:
         Source(source, config.csv).find(files)
 
 
+def about_rows(config: DatasetConfig, source: str) -> int:
+    """How many rows of sales the raw files have, told from little of them.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    return Source(source, config.csv).open(config.train).about_rows()
+
+
 def ingest(
     config: DatasetConfig,
     source: str | Path,
