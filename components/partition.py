@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,28 +24,14 @@ from storecast.errors import ConfigError
 from storecast.partition.assign import assign
 from storecast.partition.files import CONFIG, cut
 from storecast.partition.groups import Group, Grouping, coarsest_key, count_keys
+from storecast.partition.places import MOST, Places, keep, kept, pointer
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
-from storecast.store.releases import PARTITIONS, part_name, part_names
+from storecast.store.releases import part_name
 
 COUNTS, MALFORMED = "counts.json", "malformed.parquet"
-MOST = 10_000
-"""Series of a partition, where nobody says otherwise: some gigabytes in every stage."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Which partition each group of a data set belongs to, as `partitions/<name>.json` says it.
-
-    Attributes:
-        by: the column that tells the groups.
-        groups: the partition of each, from 1 on.
-    """
-
-    by: str
-    groups: Mapping[str, int]
 
 
 def run(
@@ -78,14 +64,14 @@ def run(
     """
     store = open_store(workspace)
     config = load_dataset_config(config_file(dataset, "datasets"))
-    before = _kept(store, config.name)
+    before = kept(store, config.name)
     raw = raw_hashes(config, data)
     counts = _counts(store, config, data, raw)
     grouping = Grouping.of(config, data, by or (before.by if before else coarsest_key(counts, int(series))))
     if before and before.by != grouping.by:
         raise ConfigError(
             f"data set {config.name} is cut by {before.by} already",
-            where=_pointer(store, config.name),
+            where=pointer(store, config.name),
             found=f"--by {grouping.by}",
             cure=f"cut it by {before.by}, or give the data set config another name: what is cut otherwise "
             "are other data sets, with releases of their own",
@@ -108,17 +94,8 @@ def run(
         code=code_version("components.partition"),
         build=build,
     )
-    text = json.dumps(asdict(Places(grouping.by, places)), indent=1, sort_keys=True)
-    uris.write_text(_pointer(store, config.name), text + "\n")
+    keep(store, config.name, Places(grouping.by, places, int(series)))
     return made
-
-
-def _kept(store: DatasetStore, dataset: str) -> Places | None:
-    """The partitions that a data set has; None where none of them has a release: then nothing is lost."""
-    released = (uris.join(store.root, "releases", name) for name in part_names(store, dataset))
-    if not any(map(uris.exists, released)):
-        return None
-    return Places(**json.loads(uris.read_text(_pointer(store, dataset))))
 
 
 def data_of(partition: str, name: str) -> tuple[str, str]:
@@ -167,10 +144,6 @@ def _told(dataset: str, groups: Mapping[str, Group], places: Mapping[str, int]) 
             }
         )
     return told
-
-
-def _pointer(store: DatasetStore, dataset: str) -> str:
-    return uris.join(store.root, PARTITIONS, f"{dataset}.json")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from pydantic import Field
 
 from components.shadow import read_duel
 from pipelines.executor import Argument
 from pipelines.loop_ground import Ground
+from pipelines.loop_partitions import Partitions, is_cut
 from pipelines.pods import MOST_WAITING, PodOptions
 from pipelines.probe import probe
 from pipelines.steps import Outcome
@@ -47,8 +49,11 @@ def watch_flow(
     workspace: str = "",
     by_event: bool = False,
     pods: PodOptions | None = None,
+    at_once: Annotated[int, Field(ge=1)] = 1,
 ) -> list[Decision]:
     """Look at what has arrived, decide whether to train, and keep the forecast fresh.
+
+    Of a data set that was cut, each partition has a pass, which trains without an event.
 
     Args:
         dataset: Data set config, by name or file.
@@ -57,8 +62,17 @@ def watch_flow(
         workspace: Where data sets and releases lie; empty: as the settings say.
         by_event: Leave trainings to the automation that answers the event storecast.retrain.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
+        at_once: Partitions under way at a time, each with its pods; in the flow's own process it is one.
     """
-    return Watch(dataset, data, policy, workspace, pods).run(by_event)
+    watch = Watch(dataset, data, policy, workspace, pods)
+    if not is_cut(watch):
+        return watch.run(by_event)
+
+    def one_pass(name: str, config: str, raw: str) -> list[Decision]:
+        own = watch_flow.with_options(flow_run_name=name)
+        return own(config, raw, policy, workspace, pods=pods)
+
+    return Partitions(watch, one_pass, at_once if pods else 1).run()
 
 
 @flow(name="retrain", flow_run_name="{decision}", persist_result=False)
@@ -148,7 +162,7 @@ class Watch(Ground):
         """Record that a release is current, and see whether it is served; else go back."""
         outcome = {"release": release, "before": before}
         promoted = self._follow(follows, "promote", rule, why, outcome)
-        found = probe(self.settings, release)
+        found = probe(self.settings, self.config.name, release)
         said = f"The service {found.status} it: {found.found}"
         probed = self._follow(promoted, "probed", "probe", said, {"release": release, "status": found.status})
         made = [promoted, probed]
@@ -193,7 +207,7 @@ class Watch(Ground):
             self._activate(challenger, f"better than the champion on {duel.days} days in shadow")
         noted = self._note(health, action, "shadow", duel, outcome, "the champion")
         if action == "promote":
-            found = probe(self.settings, challenger.id)
+            found = probe(self.settings, self.config.name, challenger.id)
             said = f"The service {found.status} it: {found.found}"
             self._follow(noted, "probed", "probe", said, {"release": challenger.id, "status": found.status})
 

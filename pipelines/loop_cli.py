@@ -20,6 +20,7 @@ from storecast.errors import ConfigError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog, pending
 from storecast.settings import Settings, load_settings
 from storecast.store import uri as uris
+from storecast.store.releases import part_names
 
 loop = typer.Typer(no_args_is_help=True, help="Watch what was served, and train when the policy says so.")
 console = Console()
@@ -57,13 +58,17 @@ def decisions(
     since: Annotated[str, typer.Option(help="First day of data, YYYY-MM-DD.")] = "",
 ) -> None:
     """What the loop has decided, the oldest first, and what waits for a yes."""
-    found = _log(dataset).all(since)
-    table = Table("decision", "at", "action", "rule", "because", box=None)
-    for decision in found:
-        table.add_row(decision.id, decision.at[:16], decision.action, decision.rule, decision.because)
+    by_log = [log.all(since) for log in _logs(dataset)]
+    found = sorted((each for made in by_log for each in made), key=lambda each: each.at)
+    several = ["data set"] if len(by_log) > 1 else []
+    table = Table("decision", "at", *several, "action", "rule", "because", box=None)
+    for each in found:
+        of = [each.dataset] if several else []
+        table.add_row(each.id, each.at[:16], *of, each.action, each.rule, each.because)
     console.print(table)
-    for question in pending(found):
-        console.print(f"waits for a yes:  storecast loop approve {question.id}", highlight=False)
+    for question in (question for made in by_log for question in pending(made)):
+        named = f" --dataset {question.dataset}" if dataset else ""
+        console.print(f"waits for a yes:  storecast loop approve {question.id}{named}", highlight=False)
 
 
 @loop.command("approve")
@@ -115,7 +120,14 @@ def _print(decision: Decision) -> None:
 
 
 def _answer(question: str, dataset: str, action: str, said: str) -> None:
-    log = _log(dataset)
+    logs = _logs(dataset)
+    if len(logs) > 1:
+        raise ConfigError(
+            f"data set {dataset} has partitions, each with decisions of its own",
+            expected="the partition's name",
+            cure=f"storecast loop decisions --dataset {dataset} names it",
+        )
+    (log,) = logs
     asked = log.get(question)
     open_ones = [each.id for each in pending(log.all())]
     if asked.id not in open_ones:
@@ -131,17 +143,20 @@ def _answer(question: str, dataset: str, action: str, said: str) -> None:
     _print(made)
 
 
-def _log(dataset: str) -> DecisionLog:
-    root = open_store().root
-    names = uris.children(uris.join(root, "loop"))
+def _logs(dataset: str) -> list[DecisionLog]:
+    """The decisions on a data set; of one that was cut, those on each of its partitions."""
+    store = open_store()
+    names = uris.children(uris.join(store.root, "loop"))
     if not dataset and len(names) != 1:
         raise ConfigError(
             "no decision has been made yet" if not names else "several data sets have decisions",
-            where=uris.join(root, "loop"),
+            where=uris.join(store.root, "loop"),
             expected=f"one of {', '.join(names)}" if names else "",
             cure="name it: --dataset NAME" if names else "storecast loop run",
         )
-    return DecisionLog(root, dataset or names[0])
+    named = dataset or names[0]
+    found = [name for name in (named, *part_names(store, named)) if name in names]
+    return [DecisionLog(store.root, name) for name in found or [named]]
 
 
 @contextmanager

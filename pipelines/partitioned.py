@@ -6,11 +6,11 @@ those that are not done.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
@@ -18,7 +18,7 @@ from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
-from components.partition import MOST, data_of
+from components.partition import data_of
 from components.stage import open_store, progress
 from pipelines.executor import Argument, Executor
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
@@ -26,9 +26,12 @@ from pipelines.progress import shown_on_the_run
 from pipelines.steps import Outcome
 from pipelines.training import show_comparison, training_flow
 from storecast.errors import ReleaseError, RunError
+from storecast.partition.places import MOST
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
 from storecast.store.releases import Release, ReleaseStore
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ def partitioned_flow(
             with progress.stage(labels[partition]):
                 return own(config, raw, training, workspace, pods)
 
-        done, failed = _each(train, list(labels), at_once if pods else 1)
+        done, failed = each_partition(train, list(labels), at_once if pods else 1)
         scores = [done[partition].evaluation.uri if partition in done else "" for partition in labels]
         if not done:
-            raise _failed(name, failed)
+            raise failure(name, failed)
         about = {"partition": cut.uri, "evaluation": scores, "workspace": workspace}
         report = store.open(executor.submit("partitions_report", "partitions report", about).result())
         joined, apart = None, "not every partition has a release"
@@ -103,26 +106,26 @@ def partitioned_flow(
             parts: dict[str, Argument] = {"partition": cut.uri, "report": report.uri, "workspace": workspace}
             parts["release"] = [each.uri for each in current if each is not None]
             try:
-                joined, apart = _join(executor, ReleaseStore(store, name), parts), ""
+                joined, apart = join(executor, ReleaseStore(store, name), parts), ""
             except ReleaseError as error:
                 apart = str(error)
     show_comparison(store.path(report))
     create_markdown_artifact(key="partitions", markdown=_lines(done, failed, joined, apart))
     if failed:
-        raise _failed(name, failed)
+        raise failure(name, failed)
     return Partitioned(cut, done, report, joined, apart)
 
 
-def _each(
-    train: Callable[[str], Outcome], names: list[str], at_once: int
-) -> tuple[dict[str, Outcome], dict[str, Exception]]:
-    """Each partition's outcome, or why it has none."""
-    done: dict[str, Outcome] = {}
+def each_partition(
+    work: Callable[[str], T], names: Sequence[str], at_once: int
+) -> tuple[dict[str, T], dict[str, Exception]]:
+    """What comes of each partition, or why nothing did: one that fails stops no other."""
+    done: dict[str, T] = {}
     failed: dict[str, Exception] = {}
 
     def attempt(name: str) -> None:
         try:
-            done[name] = train(name)
+            done[name] = work(name)
         except Exception as error:  # one stops no other: all are told at the end  # noqa: BLE001
             get_run_logger().warning("partition %s failed: %s", name, error)
             failed[name] = error
@@ -137,7 +140,8 @@ def _each(
     return done, failed
 
 
-def _failed(dataset: str, failed: Mapping[str, Exception]) -> RunError:
+def failure(dataset: str, failed: Mapping[str, Exception]) -> RunError:
+    """The error that names the partitions that have failed."""
     lines = [f"{name}: {str(error).splitlines()[0]}" for name, error in sorted(failed.items())]
     return RunError(
         f"{len(failed)} partition{'s' if len(failed) > 1 else ''} of {dataset} failed; the others are done",
@@ -146,7 +150,7 @@ def _failed(dataset: str, failed: Mapping[str, Exception]) -> RunError:
     )
 
 
-def _join(executor: Executor, releases: ReleaseStore, given: Mapping[str, Argument]) -> Release:
+def join(executor: Executor, releases: ReleaseStore, given: Mapping[str, Argument]) -> Release:
     """The releases of all partitions as one, made the current one of the data set that was cut.
 
     Raises:

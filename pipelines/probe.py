@@ -19,7 +19,7 @@ class Probe:
 
     Attributes:
         status: "serves" the release; has "refused" it, and goes on with the last good one; serves "another";
-            is "away"; or is "unknown": no address is set.
+            is "away"; or is "unknown": no address is set, or the service is another data set's.
         found: the release it serves, or what is in the way.
     """
 
@@ -27,12 +27,13 @@ class Probe:
     found: str
 
 
-def probe(settings: Settings, release: str, seconds: float = SECONDS) -> Probe:
+def probe(settings: Settings, dataset: str, release: str, seconds: float = SECONDS) -> Probe:
     """Ask the service until it serves a release, or the time is up.
 
     Args:
         settings: `serving_url` and `serving_key`; without them the local stack's service is asked, where
             it is up, with a key made for that.
+        dataset: name of the release's data set.
         release: id of the release.
         seconds: how long to wait for it.
     """
@@ -43,18 +44,20 @@ def probe(settings: Settings, release: str, seconds: float = SECONDS) -> Probe:
         return Probe("unknown", "serving_url is not set, and the local stack is not up")
     deadline = time.monotonic() + seconds
     while True:
-        answer = _ask(url, key, release)
-        if answer.status in {"serves", "refused"} or time.monotonic() > deadline:
+        answer = _ask(url, key, dataset, release)
+        if answer.status in {"serves", "refused", "unknown"} or time.monotonic() > deadline:
             return answer
         time.sleep(POLL_SECONDS)
 
 
-def _ask(url: str, key: str, release: str) -> Probe:
+def _ask(url: str, key: str, dataset: str, release: str) -> Probe:
     try:
         with Client(url, key, timeout=10.0, attempts=1) as client:
             answer = client.current()
     except ServiceError as error:
         return Probe("away", str(error))
+    if answer["dataset"] != dataset:
+        return Probe("unknown", f"the service serves data set {answer['dataset']}")
     if release in answer["refused"]:
         return Probe("refused", str(answer["refused"][release]))
     return Probe("serves" if answer["id"] == release else "another", str(answer["id"]))

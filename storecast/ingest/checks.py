@@ -153,7 +153,7 @@ def _handle_empty(field: Field, frame: pd.DataFrame, rows: Positions, audit: Aud
         audit.quarantine(rows, field.column, "is empty", WANTED[field.kind])
         return rows
     if isinstance(field.fill, str):
-        texts = frame[field.name].cat.categories.union([field.fill])
+        texts = frame[field.name].cat.categories.union(pd.Index([field.fill], dtype=object))
         frame[field.name] = frame[field.name].cat.set_categories(texts).fillna(field.fill)
     elif not np.isnan(field.fill):
         frame.loc[rows, field.name] = field.fill

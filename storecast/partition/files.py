@@ -16,6 +16,7 @@ from storecast.dataset_config import CsvFormat, DatasetConfig
 from storecast.errors import DataError
 from storecast.ingest.arrived import fields_of, raw_tables
 from storecast.ingest.context import Context
+from storecast.ingest.ledger import Arrival
 from storecast.ingest.raw_table import Malformed, RawFile, header_only
 from storecast.ingest.source import Source
 from storecast.partition.groups import Group, Grouping
@@ -84,7 +85,7 @@ def cut(
     history: dict[int, int] = {}
     for number in live:
         (folder / part_name(config.name, number)).mkdir()
-    for table, name in _names(config).items():
+    for table, name in names_of(config).items():
         file = Source(source, config.csv).open(raw_tables(config)[table])
         paths = {n: folder / part_name(config.name, n) / name for n in live}
         split = _split(config, grouping, table)
@@ -107,7 +108,53 @@ def cut(
     return Cut(history, {name: lost for name, lost in malformed.items() if lost})
 
 
-def _names(config: DatasetConfig) -> dict[str, str]:
+def cut_arrival(
+    config: DatasetConfig,
+    grouping: Grouping,
+    places: Mapping[str, int],
+    live: Sequence[int],
+    arrival: Arrival,
+    folder: Path,
+) -> dict[int, Path]:
+    """Write a file that has arrived as one for each partition that has rows of it, as `cut` does.
+
+    Files say inside which arrival they are of: the same rows in two of them are two files.
+
+    Args:
+        config: what the files mean.
+        grouping: what tells the groups.
+        places: the partition of each group.
+        live: the partitions that there are, sorted.
+        arrival: the file; lines of it that are no rows are left out.
+        folder: where the files go.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    source, _, name = arrival.uri.rpartition("/")
+    stem = Path(names_of(config)[arrival.table]).stem
+    paths = {n: folder / f"{stem}-{arrival.hash[:8]}-{n}.parquet" for n in live}
+    split = _split(config, grouping, arrival.table)
+    route = _route(*split, places, live, config.csv) if split else None
+    stamp = {"storecast.arrival": arrival.hash}
+    file = Source(source, config.csv).open([name])
+    rows = _write(file, *_columns(config, arrival.table), route, paths, [], stamp)
+    return {number: paths[number] for number in sorted(rows)}
+
+
+def key_values(config: DatasetConfig, grouping: Grouping, arrival: Arrival) -> list[str]:
+    """The different values, in a file that has arrived, of the key that tells the groups; of a file that has
+    no such key none."""
+    if arrival.table not in (config.train[0], *config.future[:1]):
+        return []
+    source, _, name = arrival.uri.rpartition("/")
+    words, file = Words(config.csv), Source(source, config.csv).open([name])
+    for batch in file.batches(file.columns([grouping.key], ()), lambda _: None):
+        words.numbers(batch.column(grouping.key))
+    return [text for text in words.texts if text]
+
+
+def names_of(config: DatasetConfig) -> dict[str, str]:
     """The file of each raw table in a partition's folder, the history first."""
     names: dict[str, str] = {}
     for table in raw_tables(config):
@@ -159,11 +206,13 @@ def _write(
     route: Route | None,
     paths: Mapping[int, Path],
     malformed: list[Malformed],
+    stamp: Mapping[str, str] | None = None,
 ) -> dict[int, int]:
     """Write a file's rows to the partitions that they go to, or all to each; how many rows each has."""
     names = file.columns(needed, optional)
     with Spill(paths) as spill:
-        for batch in file.batches(names, malformed.append):
+        for read in file.batches(names, malformed.append):
+            batch = read.replace_schema_metadata(stamp) if stamp else read
             for number in paths if route is None else ():
                 spill.add(number, batch)
             for number, part in _parts(batch, route(batch)) if route is not None else ():

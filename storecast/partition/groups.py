@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from storecast.dataset_config import DatasetConfig
 from storecast.errors import ConfigError
 from storecast.ingest.context import Context
+from storecast.ingest.ledger import Arrival
 from storecast.ingest.source import Source
 from storecast.ingest.tables import read_static
 from storecast.partition.words import Words
@@ -45,13 +46,14 @@ class Grouping:
     of_key: Mapping[str, str] | None = None
 
     @classmethod
-    def of(cls, config: DatasetConfig, source: str, by: str) -> Self:
+    def of(cls, config: DatasetConfig, source: str, by: str, arrivals: Sequence[Arrival] = ()) -> Self:
         """The grouping by a column.
 
         Args:
             config: what the files mean.
             source: folder of the raw files: a path or an fsspec URI.
             by: a key, or a static column of a table that is joined on one key.
+            arrivals: files that have arrived after the raw files.
 
         Raises:
             ConfigError: the data set cannot be cut by that column.
@@ -64,7 +66,8 @@ class Grouping:
         for table in single:
             if by in table.columns:
                 alone = config.model_copy(update={"tables": [table]})
-                ((_, frame),) = read_static(Context(alone, Source(source, config.csv), pd.Timestamp.max))
+                context = Context(alone, Source(source, config.csv), pd.Timestamp.max, arrivals)
+                ((_, frame),) = read_static(context)
                 key = next(iter(table.join))
                 return cls(by, key, dict(zip(frame[key], frame[by], strict=True)))
         columns = [*config.keys, *(name for table in single for name in table.columns)]

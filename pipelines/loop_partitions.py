@@ -1,0 +1,140 @@
+"""A pass of the loop over a data set that was cut.
+
+What has arrived is dealt, each partition has a pass of its own, and their releases are made one anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from prefect import get_run_logger
+
+from components.partition import data_of
+from components.stage import progress
+from pipelines.executor import Argument
+from pipelines.loop_ground import Ground
+from pipelines.partitioned import each_partition, failure, join
+from pipelines.probe import probe
+from storecast.dataset_config import load_dataset_config
+from storecast.errors import ReleaseError
+from storecast.loop.decisions import Decision
+from storecast.partition.arrivals import Partition, deal
+from storecast.partition.places import kept
+from storecast.store import uri as uris
+from storecast.store.datasets import Dataset
+from storecast.store.releases import Release, ReleaseStore
+
+OnePass = Callable[[str, str, str], list[Decision]]
+"""A pass over one partition: called with its name, its data set config and its raw files."""
+
+
+def is_cut(ground: Ground) -> bool:
+    """Whether the data set has partitions that were released."""
+    return kept(ground.store, ground.config.name) is not None
+
+
+@dataclass(frozen=True)
+class Partitions:
+    """The partitions of a data set under a policy.
+
+    Attributes:
+        ground: of the data set that was cut.
+        one_pass: over one of them.
+        at_once: how many are under way at a time.
+    """
+
+    ground: Ground
+    one_pass: OnePass
+    at_once: int
+
+    def run(self) -> list[Decision]:
+        """A pass over each; the decisions that were made. One that fails stops no other.
+
+        Raises:
+            RunError: some have failed: names them; the others are done.
+        """
+        ground, log = self.ground, get_run_logger()
+        ground.actuals.take(ground.settings.inbox(ground.config.name))
+        for note in deal(ground.store, ground.config, ground.data, self._dealt_to()):
+            log.warning(note)
+        labels = {name: f"partition {n} of {len(self.names)}: {name}" for n, name in enumerate(self.names, 1)}
+
+        def attempt(name: str) -> list[Decision]:
+            with progress.stage(labels[name]):
+                return self.one_pass(name, *data_of(self.cut.uri, name))
+
+        done, failed = each_partition(attempt, self.names, self.at_once)
+        try:
+            self._join()
+        except ReleaseError as error:  # the one that is current stays
+            log.warning("the partitions' releases are not made one: %s", error)
+        if failed:
+            raise failure(ground.config.name, failed)
+        return [decision for made in done.values() for decision in made]
+
+    @cached_property
+    def cut(self) -> Dataset:
+        """The raw files, cut as they were before."""
+        places = kept(self.ground.store, self.ground.config.name)
+        named: dict[str, Argument] = {"dataset": self.ground.dataset, "data": self.ground.data}
+        most = {"series": str(places.most)} if places else {}
+        return self.ground.store.open(self.ground.made("partition", {**named, **most}))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The partitions' names."""
+        return [str(about["name"]) for about in self.cut.counts["partitions"]]
+
+    def _dealt_to(self) -> list[Partition]:
+        told = self.cut.counts["partitions"]
+        configs = [load_dataset_config(data_of(self.cut.uri, str(about["name"]))[0]) for about in told]
+        return [
+            Partition(int(about["number"]), int(about["series"]), config)
+            for about, config in zip(told, configs, strict=True)
+        ]
+
+    def _join(self) -> None:
+        """Make the partitions' current releases one, where they are others than those of the last one.
+
+        Raises:
+            ReleaseError: they cannot be one.
+        """
+        ground, before = self.ground, self.ground.releases.current()
+        found = {name: ReleaseStore(ground.store, name).current() for name in self.names}
+        current = {name: release for name, release in found.items() if release is not None}
+        joined_before = _lineage(before) if before else {}
+        if all(name in current and joined_before.get(name) == current[name].id for name in self.names):
+            return
+        if without := sorted(set(self.names) - set(current)):
+            raise ReleaseError("not every partition has a release", found=f"none of {', '.join(without)}")
+        parts: dict[str, Argument] = {"partition": self.cut.uri, "workspace": ground.workspace}
+        scores = [self._evaluation(release) for release in current.values()]
+        report = ground.executor.submit(
+            "partitions_report", "partitions report", {**parts, "evaluation": scores}
+        )
+        releases = [release.uri for release in current.values()]
+        made = join(ground.executor, ground.releases, {**parts, "report": report, "release": releases})
+        if before and ground.releases.current() != before:
+            self._see_that_it_is_served(made, before)
+
+    def _evaluation(self, release: Release) -> str:
+        """The evaluation that a release came from; "" where it is no more."""
+        made = self.ground.store.find("evaluate", str(_lineage(release)["evaluation"]["key"]))
+        return made.uri if made else ""
+
+    def _see_that_it_is_served(self, release: Release, before: Release) -> None:
+        """Go back to the release before where the service refuses this one."""
+        found = probe(self.ground.settings, self.ground.config.name, release.id)
+        get_run_logger().info("the service %s %s: %s", found.status, release.id, found.found)
+        if found.status == "refused":
+            why = f"rolled back by the loop: the service refused {release.id}"
+            self.ground.made("activate", {"release": before.uri, "why": why})
+
+
+def _lineage(release: Release) -> dict[str, Any]:
+    lineage: dict[str, Any] = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
+    return lineage
