@@ -18,7 +18,7 @@ from serving.lookout import Lookout
 from serving.prepare import prepare
 from storecast.errors import ReleaseError
 from storecast.settings import Settings
-from storecast.synthetic import write_raw
+from storecast.synthetic import write_after, write_raw
 
 TRAINING = """
 name: tiny
@@ -63,9 +63,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory, empty_home: Path) -> Shop:
     return made
 
 
-def released(shop: Shop) -> dict[str, str]:
+def released(shop: Shop, home: str = HOME) -> dict[str, str]:
     """The current release of each data set."""
-    pointers = (shop.folder / HOME / "releases").glob("*/current.json")
+    pointers = (shop.folder / home / "releases").glob("*/current.json")
     return {path.parent.name: str(json.loads(path.read_text())["current"]) for path in pointers}
 
 
@@ -157,14 +157,46 @@ def test_a_release_without_sums_says_so(shop: Shop, tmp_path: Path) -> None:
 
 
 def exported(shop: Shop, name: str, *options: str) -> pd.DataFrame:
-    """What `storecast export` writes, called in this process."""
+    """What `storecast export` writes."""
     out = shop.folder / name
+    called(shop, HOME, "export", "--out", str(out), *options)
+    return pd.read_csv(out)
+
+
+def called(shop: Shop, home: str, *words: str) -> str:
+    """What a command prints that is called in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STORECAST_HOME", str(shop.folder / HOME))
-        done = CliRunner().invoke(app, ["export", "--out", str(out), *options])
+        patch.setenv("STORECAST_HOME", str(shop.folder / home))
+        done = CliRunner().invoke(app, list(words))
     if done.exception:
         raise done.exception
-    return pd.read_csv(out)
+    return done.output
+
+
+def test_a_pass_of_the_loop_goes_over_all_partitions_and_makes_their_releases_one(shop: Shop) -> None:
+    home = shop.folder / "looped"
+    shutil.copytree(shop.folder / HOME, home)
+    before = released(shop, "looped")
+    write_after(shop.folder / "after", n_stores=3, n_families=3, n_days=200)
+    (shop.folder / "never.yaml").write_text("name: never\nchecks: []\nevery_days: 0\n")
+    for name in ("train.csv", "test.csv"):
+        called(shop, "looped", "actuals", "add", str(shop.folder / "after" / name), "--dataset", "synthetic")
+    one_pass = ("loop", "run", "--dataset", "synthetic", "--data", "raw", "--policy", "never.yaml")
+
+    shop.call("looped", *one_pass)
+
+    after = released(shop, "looped")
+    assert {name for name in before if after[name] != before[name]} == set(before)
+    joined = pd.read_parquet(home / "releases" / "synthetic" / after["synthetic"] / "forecasts.parquet")
+    plan = pd.read_csv(shop.folder / "after" / "test.csv")
+    assert joined["unique_id"].nunique() == 9
+    assert set(joined["ds"].astype(str)) == set(plan["date"])
+    told = called(shop, "looped", "loop", "decisions", "--dataset", "synthetic")
+    for partition_name in ("synthetic-001", "synthetic-002"):
+        assert any(partition_name in line and "refresh" in line for line in told.splitlines()), told
+
+    shop.call("looped", *one_pass)
+    assert released(shop, "looped") == after, "without anything new nothing is made"
 
 
 def test_another_column_to_cut_by_is_refused_once_there_are_releases(shop: Shop) -> None:

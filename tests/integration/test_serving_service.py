@@ -16,9 +16,12 @@ from pathlib import Path
 import httpx
 import pyarrow as pa
 import pytest
+from pydantic import SecretStr
 from serving_shop import ROOT, Service, Shop, answers, eventually, make_shop, publish, serving, stored
 
+from pipelines.probe import probe
 from storecast.client import Client, ServiceError
+from storecast.settings import Settings
 
 GROCERY = {"store_nbr": "1", "family": "GROCERY"}
 
@@ -180,6 +183,16 @@ def test_an_admin_hands_in_what_was_sold(client: httpx.Client, service: Service,
     assert json.loads(kept.read_text()) == body["rows"]
     with service.client(shop.make_key("reader", "read")) as reader:
         eventually(lambda: reader.post("/v1/actuals", json=body).status_code == 403, 5, "the refusal")
+
+
+def test_the_loop_asks_whether_a_release_is_served_and_nothing_of_another_data_set(
+    client: httpx.Client, service: Service, shop: Shop
+) -> None:
+    del client
+    settings = Settings(serving_url=service.url, serving_key=SecretStr(shop.key))
+    assert probe(settings, "shop", shop.first.id, seconds=5).status == "serves"
+    assert probe(settings, "shop", shop.second.id, seconds=0).status == "another"
+    assert probe(settings, "shop-001", shop.second.id, seconds=5).status == "unknown"
 
 
 def test_metrics_count_requests_and_the_log_names_key_route_and_release(
