@@ -11,11 +11,12 @@ import pytest
 import yaml
 from cluster import ROOT, Platform
 
-from storecast.synthetic import raw_tables
+from storecast.synthetic import raw_tables, tables_after
 
 RUN_SECONDS = 1200.0
 BUCKET = "storecast"
 RAW, CONFIGS = f"{BUCKET}/raw/parts", f"{BUCKET}/configs/parts"
+SIZES = {"n_stores": 2, "n_families": 3, "n_days": 200}
 RELEASES = f"{BUCKET}/storecast/releases"
 TRAINING = {
     "name": "few",
@@ -33,7 +34,7 @@ def cut(platform: Platform) -> str:
     dataset = yaml.safe_load((ROOT / "configs" / "datasets" / "synthetic.yaml").read_text())
     files = {
         f"{RAW}/{name}.csv": table.to_csv(index=False, date_format="%Y-%m-%d")
-        for name, table in raw_tables(n_stores=2, n_families=3, n_days=200).items()
+        for name, table in raw_tables(**SIZES).items()
     }
     files[f"{CONFIGS}/parts.yaml"] = yaml.safe_dump({**dataset, "name": "parts"})
     files[f"{CONFIGS}/few.yaml"] = yaml.safe_dump(TRAINING)
@@ -76,6 +77,32 @@ def test_the_release_of_all_has_every_series_and_the_sums_over_both(platform: Pl
         name: current[name] for name in ("parts-001", "parts-002")
     }
     assert {"forecasts.parquet", "aggregates.parquet", "partitions.json"} <= files
+
+
+def test_a_pass_of_the_loop_deals_what_arrived_and_renews_the_release_of_all(
+    platform: Platform, cut: str
+) -> None:
+    del cut
+    with platform.store() as store:
+        before = {name: _current(store.read(f"{RELEASES}/{name}/current.json")) for name in _names()}
+        store.write(f"{CONFIGS}/never.yaml", yaml.safe_dump({"name": "never", "checks": [], "every_days": 0}))
+        for name, table in tables_after(**SIZES).items():
+            text = table.to_csv(index=False, date_format="%Y-%m-%d")
+            store.write(f"{BUCKET}/storecast/inbox/parts/{name}.csv", text)
+    given = {
+        "dataset": f"s3://{CONFIGS}/parts.yaml",
+        "data": f"s3://{RAW}",
+        "policy": f"s3://{CONFIGS}/never.yaml",
+    }
+    with platform.timeline.step("pass of the loop over both partitions, with sixteen days of sales"):
+        platform.completed(platform.start("watch", **given, at_once=2), RUN_SECONDS)
+
+    with platform.store() as store:
+        after = {name: _current(store.read(f"{RELEASES}/{name}/current.json")) for name in _names()}
+        left = store.find(f"{BUCKET}/storecast/inbox/parts")
+    assert not left
+    assert all(after[name] > before[name] for name in _names()), after
+    assert len({release[:10] for release in after.values()}) == 1, "all end on the same day"
 
 
 def _names() -> tuple[str, ...]:
