@@ -19,6 +19,7 @@ from pipelines.executor import Argument
 from pipelines.loop_ground import Ground
 from pipelines.partitioned import each_partition, failure, join
 from pipelines.probe import probe
+from storecast.configs import config_file
 from storecast.dataset_config import load_dataset_config
 from storecast.errors import ReleaseError
 from storecast.loop.decisions import Decision
@@ -26,15 +27,17 @@ from storecast.partition.arrivals import Partition, deal
 from storecast.partition.places import kept
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
-from storecast.store.releases import Release, ReleaseStore
+from storecast.store.releases import Release, ReleaseStore, part_names
 
 OnePass = Callable[[str, str, str], list[Decision]]
 """A pass over one partition: called with its name, its data set config and its raw files."""
 
 
 def is_cut(ground: Ground) -> bool:
-    """Whether the data set has partitions that were released."""
-    return kept(ground.store, ground.config.name) is not None
+    """Whether the data set has partitions that were released, and no later release that is not of them."""
+    places, current = kept(ground.store, ground.config.name), ground.releases.current()
+    names = part_names(ground.store, ground.config.name)
+    return places is not None and (current is None or not _lineage(current).keys().isdisjoint(names))
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,10 @@ class Partitions:
 
     def _dealt_to(self) -> list[Partition]:
         told = self.cut.counts["partitions"]
-        configs = [load_dataset_config(data_of(self.cut.uri, str(about["name"]))[0]) for about in told]
+        files = [config_file(data_of(self.cut.uri, str(about["name"]))[0], "datasets") for about in told]
         return [
-            Partition(int(about["number"]), int(about["series"]), config)
-            for about, config in zip(told, configs, strict=True)
+            Partition(int(about["number"]), int(about["series"]), load_dataset_config(file))
+            for about, file in zip(told, files, strict=True)
         ]
 
     def _join(self) -> None:

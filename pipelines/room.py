@@ -25,7 +25,7 @@ def free_bytes() -> int:
             lines = Path(folder, "memory.stat").read_text().split()
         except (OSError, ValueError):  # there is no such file, or no limit: "max"
             continue
-        cached = dict(zip(lines[::2], lines[1::2], strict=True))["inactive_file"]  # goes where others need it
+        cached = dict(zip(lines[::2], lines[1::2], strict=True)).get("inactive_file", "0")  # goes when needed
         free.append(limit - taken + int(cached))
     return max(0, min(free))
 

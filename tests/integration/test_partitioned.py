@@ -16,7 +16,7 @@ from pipelines.cli import app
 from serving.champion import LoadedModel
 from serving.lookout import Lookout
 from serving.prepare import prepare
-from storecast.errors import ReleaseError
+from storecast.errors import ConfigError, ReleaseError
 from storecast.settings import Settings
 from storecast.synthetic import write_after, write_raw
 
@@ -194,6 +194,8 @@ def test_a_pass_of_the_loop_goes_over_all_partitions_and_makes_their_releases_on
     told = called(shop, "looped", "loop", "decisions", "--dataset", "synthetic")
     for partition_name in ("synthetic-001", "synthetic-002"):
         assert any(partition_name in line and "refresh" in line for line in told.splitlines()), told
+    with pytest.raises(ConfigError, match="partitions, each with decisions of its own"):
+        called(shop, "looped", "loop", "approve", "2023", "--dataset", "synthetic")
 
     shop.call("looped", *one_pass)
     assert released(shop, "looped") == after, "without anything new nothing is made"
