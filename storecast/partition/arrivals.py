@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storecast.actuals import Actuals, Receipt
+from storecast.actuals import Actuals
 from storecast.dataset_config import DatasetConfig
 from storecast.errors import ReleaseError
 from storecast.ingest.arrived import raw_tables
 from storecast.ingest.ledger import Arrival
+from storecast.partition.assign import emptiest
 from storecast.partition.files import cut_arrival, key_values, names_of
 from storecast.partition.groups import Grouping
 from storecast.partition.places import Places, keep, kept
@@ -85,8 +86,7 @@ def _hand(actuals: Actuals, file: Path, table: str) -> str:
     """Give a partition its rows; why it did not take them, "" where it did."""
     if table not in raw_tables(actuals.config):
         return f"it has no rows of {table} in its raw files"
-    receipt: Receipt = actuals.add(str(file), table)
-    return receipt.reason
+    return actuals.add(str(file), table).reason
 
 
 def _groups(config: DatasetConfig, grouping: Grouping, arrivals: Iterable[Arrival]) -> list[str]:
@@ -98,13 +98,12 @@ def _groups(config: DatasetConfig, grouping: Grouping, arrivals: Iterable[Arriva
 def _placed(before: Places, groups: Iterable[str], partitions: Sequence[Partition]) -> Places:
     """The places with those of new groups."""
     loads = Counter({each.number: each.series for each in partitions})
-    groups_of: Mapping[str, int] = before.groups
-    added: dict[str, int] = {}
+    places = dict(before.groups)
     for name in groups:
-        if name not in groups_of:
-            added[name] = min(loads, key=lambda number: (loads[number], number))
-            loads[added[name]] += 1
-    return replace(before, groups={**groups_of, **added})
+        if name not in places:
+            places[name] = emptiest(loads, loads)
+            loads[places[name]] += 1
+    return replace(before, groups=places)
 
 
 def _mark(whole: Actuals, arrival: Arrival) -> str:

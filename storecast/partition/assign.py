@@ -7,7 +7,7 @@ keeps it; what is new goes where there is room.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from storecast.errors import DataError
 from storecast.partition.groups import Group
@@ -43,12 +43,17 @@ def assign(groups: Mapping[str, Group], most: int, before: Mapping[str, int]) ->
     for name in old:
         series = groups[name].series
         room = [n for n, load in loads.items() if not load or load + series <= most]
-        number = min(room, key=lambda n: (loads[n], n)) if room else max(loads) + 1
+        number = emptiest(loads, room) if room else max(loads) + 1
         places[name] = number
         loads[number] += series
     lively = {places[name] for name, group in groups.items() if group.rows}
     for name in (name for name in new if not groups[name].rows):
-        number = min(lively, key=lambda n: (loads[n], n))
+        number = emptiest(loads, lively)
         places[name] = number
         loads[number] += groups[name].series
     return places
+
+
+def emptiest(loads: Mapping[int, int], among: Iterable[int]) -> int:
+    """The partition with the fewest series; of several the first."""
+    return min(among, key=lambda number: (loads[number], number))
