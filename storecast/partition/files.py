@@ -131,27 +131,34 @@ def cut_arrival(
     Raises:
         DataError: the file is damaged.
     """
-    source, _, name = arrival.uri.rpartition("/")
     stem = Path(names_of(config)[arrival.table]).stem
     paths = {n: folder / f"{stem}-{arrival.hash[:8]}-{n}.parquet" for n in live}
     split = _split(config, grouping, arrival.table)
     route = _route(*split, places, live, config.csv) if split else None
     stamp = {"storecast.arrival": arrival.hash}
-    file = Source(source, config.csv).open([name])
-    rows = _write(file, *_columns(config, arrival.table), route, paths, [], stamp)
+    rows = _write(_opened(config, arrival), *_columns(config, arrival.table), route, paths, [], stamp)
     return {number: paths[number] for number in sorted(rows)}
 
 
 def key_values(config: DatasetConfig, grouping: Grouping, arrival: Arrival) -> list[str]:
     """The different values, in a file that has arrived, of the key that tells the groups; of a file that has
     no such key none."""
-    if arrival.table not in (config.train[0], *config.future[:1]):
+    if arrival.table not in _sales_tables(config):
         return []
-    source, _, name = arrival.uri.rpartition("/")
-    words, file = Words(config.csv), Source(source, config.csv).open([name])
+    words, file = Words(config.csv), _opened(config, arrival)
     for batch in file.batches(file.columns([grouping.key], ()), lambda _: None):
         words.numbers(batch.column(grouping.key))
     return [text for text in words.texts if text]
+
+
+def _opened(config: DatasetConfig, arrival: Arrival) -> RawFile:
+    folder, _, name = arrival.uri.rpartition("/")
+    return Source(folder, config.csv).open([name])
+
+
+def _sales_tables(config: DatasetConfig) -> list[str]:
+    """The raw tables whose rows have all keys: the history and the future."""
+    return [config.train[0], *config.future[:1]]
 
 
 def names_of(config: DatasetConfig) -> dict[str, str]:
@@ -177,7 +184,7 @@ def _columns(config: DatasetConfig, table: str) -> tuple[list[str], list[str]]:
 
 def _split(config: DatasetConfig, grouping: Grouping, table: str) -> tuple[str, Grouping] | None:
     """The column of a raw table that tells its rows' groups; None where all partitions need all rows."""
-    if table in (config.train[0], *config.future[:1]):
+    if table in _sales_tables(config):
         return grouping.key, grouping
     found = [grouping.column(further.join) for further in config.tables if further.files[0] == table]
     return found[0] if found and all(each == found[0] for each in found) else None
