@@ -9,19 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
+from prefect.exceptions import TerminationSignal
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
 from orchestrator import runs
 from pipelines.register import STAGE_COMMAND, register
+from pipelines.stage_flow import ended_when_told
 from pipelines.work_pools import PlatformConfig
 from storecast.store import uri as uris
 
@@ -126,8 +129,8 @@ def test_a_run_cancelled_before_its_process_was_there_does_not_begin(
 ) -> None:
     client.set_flow_run_state(endless.id, Cancelling(), force=True)
     with pod(endless, tmp_path / "home") as process:
-        process.wait(timeout=60)
-    assert state(client, endless).is_cancelled()
+        said, _ = process.communicate(timeout=60)
+    assert state(client, endless).is_cancelled(), said
 
 
 def test_a_process_told_to_go_says_that_it_crashed_so_that_another_follows(
@@ -136,5 +139,49 @@ def test_a_process_told_to_go_says_that_it_crashed_so_that_another_follows(
     with pod(endless, tmp_path / "home") as process:
         until(lambda: state(client, endless).is_running())
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) != 0
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode != 0, said
     assert state(client, endless).is_crashed()
+
+
+@pytest.fixture
+def told_by_exception() -> Iterator[Callable[[int, FrameType | None], None]]:
+    """As within Prefect's engine: SIGTERM raises an exception wherever the process is."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise TerminationSignal(number)
+
+    before = signal.signal(signal.SIGTERM, handler)
+    yield handler
+    signal.signal(signal.SIGTERM, before)
+
+
+def told_within_compiled_code() -> None:
+    """As pydantic does it: an error of its own out of whatever was raised within it."""
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException as error:
+        raise ValueError("could not build") from error
+
+
+def test_being_told_to_go_is_told_as_such_whatever_a_library_makes_of_it(
+    told_by_exception: Callable[[int, FrameType | None], None],
+) -> None:
+    with pytest.raises(TerminationSignal), ended_when_told():
+        told_within_compiled_code()
+    assert signal.getsignal(signal.SIGTERM) is told_by_exception
+
+
+@pytest.mark.usefixtures("told_by_exception")
+def test_a_stage_that_kept_it_to_itself_is_told_again() -> None:
+    with pytest.raises(TerminationSignal), ended_when_told():
+        with suppress(ValueError):
+            told_within_compiled_code()
+        until(lambda: False, seconds=30)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.usefixtures("told_by_exception")
+def test_an_error_of_the_stage_stays_what_it_is() -> None:
+    with pytest.raises(ValueError, match="of its own"), ended_when_told():
+        raise ValueError("of its own")
