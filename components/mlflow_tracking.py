@@ -1,4 +1,4 @@
-"""MLflow: one run per pipeline run, one registered model per data set. The only module that imports mlflow.
+"""MLflow: one run per pipeline run, one registered model per data set. Only here is mlflow used.
 
 By default runs go to SQLite and files in the home folder; `tracking_uri` in the settings names a server.
 A run is found again by its key and a model version by its bundle's hash, so a retry or a resumed pipeline
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from components import mlflow_database
 from storecast.errors import StoreError
 from storecast.settings import Settings
 from storecast.store import parquet
@@ -235,7 +236,12 @@ def delete_runs(settings: Settings, runs: Sequence[str]) -> None:
 
 def tracking_uri(settings: Settings) -> str:
     """Where MLflow keeps runs: the setting, or SQLite in the home folder."""
-    return settings.tracking_uri or f"sqlite:///{settings.home.absolute() / 'mlflow.db'}"
+    return settings.tracking_uri or f"sqlite:///{database(settings)}"
+
+
+def database(settings: Settings) -> Path:
+    """Where the home folder's SQLite database of MLflow lies."""
+    return settings.home.absolute() / "mlflow.db"
 
 
 def page(settings: Settings, run_id: str) -> str:
@@ -259,7 +265,7 @@ def _client(settings: Settings) -> MlflowClient:
     if token := settings.tracking_token.get_secret_value():
         os.environ["MLFLOW_TRACKING_TOKEN"] = token
     if not settings.tracking_uri:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        mlflow_database.make(database(settings))
     import mlflow.store.db.utils
     from mlflow import MlflowClient
 
@@ -273,15 +279,17 @@ def _client(settings: Settings) -> MlflowClient:
 def _clear_errors(settings: Settings) -> Iterator[None]:
     """MLflow's errors as ours, without the credentials that a URI may hold."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
+    except (MlflowException, SQLAlchemyError) as error:
         raise StoreError(
             "MLflow refused or could not be reached",
             where=_masked(tracking_uri(settings)),
             found=_masked(str(error)).splitlines()[0],
-            cure="check tracking_uri (storecast config show), or unset it to keep runs in the home folder",
+            cure="check tracking_uri (storecast config show), or unset it to keep runs in the home folder; "
+            "where its database is broken, move that file away",
         ) from error
 
 

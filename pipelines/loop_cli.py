@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pipelines import environment, own_prefect
 from storecast.errors import ConfigError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog, pending
 from storecast.settings import Settings, load_settings
+from storecast.store import locks
 from storecast.store import uri as uris
 from storecast.store.releases import part_names
 
@@ -163,12 +163,9 @@ def _logs(dataset: str) -> list[DecisionLog]:
 def _alone(settings: Settings) -> Iterator[None]:
     """Only one pass at a time over a home folder: two would train twice."""
     file = settings.home.absolute() / "run" / "loop.lock"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+    with locks.locked(file, locks.ALONE | locks.AT_ONCE) as alone:
+        if not alone:
             raise StoreError(
                 "another pass of the loop is under way", where=str(file), cure="wait until it has ended"
-            ) from error
+            )
         yield

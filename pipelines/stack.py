@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from components import mlflow_tracking
+from components import mlflow_database, mlflow_tracking
 from dashboard import start as dashboard
 from serving import keys, start
 from storecast.errors import ConfigError, StoreError
@@ -144,6 +144,7 @@ def _prefect(settings: Settings, port: int) -> Server:
 
 
 def _mlflow(settings: Settings, port: int) -> Server:
+    mlflow_database.make(mlflow_tracking.database(settings))
     artifacts = mlflow_tracking.artifact_root(settings).as_uri()
     return Server(
         name="mlflow",

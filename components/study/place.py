@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -70,19 +69,6 @@ class StudyPlace:
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS),
                 load_if_exists=True,
             )
-
-
-@contextmanager
-def locked(path: Path, how: int) -> Iterator[bool]:
-    """Hold the lock of a study on this machine; False where it is asked for without waiting and not free."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, how)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
 
 
 @contextmanager

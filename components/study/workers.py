@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import multiprocessing
 import time
@@ -17,10 +16,11 @@ from optuna.study import Study
 from optuna.trial import TrialState
 
 from components.study.attempts import DEFAULT, ERROR, FIRST, queue, try_again
-from components.study.place import StudyPlace, clear_errors, locked
+from components.study.place import StudyPlace, clear_errors
 from components.study.trials import finished_trials
 from components.study.values import suggested
 from storecast.errors import ModelError, StorecastError
+from storecast.store import locks
 
 POLL_SECONDS = 1.0
 MOST_FAILED = 5
@@ -38,7 +38,7 @@ def go_on(place: StudyPlace) -> int:
     study = place.open()
     with clear_errors(place.url):
         if place.url.startswith("sqlite"):
-            with locked(place.lock, fcntl.LOCK_EX | fcntl.LOCK_NB) as alone:
+            with locks.locked(place.lock, locks.ALONE | locks.AT_ONCE) as alone:
                 dead = study.get_trials(deepcopy=False, states=[TrialState.RUNNING]) if alone else []
                 for trial in dead:
                     study.tell(trial.number, state=TrialState.FAIL)
@@ -63,7 +63,7 @@ def work(
         StoreError: the database cannot be reached.
     """
     study, done = place.open(), 0
-    with clear_errors(place.url), locked(place.lock, fcntl.LOCK_SH), warnings.catch_warnings():
+    with clear_errors(place.url), locks.locked(place.lock, locks.WITH_OTHERS), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         while _alive() and (deadline is None or time.monotonic() < deadline):
             left = trials - len(finished_trials(study))

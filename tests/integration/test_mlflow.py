@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from components import mlflow_database
 from components import mlflow_tracking as tracking
 from storecast.bundle import write_bundle
 from storecast.conformal import Calibration
@@ -220,3 +225,52 @@ def test_an_unreachable_server_is_named_without_its_password(
         pass
     assert "127.0.0.1:9" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def some_tables(database: Path) -> bool:
+    """Whether the database has tables, and is therefore on its way."""
+    new = database.with_name("mlflow.db.new")
+    return new.exists() and new.stat().st_size > 100_000
+
+
+def test_a_first_run_killed_while_mlflow_makes_its_tables_does_not_stand_in_the_way_of_the_next(
+    tmp_path: Path,
+) -> None:
+    home = Settings(home=tmp_path)
+    database = tracking.database(home)
+    first = multiprocessing.get_context("spawn").Process(target=mlflow_database.make, args=(database,))
+    first.start()
+    deadline = time.monotonic() + 60
+    while not some_tables(database):
+        assert time.monotonic() < deadline
+        assert first.is_alive()
+        time.sleep(0.01)
+    first.kill()
+    first.join()
+    assert not database.exists()
+    assert tracking.version_of(home, "none yet") is None
+    assert not list(tmp_path.glob("mlflow.db?*"))
+
+
+def test_first_runs_at_the_same_time_find_one_database(tmp_path: Path) -> None:
+    home = Settings(home=tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from components import mlflow_tracking as t; "
+        "from storecast.settings import Settings; print(t.version_of(Settings(home=Path(sys.argv[1])), 'x'))"
+    )
+    command = [sys.executable, "-c", code, str(home.home)]
+    with ThreadPoolExecutor() as pool:
+        said = pool.map(
+            lambda _: subprocess.run(command, capture_output=True, text=True, check=False), range(3)
+        )
+    assert [done.stdout for done in said] == ["None\n"] * 3
+
+
+def test_a_database_that_is_half_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+    home = Settings(home=tmp_path)
+    with sqlite3.connect(tracking.database(home)) as database:
+        database.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
+        database.execute("CREATE TABLE datasets (key TEXT)")
+    database.close()
+    with pytest.raises(StoreError, match="move that file away"):
+        tracking.version_of(home, "x")
