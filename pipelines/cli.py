@@ -154,9 +154,10 @@ def _train(dataset: str, data: str, profile: str) -> Outcome:
     look(dataset, data, profile, whole=True)
     environment.prepare(settings)
     with own_prefect.shown(console):
+        from pipelines import lost_runs
         from pipelines.terminal import StageDisplay
         from pipelines.training import training_flow
-    with StageDisplay(console).showing():
+    with lost_runs.told_if_lost(settings), StageDisplay(console).showing():
         outcome: Outcome = training_flow(dataset, data, profile, settings.root)
     return outcome
 

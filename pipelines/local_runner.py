@@ -12,10 +12,12 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.types.entrypoint import EntrypointType
 
 from orchestrator import api
+from pipelines import lost_runs
 from pipelines.demo import demo_flow
 from pipelines.partitioned import partitioned_flow
 from pipelines.training import training_flow
 from pipelines.tuning import tuning_flow
+from storecast.settings import load_settings
 
 AT_ONCE = 1
 
@@ -38,6 +40,7 @@ def main() -> None:
     """Serve the deployments until this process is told to stop."""
     with api.connected() as client:
         api.wait_for_api(client)
+    lost_runs.mark(load_settings())
     serve(*deployments(), pause_on_shutdown=False, print_starting_message=False, limit=AT_ONCE)
 
 

@@ -44,9 +44,10 @@ def run(
     settings = load_settings()
     environment.prepare(settings)
     with own_prefect.shown(console):
+        from pipelines import lost_runs
         from pipelines.loop import watch_flow
         from pipelines.terminal import StageDisplay
-    with _alone(settings), StageDisplay(console).showing():
+    with _alone(settings), lost_runs.told_if_lost(settings), StageDisplay(console).showing():
         made = watch_flow(dataset, data, policy, settings.root)
     for decision in made:
         _print(decision)

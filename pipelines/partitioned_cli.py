@@ -53,9 +53,10 @@ def run(dataset: str, data: str, profile: str, series: int, by: str) -> None:
     look(dataset, data, profile, whole=False)
     environment.prepare(settings)
     with own_prefect.shown(console):
+        from pipelines import lost_runs
         from pipelines.partitioned import partitioned_flow
         from pipelines.terminal import StageDisplay
-    with StageDisplay(console).showing():
+    with lost_runs.told_if_lost(settings), StageDisplay(console).showing():
         outcome: Partitioned = partitioned_flow(dataset, data, profile, series, by, settings.root)
     _show(outcome, series)
 

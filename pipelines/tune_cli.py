@@ -48,9 +48,10 @@ def tune(
     settings = load_settings()
     environment.prepare(settings)
     with own_prefect.shown(console):
+        from pipelines import lost_runs
         from pipelines.terminal import StageDisplay
         from pipelines.tuning import tuning_flow
-    with StageDisplay(console).showing():
+    with lost_runs.told_if_lost(settings), StageDisplay(console).showing():
         outcome: Tuned = tuning_flow(
             model, dataset, data, profile, trials, timeout, jobs, folds, series, space, storage, settings.root
         )

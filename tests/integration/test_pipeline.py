@@ -63,6 +63,13 @@ def test_a_rerun_with_nothing_changed_makes_nothing_new(shop: Shop) -> None:
     assert (home / "releases" / "synthetic" / "current.json").read_text() == pointer
 
 
+def flow_runs(home: Path) -> list[str]:
+    """How a home's flow runs have ended, as Prefect knows it, the oldest first."""
+    with closing(sqlite3.connect(home / "prefect" / "prefect.db")) as connection:
+        found = connection.execute("SELECT state_type FROM flow_run ORDER BY created").fetchall()
+    return [state for (state,) in found]
+
+
 def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(shop: Shop) -> None:
     fits = shop.folder / "second" / "datasets" / "train"
     process = shop.start("second", shop.folder / "killed.log")
@@ -77,6 +84,7 @@ def test_a_run_killed_while_training_resumes_to_the_same_release_byte_for_byte(s
     assert first.name == second.name
     sums = (first / "checksums.json").read_text()
     assert sums == (second / "checksums.json").read_text()
+    assert flow_runs(shop.folder / "second") == ["CRASHED", "COMPLETED"], "what was killed no longer runs"
     shop.call("second", "releases", "verify")
 
 
@@ -91,10 +99,7 @@ def test_an_interrupt_stops_a_run_at_once_with_one_line_and_prefect_knows(shop: 
     assert "What is done is kept" in told
     assert "Traceback" not in told
     assert "ERROR" not in told
-    database = shop.folder / "interrupted" / "prefect" / "prefect.db"
-    with closing(sqlite3.connect(database)) as connection:
-        states = connection.execute("SELECT state_type FROM flow_run").fetchall()
-    assert states == [("CRASHED",)]
+    assert flow_runs(shop.folder / "interrupted") == ["CRASHED"]
 
 
 def test_the_submission_has_a_row_for_every_id_of_the_future_table(shop: Shop) -> None:
