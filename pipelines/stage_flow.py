@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,7 +45,7 @@ def ended_when_told() -> Iterator[None]:
     Prefect raises an exception wherever the process is when SIGTERM comes, and marks the run as crashed when
     that arrives at the flow's end, so that another pod follows. Compiled code on the way may keep it to
     itself, and the stage would go on; or make an error of its own of it (pydantic's does when it builds a
-    model), and the run would have failed for good. So it is raised again and again until the stage has ended,
+    model), and the run would have failed for good. So it is raised again until the stage ends because of it,
     and an error that comes after it is taken as the same.
     """
     handler = signal.getsignal(signal.SIGTERM)
@@ -57,7 +58,8 @@ def ended_when_told() -> Iterator[None]:
         nonlocal told
         told = True
         signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
-        handler(signal.SIGTERM, frame)
+        if not _is_ending(sys.exception()):
+            handler(signal.SIGTERM, frame)
 
     signal.signal(signal.SIGTERM, tell)
     alarm = signal.signal(signal.SIGALRM, tell)
@@ -72,3 +74,10 @@ def ended_when_told() -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, alarm)
         signal.signal(signal.SIGTERM, handler)
+
+
+def _is_ending(error: BaseException | None) -> bool:
+    """Whether what is being handled comes of the signal: then the stage is putting away what it has."""
+    while error is not None and not isinstance(error, TerminationSignal):
+        error = error.__context__
+    return error is not None

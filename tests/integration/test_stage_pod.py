@@ -23,6 +23,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelling
 
 from orchestrator import runs
+from pipelines import stage_flow
 from pipelines.register import STAGE_COMMAND, register
 from pipelines.stage_flow import ended_when_told
 from pipelines.work_pools import PlatformConfig
@@ -179,6 +180,20 @@ def test_a_stage_that_kept_it_to_itself_is_told_again() -> None:
             told_within_compiled_code()
         until(lambda: False, seconds=30)
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+@pytest.mark.usefixtures("told_by_exception")
+def test_a_stage_that_puts_away_what_it_has_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage_flow, "AGAIN_SECONDS", 0.05)
+    put_away = False
+    with pytest.raises(TerminationSignal), ended_when_told():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            begun = time.monotonic()
+            until(lambda: time.monotonic() > begun + 0.5)
+            put_away = True
+    assert put_away
 
 
 @pytest.mark.usefixtures("told_by_exception")
