@@ -3,10 +3,11 @@
     python -m benchmarks.kills --runs 12
     python -m benchmarks.kills --runs 12 --partition 6 --seed 2
 
-Each run of a small synthetic panel, in one home that was empty, gets SIGTERM, SIGKILL or SIGINT (Ctrl-C) at a
-random time, by itself or with all its processes. Exits with 1 where one does not end within the time that a
-pod has, leaves a process, or keeps the last one from ending well: with the same files in its release, nothing
-left of what was under way, and no run that counts as running in Prefect or MLflow.
+Each run of the training config `smoke`, over a small synthetic panel and in one home that was empty, gets
+SIGTERM, SIGKILL or SIGINT (Ctrl-C) at a random time, by itself or with all its processes. Exits with 1 where
+one does not end within the time that a pod has, leaves a process, or keeps the last one from ending well:
+with the same files in its release, nothing left of what was under way, and no run that counts as running in
+Prefect or MLflow.
 """
 
 from __future__ import annotations
@@ -28,20 +29,12 @@ from pathlib import Path
 import psutil
 
 from benchmarks.bars import Bars
-from benchmarks.running import clean
+from benchmarks.running import RUN, storecast_run
 from storecast.synthetic import write_raw
 
 SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 GRACE_SECONDS = 30.0
 """What Kubernetes gives a pod, by default, between SIGTERM and SIGKILL."""
-TRAINING = """
-name: tiny
-models: [naive, gbm, arima]
-profile: smoke
-folds: 1
-shard_size: 5
-gate: {min_rows: 100}
-"""
 
 
 @dataclass(frozen=True)
@@ -77,20 +70,16 @@ def main() -> int:
 
 
 def _measure(folder: Path, runs: int, partition: int, chance: random.Random) -> int:
-    write_raw(folder / "raw", n_stores=3, n_families=3, n_days=220, horizon=16)
-    (folder / "tiny.yaml").write_text(TRAINING)
-    command = [*(sys.executable, "-m", "pipelines.cli", "run", "--dataset", "synthetic")]
-    command += ["--data", str(folder / "raw"), "--profile", str(folder / "tiny.yaml")]
-    command += ["--partition", str(partition)]
-    began = time.monotonic()
-    _whole(command, folder / "undisturbed")
-    seconds = time.monotonic() - began
+    write_raw(folder / "raw", n_stores=4, n_families=5, n_days=220, horizon=16)
+    options = ["--dataset", "synthetic", "--data", str(folder / "raw"), "--profile", "smoke"]
+    options += ["--partition", str(partition)]
+    seconds, _ = storecast_run(options, folder / "undisturbed")
     bars = Bars()
     killed = []
     for number in range(1, runs + 1):
-        killed.append(_killed(command, folder / "killed", chance, seconds))
+        killed.append(_killed(options, folder / "killed", chance, seconds))
         print(f"{number:>3}  {killed[-1].text}", flush=True)
-    _whole(command, folder / "killed")
+    storecast_run(options, folder / "killed")
     bars.told("an undisturbed run, from nothing", seconds, "s")
     bars.told("runs that were killed before they ended", sum(not run.ended for run in killed))
     bars.most(f"killed runs that did not end in {GRACE_SECONDS:g} s", sum(run.slow for run in killed), 0)
@@ -102,19 +91,12 @@ def _measure(folder: Path, runs: int, partition: int, chance: random.Random) -> 
     return 0 if bars.reached else 1
 
 
-def _whole(command: list[str], home: Path) -> None:
-    """A run that nobody disturbs; it ends this process where it fails."""
-    done = subprocess.run(command, env=_variables(home), capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"a run failed that nobody disturbed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-
-
-def _killed(command: list[str], home: Path, chance: random.Random, most: float) -> Killed:
+def _killed(options: list[str], home: Path, chance: random.Random, most: float) -> Killed:
     """A run that is killed at a random time within `most` seconds, if it has not ended by then."""
     how, alone = chance.choice(SIGNALS), chance.random() < 0.6
     with subprocess.Popen(
-        command,
-        env=_variables(home),
+        [*RUN, *options],
+        env={**os.environ, "STORECAST_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -177,10 +159,6 @@ def _under_way(home: Path) -> int:
         with closing(sqlite3.connect(file)) as database:
             count += database.execute(query).fetchone()[0]
     return count
-
-
-def _variables(home: Path) -> dict[str, str]:
-    return clean({"STORECAST_HOME": str(home), "CUDA_VISIBLE_DEVICES": ""})
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from benchmarks.memory import tree_peak
 from storecast.settings import Settings
 
 UNLIMITED = "100000000/minute"
+RUN = (sys.executable, "-m", "pipelines.cli", "run")
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,9 @@ def storecast_run(options: Sequence[str], home: Path, good: Collection[int] = (0
         home: where it keeps everything.
         good: exit codes that go on; another one ends this process with it.
     """
-    command = [sys.executable, "-m", "pipelines.cli", "run", *options]
     began = time.monotonic()
     with (
-        subprocess.Popen(command, env={**os.environ, "STORECAST_HOME": str(home)}) as process,
+        subprocess.Popen([*RUN, *options], env={**os.environ, "STORECAST_HOME": str(home)}) as process,
         tree_peak(process.pid) as peak,
     ):
         code = process.wait()

@@ -9,24 +9,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from storecast.settings import Settings
 from storecast.store.locks import locked
 
 
-def make(path: Path) -> None:
-    """Make MLflow's SQLite database where there is none.
+def path(settings: Settings) -> Path:
+    """Where the home folder's database lies."""
+    return settings.home.absolute() / "mlflow.db"
 
-    Args:
-        path: of the database, which appears under this name once it is complete.
-    """
-    if path.exists():
+
+def make(settings: Settings) -> None:
+    """Make MLflow's SQLite database in the home folder where there is none; it appears when complete."""
+    made = path(settings)
+    if made.exists():
         return
-    with locked(path.parent / "run" / "mlflow.lock"):
-        if path.exists():
-            return  # made by another process meanwhile
-        new = path.with_name(f"{path.name}.new")
+    with locked(settings.run_folder / "mlflow.lock"):
+        if made.exists():
+            return  # by another process meanwhile
+        new = made.with_name(f"{made.name}.new")
         for left in (new, new.with_name(f"{new.name}-journal")):
             left.unlink(missing_ok=True)
         from mlflow.db import commands
 
         commands(["upgrade", f"sqlite:///{new}"], standalone_mode=False)
-        new.rename(path)
+        new.rename(made)

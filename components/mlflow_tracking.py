@@ -1,5 +1,6 @@
-"""MLflow: one run per pipeline run, one registered model per data set. Only here is mlflow used.
+"""MLflow: one run per pipeline run, one registered model per data set.
 
+With `mlflow_database` the only module that imports mlflow.
 By default runs go to SQLite and files in the home folder; `tracking_uri` in the settings names a server.
 A run is found again by its key and a model version by its bundle's hash, so a retry or a resumed pipeline
 adds to what is there instead of making it twice.
@@ -236,12 +237,7 @@ def delete_runs(settings: Settings, runs: Sequence[str]) -> None:
 
 def tracking_uri(settings: Settings) -> str:
     """Where MLflow keeps runs: the setting, or SQLite in the home folder."""
-    return settings.tracking_uri or f"sqlite:///{database(settings)}"
-
-
-def database(settings: Settings) -> Path:
-    """Where the home folder's SQLite database of MLflow lies."""
-    return settings.home.absolute() / "mlflow.db"
+    return settings.tracking_uri or f"sqlite:///{mlflow_database.path(settings)}"
 
 
 def page(settings: Settings, run_id: str) -> str:
@@ -265,7 +261,7 @@ def _client(settings: Settings) -> MlflowClient:
     if token := settings.tracking_token.get_secret_value():
         os.environ["MLFLOW_TRACKING_TOKEN"] = token
     if not settings.tracking_uri:
-        mlflow_database.make(database(settings))
+        mlflow_database.make(settings)
     import mlflow.store.db.utils
     from mlflow import MlflowClient
 

@@ -163,7 +163,7 @@ def _logs(dataset: str) -> list[DecisionLog]:
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
     """Only one pass at a time over a home folder: two would train twice."""
-    file = settings.home.absolute() / "run" / "loop.lock"
+    file = settings.run_folder / "loop.lock"
     with locks.locked(file, locks.ALONE | locks.AT_ONCE) as alone:
         if not alone:
             raise StoreError(

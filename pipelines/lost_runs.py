@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from uuid import uuid4
 
 from prefect import tags
@@ -41,10 +40,10 @@ def told_if_lost(settings: Settings) -> Iterator[None]:
         StoreError: the Prefect API cannot be reached, where there are earlier ones.
     """
     mark(settings)
-    name = f"command-{uuid4().hex[:8]}"
-    with locks.locked(_folder(settings) / name), tags(name):
+    file = settings.run_folder / f"command-{uuid4().hex[:8]}"
+    with locks.locked(file), tags(file.name):
         yield
-        (_folder(settings) / name).unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 def mark(settings: Settings) -> None:
@@ -53,7 +52,7 @@ def mark(settings: Settings) -> None:
     Raises:
         StoreError: the Prefect API cannot be reached, where there are some.
     """
-    for file in sorted(_folder(settings).glob("command-*")):
+    for file in sorted(settings.run_folder.glob("command-*")):
         with locks.locked(file, locks.ALONE | locks.AT_ONCE) as free:
             if free:
                 with connected() as client:
@@ -74,7 +73,3 @@ def _mark(client: SyncPrefectClient, name: str) -> None:
 
     for run in [run for page in pages(some) for run in page]:
         client.set_flow_run_state(run.id, Crashed(message=MESSAGE), force=True)
-
-
-def _folder(settings: Settings) -> Path:
-    return settings.home.absolute() / "run"

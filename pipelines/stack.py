@@ -95,7 +95,7 @@ def up(settings: Settings, ports: Mapping[str, int] = PORTS) -> dict[str, str]:
 def down(settings: Settings) -> list[str]:
     """Stop the servers that `up` started; the names of those that ran."""
     names = []
-    for file in sorted(_folder(settings).glob("*.pid")):
+    for file in sorted(settings.run_folder.glob("*.pid")):
         if _alive(file):
             _stop(file)
             names.append(file.stem)
@@ -105,7 +105,7 @@ def down(settings: Settings) -> list[str]:
 
 def running(settings: Settings) -> dict[str, str]:
     """The address of each server that `up` started and that still lives, by name."""
-    files = sorted(_folder(settings).glob("*.pid"))
+    files = sorted(settings.run_folder.glob("*.pid"))
     return {file.stem: file.read_text().split()[1] for file in files if _alive(file)}
 
 
@@ -144,7 +144,7 @@ def _prefect(settings: Settings, port: int) -> Server:
 
 
 def _mlflow(settings: Settings, port: int) -> Server:
-    mlflow_database.make(mlflow_tracking.database(settings))
+    mlflow_database.make(settings)
     artifacts = mlflow_tracking.artifact_root(settings).as_uri()
     return Server(
         name="mlflow",
@@ -231,10 +231,6 @@ def service(settings: Settings, name: str) -> tuple[str, str]:
     return url, keys.create(keys.keys_path(settings), name, ("read",), expires) if url else ""
 
 
-def _folder(settings: Settings) -> Path:
-    return settings.home.absolute() / "run"
-
-
 def _refuse_taken_port(server: Server) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -251,7 +247,7 @@ def _refuse_taken_port(server: Server) -> None:
 
 def _start(settings: Settings, server: Server) -> None:
     """Start a server detached from this process and its terminal, its output going to a log file."""
-    folder = _folder(settings)
+    folder = settings.run_folder
     folder.mkdir(parents=True, exist_ok=True)
     log = str(folder / f"{server.name}.log")
     lock = os.open(folder / f"{server.name}.pid", os.O_RDWR | os.O_CREAT, 0o644)
@@ -278,7 +274,7 @@ def _start(settings: Settings, server: Server) -> None:
 
 
 def _wait(settings: Settings, server: Server) -> None:
-    file = _folder(settings) / f"{server.name}.pid"
+    file = settings.run_folder / f"{server.name}.pid"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and _alive(file):
         if _answers(server.url + server.health):

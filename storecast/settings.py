@@ -144,6 +144,11 @@ class Settings(BaseSettings):
         return (self.serving_folder or self.home / "serving").absolute()
 
     @property
+    def run_folder(self) -> Path:
+        """Folder of what lives no longer than a process of this machine: ids, logs and locks."""
+        return self.home.absolute() / "run"
+
+    @property
     def service_url(self) -> str:
         """Where the service of forecasts is: as set, or the local stack's usual place."""
         return self.serving_url.rstrip("/") or LOCAL_SERVICE

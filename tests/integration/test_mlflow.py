@@ -237,8 +237,8 @@ def test_a_first_run_killed_while_mlflow_makes_its_tables_does_not_stand_in_the_
     tmp_path: Path,
 ) -> None:
     home = Settings(home=tmp_path)
-    database = tracking.database(home)
-    first = multiprocessing.get_context("spawn").Process(target=mlflow_database.make, args=(database,))
+    database = mlflow_database.path(home)
+    first = multiprocessing.get_context("spawn").Process(target=mlflow_database.make, args=(home,))
     first.start()
     deadline = time.monotonic() + 60
     while not some_tables(database):
@@ -268,7 +268,7 @@ def test_first_runs_at_the_same_time_find_one_database(tmp_path: Path) -> None:
 
 def test_a_database_that_is_half_made_is_named_with_what_to_do(tmp_path: Path) -> None:
     home = Settings(home=tmp_path)
-    with sqlite3.connect(tracking.database(home)) as database:
+    with sqlite3.connect(mlflow_database.path(home)) as database:
         database.execute("CREATE TABLE _alembic_tmp_tags (key TEXT)")
         database.execute("CREATE TABLE datasets (key TEXT)")
     database.close()
