@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines import environment, own_prefect, partitioned_cli, stack
+from pipelines import partitioned_cli, stack
 from pipelines.actuals_cli import actuals
 from pipelines.archive_cli import archive
+from pipelines.command import run_flow
 from pipelines.dashboard_cli import dashboard
 from pipelines.kfp_cli import kfp
 from pipelines.loop_cli import loop, replay
@@ -150,15 +151,8 @@ def version() -> None:
 
 
 def _train(dataset: str, data: str, profile: str) -> Outcome:
-    settings = load_settings()
     look(dataset, data, profile, whole=True)
-    environment.prepare(settings)
-    with own_prefect.shown(console):
-        from pipelines import lost_runs
-        from pipelines.terminal import StageDisplay
-        from pipelines.training import training_flow
-    with lost_runs.told_if_lost(settings), StageDisplay(console).showing():
-        outcome: Outcome = training_flow(dataset, data, profile, settings.root)
+    outcome: Outcome = run_flow(console, "pipelines.training:training_flow", dataset, data, profile)
     return outcome
 
 

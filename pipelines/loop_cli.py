@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components.stage import open_store
-from pipelines import environment, own_prefect
+from pipelines.command import run_flow
 from storecast.errors import ConfigError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog, pending
 from storecast.settings import Settings, load_settings
@@ -41,14 +41,8 @@ def run(
     policy: PolicyOption = "default",
 ) -> None:
     """One pass: take what has arrived, look at what was served, decide, and do what was decided."""
-    settings = load_settings()
-    environment.prepare(settings)
-    with own_prefect.shown(console):
-        from pipelines import lost_runs
-        from pipelines.loop import watch_flow
-        from pipelines.terminal import StageDisplay
-    with _alone(settings), lost_runs.told_if_lost(settings), StageDisplay(console).showing():
-        made = watch_flow(dataset, data, policy, settings.root)
+    with _alone(load_settings()):
+        made: list[Decision] = run_flow(console, "pipelines.loop:watch_flow", dataset, data, policy)
     for decision in made:
         _print(decision)
 

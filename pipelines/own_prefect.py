@@ -19,12 +19,8 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from storecast.errors import StoreError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 HOST = "127.0.0.1"
 START_SECONDS, STOP_SECONDS = 300.0, 5.0
@@ -69,13 +65,6 @@ def prefect() -> Iterator[None]:
             found=str(error),
             cure="see its words above; or name another server: STORECAST_PREFECT_API_URL",
         ) from error
-
-
-@contextmanager
-def shown(console: Console) -> Iterator[None]:
-    """The same with a line that turns while the server starts and the block imports what talks to it."""
-    with console.status("Starting Prefect"), prefect():
-        yield
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

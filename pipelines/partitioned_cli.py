@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import environment, own_prefect, room
-from storecast.settings import load_settings
+from pipelines import room
+from pipelines.command import run_flow
 
 if TYPE_CHECKING:
     from pipelines.partitioned import Partitioned
@@ -49,15 +49,9 @@ def run(dataset: str, data: str, profile: str, series: int, by: str) -> None:
     Raises:
         StorecastError: something is wrong with data or settings, or with some of the partitions.
     """
-    settings = load_settings()
     look(dataset, data, profile, whole=False)
-    environment.prepare(settings)
-    with own_prefect.shown(console):
-        from pipelines import lost_runs
-        from pipelines.partitioned import partitioned_flow
-        from pipelines.terminal import StageDisplay
-    with lost_runs.told_if_lost(settings), StageDisplay(console).showing():
-        outcome: Partitioned = partitioned_flow(dataset, data, profile, series, by, settings.root)
+    asked = (dataset, data, profile, series, by)
+    outcome: Partitioned = run_flow(console, "pipelines.partitioned:partitioned_flow", *asked)
     _show(outcome, series)
 
 

@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import environment, own_prefect
-from storecast.settings import load_settings
+from pipelines.command import run_flow
 
 if TYPE_CHECKING:
     from pipelines.tuning import Tuned
@@ -45,16 +44,8 @@ def tune(
 
     What is measured is kept: a tuning that was stopped or killed goes on with the same command.
     """
-    settings = load_settings()
-    environment.prepare(settings)
-    with own_prefect.shown(console):
-        from pipelines import lost_runs
-        from pipelines.terminal import StageDisplay
-        from pipelines.tuning import tuning_flow
-    with lost_runs.told_if_lost(settings), StageDisplay(console).showing():
-        outcome: Tuned = tuning_flow(
-            model, dataset, data, profile, trials, timeout, jobs, folds, series, space, storage, settings.root
-        )
+    asked = (model, dataset, data, profile, trials, timeout, jobs, folds, series, space, storage)
+    outcome: Tuned = run_flow(console, "pipelines.tuning:tuning_flow", *asked)
     _show(outcome, dataset, data)
 
 
