@@ -4,25 +4,22 @@
     python -m benchmarks --data DIR --profile quick    the quick one (bar: 10 minutes)
     python -m benchmarks --data DIR --profile best     the best one (bars: 60 minutes, 8 GiB)
 
-Runs `storecast run` from nothing, in a home folder of its own. The peer in the run is the seasonal naive.
-Memory is the sum over all processes of the run, shared pages counted once (PSS).
+Runs `storecast run` from nothing, in a home folder of its own, and then `benchmarks.accuracy` on it, where
+the peers are. Memory is the sum over all processes of the run, shared pages counted once (PSS).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 
-import pandas as pd
-
+from benchmarks.accuracy import judge
 from benchmarks.bars import Bars
 from benchmarks.running import storecast_run
+from benchmarks.sample import ended
 
-RMSLE_BARS = {"arima": 0.46, "prophet": 0.50, "lstm": 0.42, "gbm": 0.395, "blend": 0.39}
-COVERAGE_BARS = {"coverage_80": (0.76, 0.84), "coverage_95": (0.92, 0.97)}
 MINUTES = {"full": 30, "quick": 10, "best": 60}
 GIB = 2**30
 GIGABYTES = {"full": 4, "quick": 4, "best": 8}
@@ -44,9 +41,8 @@ def main() -> int:
         seconds, peak = storecast_run(of, home)
         print(f"\n{len(os.sched_getaffinity(0))} cores")
         _time_and_memory(bars, options.profile, seconds, peak)
-        _accuracy(bars, home)
-    bars.save(options.json)
-    return 0 if bars.reached else 1
+        judge(bars, home, options.profile)
+    return ended(bars, options.json)
 
 
 def _time_and_memory(bars: Bars, profile: str, seconds: float, peak: int) -> None:
@@ -56,22 +52,6 @@ def _time_and_memory(bars: Bars, profile: str, seconds: float, peak: int) -> Non
     else:
         bars.most("wall time", seconds / 60, minutes, "min")
     bars.most("peak memory", peak / GIB, GIGABYTES.get(profile, 4), "GiB")
-
-
-def _accuracy(bars: Bars, home: Path) -> None:
-    found = sorted(home.glob("datasets/evaluate/*/scores.json"), key=lambda path: path.stat().st_mtime)
-    scores = pd.DataFrame(json.loads(found[-1].read_text()))
-    table = scores.pivot_table(index="model", columns="cutoff", values="rmsle")
-    print("\npooled RMSLE by fold (cutoff)")
-    print(table.sort_values(table.columns[-1]).round(4).to_string())
-    print()
-    last = scores[scores["cutoff"] == scores["cutoff"].max()].set_index("model")
-    for model, bar in RMSLE_BARS.items():
-        if model in last.index:
-            bars.most(f"{model} RMSLE, last fold", float(last.loc[model, "rmsle"]), bar)
-    bars.told("seasonal naive RMSLE, last fold", float(last.loc["naive", "rmsle"]))
-    for column, (low, high) in COVERAGE_BARS.items():
-        bars.within(f"blend {column}", float(last.loc["blend", column]), low, high)
 
 
 if __name__ == "__main__":

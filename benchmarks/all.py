@@ -3,6 +3,7 @@
     python -m benchmarks.all --data DIR                      all of them; hours on 2 cores
     python -m benchmarks.all --data DIR --only arima,lstm    some of them
     python -m benchmarks.all --tables DIR                    the table of figures that were kept before
+    python -m benchmarks.all --tables DIR --data DIR --go-on what an earlier call did not come to
 
 Each runs in a process of its own and keeps its figures in `--tables` (a folder), of which the table is made.
 Exits with 1 where a figure falls short of its bar or a benchmark fails.
@@ -20,10 +21,10 @@ from pathlib import Path
 
 from benchmarks.bars import Line, read, text
 
-TAKE_DATA = ("arima", "prophet", "features", "lstm")
+TAKE_DATA = ("arima", "prophet", "features", "lstm", "cold_start")
 OTHERS = ("generality", "scale", "partitions", "serving")
-MAIN = "run"
-"""`python -m benchmarks`: the whole job on the real panel, which needs --data."""
+WHOLE = {"run": "full", "best": "best"}
+"""`python -m benchmarks`: the whole job on the real panel, which needs --data, and the profiles it runs."""
 
 
 def main() -> int:
@@ -37,33 +38,40 @@ def main() -> int:
         "--data", default="", help="folder of the Store Sales files; default: synthetic panels"
     )
     parser.add_argument("--only", default="", help="names, by commas")
-    parser.add_argument("--profile", default="full", help="training config of the whole job")
+    parser.add_argument("--profile", default=WHOLE["run"], help="training config of the whole job, `run`")
     parser.add_argument(
         "--tables", default="", help="folder to keep figures in; alone: only print what it holds"
     )
+    parser.add_argument("--go-on", action="store_true", help="leave out those whose figures --tables has")
     options = parser.parse_args()
-    if options.tables and not options.data and not options.only:
+    if options.tables and not options.data and not options.only and not options.go_on:
         return _print(Path(options.tables), [])
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(options.tables or temporary)
         folder.mkdir(parents=True, exist_ok=True)
         names = options.only.split(",") if options.only else _names(options.data)
+        if options.go_on:
+            names = [name for name in names if not _figures(folder, name).exists()]
         failed = [name for name in names if not _run(name, options.data, options.profile, folder)]
         return _print(folder, failed)
 
 
 def _names(data: str) -> list[str]:
-    return [*([MAIN] if data else []), *TAKE_DATA, *OTHERS]
+    return [*(WHOLE if data else ()), *TAKE_DATA, *OTHERS]
+
+
+def _figures(folder: Path, name: str) -> Path:
+    return folder / f"{name}.json"
 
 
 def _run(name: str, data: str, profile: str, folder: Path) -> bool:
     """Run one; whether it gave figures, good or bad."""
-    to = folder / f"{name}.json"
+    to = _figures(folder, name)
     to.unlink(missing_ok=True)
-    module = "benchmarks" if name == MAIN else f"benchmarks.{name}"
-    extra = ["--data", data] if data and name in (*TAKE_DATA, MAIN) else []
-    extra += ["--profile", profile] if name == MAIN else []
-    print(f"\n== {module}", flush=True)
+    module = "benchmarks" if name in WHOLE else f"benchmarks.{name}"
+    extra = ["--data", data] if data and name in (*TAKE_DATA, *WHOLE) else []
+    extra += ["--profile", profile if name == "run" else WHOLE[name]] if name in WHOLE else []
+    print(f"\n== {module} {' '.join(extra)}".rstrip(), flush=True)
     subprocess.run([sys.executable, "-m", module, *extra, "--json", str(to)], check=False)
     return to.exists()
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.bars import Bars
+from benchmarks.sample import ended
 from components.cold_start import PEERS, cold_start
 from storecast.backtest import cutoff_date
 from storecast.configs import config_file
@@ -37,8 +37,8 @@ BARRED = ("gbm", "lstm", "blend")
 """Models that are to be no worse than the peer mean, whatever is hidden."""
 
 
-def main() -> None:
-    """Print RMSLE by what is hidden; exit with 1 where boosting is behind the peer mean."""
+def main() -> int:
+    """Print RMSLE by what is hidden; the exit code, 1 where boosting is behind the peer mean."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_start")
     parser.add_argument("--data", default="", help="folder of the raw files; default: synthetic")
     parser.add_argument("--panel", default="", help="folder of an ingested panel, instead of raw files")
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="seeds of the choice")
     parser.add_argument("--ways", nargs="+", default=[], help="of hiding: series, a key; default: all")
     parser.add_argument("--no-seen", action="store_true", help="leave out the fit that sees all")
+    parser.add_argument("--json", default="", help="also write the figures to this file")
     options = parser.parse_args()
     panel = _panel(options.data, options.panel, options.dataset)
     cutoff = options.cutoff
@@ -77,7 +78,7 @@ def main() -> None:
     print(f"\nfold after {day.date()}, {time.monotonic() - began:.0f} s on {threads} cores\n")
     print(_wide(table, options.seeds).to_string(float_format=lambda x: f"{x:.4f}"))
     print()
-    sys.exit(0 if _barred(table) else 1)
+    return ended(_barred(table), options.json)
 
 
 def _panel(data: str, folder: str, dataset: str) -> Panel:
@@ -96,15 +97,18 @@ def _wide(table: pd.DataFrame, seeds: Sequence[int]) -> pd.DataFrame:
     return table.pivot_table(index=index, columns="model", values="rmsle", sort=False)[order]
 
 
-def _barred(table: pd.DataFrame) -> bool:
-    """Whether boosting (and what else learns from peers) is as good as the peer mean, over all seeds."""
+def _barred(table: pd.DataFrame) -> Bars:
+    """Boosting (and what else learns from peers) beside the peer mean, over all seeds."""
     bars = Bars()
     means = table.groupby(["hidden", "model"], sort=False)["rmsle"].mean()
     for (hidden, model), value in means.items():
+        name = f"{model}, {hidden} hidden: RMSLE"
         if model in BARRED:
-            bars.most(f"{model}, {hidden} hidden: RMSLE", value, means[hidden, PEERS])
-    return bars.reached
+            bars.quicker(name, value, "", "peer mean", means[hidden, PEERS], 1)
+        elif model != PEERS:
+            bars.told(name, value)
+    return bars
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -13,9 +13,10 @@ and the calibrated end lies `factor` such distances from the median. So series k
 factor says by how much the model's spread was too small (> 1) or too large (< 1), and an interval without
 width (a series that never sells) stays without. One factor per group (volume class and stretch of
 the horizon) is shrunk towards the common one, and a last common factor makes the share of actuals beyond the
-end, over all rows together, what it should be: the coverage that is promised is the pooled one, with the
-certain zeros in it. Sales cannot lie below zero, so lower ends may miss less often than they should; what
-they leave, the upper ends get.
+end what it should be over all rows together, but for those of groups whose actuals lie on the median anyway:
+zeros that are certain pay for nobody else's misses, so that each class is covered as promised. Sales cannot
+lie below zero, so a group's lower ends may miss less often than they should; what they leave, its upper ends
+get.
 """
 
 from __future__ import annotations
@@ -107,12 +108,13 @@ class Calibration:
         actual = np.log1p(np.maximum(known["y"].to_numpy(np.float64), 0.0))
         overall, table = np.ones(len(QUANTILES)), np.ones((len(names), len(QUANTILES)))
         for low, high in ENDS:
-            tail = caution * QUANTILES[low]
+            tails = np.full(len(names), caution * QUANTILES[low])
             below, above = _scores(actual, logs, low), _scores(actual, logs, high)
-            overall[low], table[:, low] = _end_factors(below, tail, codes, len(names), shrinkage)
-            left = tail - (below > table[codes, low]).mean()
-            rest = tail + max(float(left), 0.0)
-            overall[high], table[:, high] = _end_factors(above, rest, codes, len(names), shrinkage)
+            overall[low], table[:, low] = _end_factors(below, tails, codes, shrinkage)
+            left = tails - _shares(below > table[codes, low], codes, shrinkage)
+            overall[high], table[:, high] = _end_factors(
+                above, tails + np.maximum(left, 0.0), codes, shrinkage
+            )
         groups = {name: tuple(map(float, row)) for name, row in zip(names, table, strict=True)}
         return cls(QUANTILES, horizon, buckets, tuple(overall.tolist()), groups, mapping)
 
@@ -193,20 +195,31 @@ def _scores(actual: Floats, logs: Floats, position: int) -> Floats:
 
 
 def _end_factors(
-    scores: Floats, tail: float, codes: NDArray[np.intp], size: int, shrinkage: float
+    scores: Floats, tails: Floats, codes: NDArray[np.intp], shrinkage: float
 ) -> tuple[float, Floats]:
-    """Common factor of an end, and the factor of each group."""
+    """Common factor of an end, and the factor of each group; `tails` (groups,) are the misses to leave."""
     if not scores.any():
-        return 1.0, np.ones(size)
-    common = _conformal_quantile(scores, tail)
-    own = np.empty(size, dtype=np.float64)
-    for group in range(size):
+        return 1.0, np.ones(len(tails))
+    common = _conformal_quantile(scores, float(tails[codes].mean()))
+    own = np.empty(len(tails), dtype=np.float64)
+    can_miss = np.zeros(len(tails), dtype=bool)
+    for group, tail in enumerate(tails):
         mine = scores[codes == group]
         share = len(mine) / (len(mine) + shrinkage)
         own[group] = np.exp(share * np.log(_conformal_quantile(mine, tail)) + (1 - share) * np.log(common))
-    last = _conformal_quantile(scores / own[codes], tail)
-    factors: Floats = np.clip(own * last, MIN_FACTOR, MAX_FACTOR)
+        can_miss[group] = np.count_nonzero(mine) > tail * len(mine)
+    rows = can_miss[codes]
+    if rows.any():
+        codes = codes[rows]
+        own *= _conformal_quantile(scores[rows] / own[codes], float(tails[codes].mean()))
+    factors: Floats = np.clip(own, MIN_FACTOR, MAX_FACTOR)
     return common, np.round(factors, 6)
+
+
+def _shares(where: NDArray[np.bool_], codes: NDArray[np.intp], shrinkage: float) -> Floats:
+    """(groups,) share of each group's rows where something holds, shrunk towards that of all rows."""
+    rows = np.bincount(codes)
+    return np.asarray((np.bincount(codes, weights=where) + shrinkage * where.mean()) / (rows + shrinkage))
 
 
 def _conformal_quantile(scores: Floats, tail: float) -> float:

@@ -59,17 +59,29 @@ def segments(n: int = 600) -> dict[str, str]:
     return {f"s{i}": "rare" if i % 20 > 13 else kind[i % 20 < 3] for i in range(n)}
 
 
-def covered(frame: pd.DataFrame) -> tuple[float, float]:
-    row = score(frame, ["model"]).iloc[0]
+def covered(frame: pd.DataFrame, kinds: tuple[str, ...] = ("some", "rare")) -> tuple[float, float]:
+    """Shares of the rows of series that sell which their intervals cover."""
+    row = score(frame[frame["unique_id"].map(segments()).isin(kinds)], ["model"]).iloc[0]
     return float(row["coverage_80"]), float(row["coverage_95"])
 
 
 @pytest.mark.parametrize("spread", [0.5, 0.8, 1.0, 1.6, 2.5])
 def test_intervals_of_any_width_cover_a_new_fold_as_promised(spread: float) -> None:
     calibration = Calibration.fit(pd.concat([fold(0, spread), fold(1, spread)]), segments())
-    eighty, ninetyfive = covered(calibration.apply_frame(fold(2, spread)))
-    assert 0.76 <= eighty <= 0.84
-    assert 0.92 <= ninetyfive <= 0.97
+    after = calibration.apply_frame(fold(2, spread))
+    for kinds in [("some", "rare"), ("some",)]:
+        eighty, ninetyfive = covered(after, kinds)
+        assert 0.79 <= eighty <= 0.84
+        assert 0.93 <= ninetyfive <= 0.97
+
+
+def test_zeros_that_are_certain_pay_for_nobody_elses_misses() -> None:
+    folds = pd.concat([fold(0, 0.7), fold(1, 0.7)])
+    sell = folds["unique_id"].map(segments()) != "none"
+    with_them, without = Calibration.fit(folds, segments()), Calibration.fit(folds[sell], segments())
+    some = [name for name in with_them.groups if name.startswith("some")]
+    for name in some:
+        np.testing.assert_allclose(with_them.groups[name], without.groups[name], rtol=0.05)
 
 
 def test_a_moderate_shift_of_the_new_folds_level_keeps_coverage_in_the_band() -> None:
