@@ -68,11 +68,13 @@ def judge(bars: Bars, home: Path, profile: str) -> None:
     cv = parquet.read_frame(evaluation / "cv.parquet")
     cutoffs = sorted(cv["cutoff"].unique())
     lightgbm = pd.concat([peers.lightgbm(panel, cutoff) for cutoff in cutoffs])
-    _models(bars, pd.concat([cv, lightgbm]), profile)
+    _models(bars, pd.concat([cv, lightgbm], ignore_index=True), profile)
     if len(cutoffs) > 1:
         volumes = parquet.read_frame(evaluation / "segments.parquet").set_index("unique_id")[VOLUME]
         naive = peers.conformal_naive(panel, cutoffs[-1])
-        last = pd.concat([cv[(cv["model"] == BLEND) & (cv["cutoff"] == cutoffs[-1])], naive])
+        last = pd.concat(
+            [cv[(cv["model"] == BLEND) & (cv["cutoff"] == cutoffs[-1])], naive], ignore_index=True
+        )
         _intervals(bars, last.assign(volume=last["unique_id"].map(volumes)), panel.at(cutoffs[0], 0))
     _levels(bars, parquet.read_frame(evaluation / "levels.parquet"))
 
@@ -98,7 +100,10 @@ def _models(bars: Bars, cv: pd.DataFrame, profile: str) -> None:
 
 
 def _intervals(bars: Bars, cv: pd.DataFrame, before: Panel) -> None:
-    """Coverage of each class on the last fold, and widths in units of each series' naive error.
+    """Coverage of each class on the last fold; widths and scores in units of each series' naive error.
+
+    The interval score is the width and 2 / alpha for each unit by which an actual lies beyond it (Gneiting &
+    Raftery 2007): what is narrow and does not cover gains nothing.
 
     Args:
         bars: to add to.
@@ -121,10 +126,13 @@ def _intervals(bars: Bars, cv: pd.DataFrame, before: Panel) -> None:
     for percent, low, high in INTERVALS:
         for who in (BLEND, peers.NAIVE):
             bars.told(f"{who} covers, {percent} %", float(overall.loc[who, f"coverage_{percent}"]))
-        widths = (cv[high] - cv[low])[counts] / unit[counts]
-        means = widths.groupby(cv.loc[counts, "model"]).mean()
-        name = f"mean scaled width, {percent} %"
-        bars.quicker(name, float(means[BLEND]), "", peers.NAIVE, float(means[peers.NAIVE]), HALF)
+        width = cv[high] - cv[low]
+        beyond = (cv[low] - cv["y"]).clip(lower=0) + (cv["y"] - cv[high]).clip(lower=0)
+        scores = width + 2 / (1 - percent / 100) * beyond
+        for name, values, times in (("width", width, HALF), ("interval score", scores, 1.0)):
+            means = (values[counts] / unit[counts]).groupby(cv.loc[counts, "model"]).mean()
+            ours, theirs = float(means[BLEND]), float(means[peers.NAIVE])
+            bars.quicker(f"mean scaled {name}, {percent} %", ours, "", peers.NAIVE, theirs, times)
 
 
 def _levels(bars: Bars, levels: pd.DataFrame) -> None:
