@@ -19,8 +19,8 @@ import typer
 from components.aggregates import evaluate_levels, own_model, own_module
 from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store
 from storecast.backtest import cv_rows, fold_cutoffs
-from storecast.blend import BLEND, NEW, fit_weights, honest_blend
-from storecast.conformal import Calibration, calibrate_folds
+from storecast.blend import BLEND, NEW, blend_folds, fit_weights
+from storecast.conformal import Calibration, calibrate_folds, calibrated_blend
 from storecast.metrics import naive_scale, score
 from storecast.models.catalogue import load_class
 from storecast.newcomers import marked, without_history
@@ -114,14 +114,13 @@ def _evaluate(
     segments = segment_table(panel, first)
     by = config.blend_segment
     cv = marked(attach(cv, segments, [by]), panel, by, NEW)
-    weights = fit_weights(cv, column=by, peers=peers)
-    blend = honest_blend(cv, column=by, naive=NAIVE, peers=peers).astype({"model": cv["model"].dtype})
-    cv = pd.concat([cv, blend], ignore_index=True)
-    del blend
     old = ~without_history(panel)  # a new series is no kin of those that never sell
     volumes = {str(k): str(v) for k, v in segments.loc[old, VOLUME].items()}
-    calibration = Calibration.fit(cv[cv["model"] == BLEND], volumes)
-    cv = attach(calibrate_folds(cv, volumes), segments)
+    weights = fit_weights(cv, column=by, peers=peers)
+    calibration = Calibration.fit(blend_folds(cv, weights, sorted(cv["cutoff"].unique())), volumes)
+    blend = calibrated_blend(cv, volumes, by, NAIVE, peers).astype({"model": cv["model"].dtype})
+    cv = attach(pd.concat([calibrate_folds(cv, volumes), blend], ignore_index=True), segments)
+    del blend
     scale = naive_scale(panel.at(first, 0))
     columns = [[], ["cutoff"], ["h"], *([name] for name in segments.columns)]
     tables = {

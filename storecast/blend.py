@@ -14,8 +14,9 @@ their overall weights. What the others say of it, zero, is no forecast.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -201,25 +202,47 @@ def honest_blend(
 ) -> pd.DataFrame:
     """The blend's rows of the cv table, each fold weighted by what the folds before it show.
 
-    The first fold has none before it: there the blend is the median of all models but the naive, which one
-    model that is far off does not move (as Petropoulos & Svetunkov 2020 combine).
-
     Returns:
         Rows with the cv table's columns (and `column`), model "blend". Points and quantiles are weighted
         means, on the first fold medians, of the models' on the log(1+y) scale.
     """
+    return pd.concat(
+        [blend for blend, _ in honest_folds(cv, column, shrinkage, naive, peers)], ignore_index=True
+    )
+
+
+def honest_folds(
+    cv: pd.DataFrame,
+    column: str = VOLUME,
+    shrinkage: float = SHRINKAGE,
+    naive: str = "naive",
+    peers: Sequence[str] = (),
+) -> Iterator[tuple[pd.DataFrame, Callable[[], pd.DataFrame]]]:
+    """Each fold's rows of the blend, and a call for the blend of the folds before it by the same weights.
+
+    What is learnt from that blend holds for the fold's: each fold's own blend was made by other weights. The
+    first fold has none before it: its blend is the median of all models but the naive, which one model that
+    is far off does not move (as Petropoulos & Svetunkov 2020 combine), and the call gives no rows.
+    """
     cutoffs = sorted(cv["cutoff"].unique())
-    parts = []
     for number, cutoff in enumerate(cutoffs):
         rows = cv[cv["cutoff"] == cutoff]
         if number:
             earlier = cv.loc[cv["cutoff"] < cutoff, [*KEYS, "model", "y", *POINTS, column]]
             weights = fit_weights(earlier, column, shrinkage, peers=peers)
-            parts.append(blend_rows(rows, weights))
+            del earlier
+            yield blend_rows(rows, weights), partial(blend_folds, cv, weights, cutoffs[:number])
         else:
             better = rows[rows["model"] != naive]
-            parts.append(_median_rows(rows if better.empty else better, column, peers))
-    return pd.concat(parts, ignore_index=True)
+            median = _median_rows(rows if better.empty else better, column, peers)
+            yield median, partial(median.head, 0)
+
+
+def blend_folds(cv: pd.DataFrame, weights: BlendWeights, cutoffs: Sequence[pd.Timestamp]) -> pd.DataFrame:
+    """The cv rows of the blend of some folds by given weights, one fold at a time."""
+    return pd.concat(
+        [blend_rows(cv[cv["cutoff"] == cutoff], weights) for cutoff in cutoffs], ignore_index=True
+    )
 
 
 def blend_rows(cv: pd.DataFrame, weights: BlendWeights) -> pd.DataFrame:

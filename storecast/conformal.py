@@ -21,7 +21,7 @@ get.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -29,10 +29,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from storecast.blend import honest_folds
 from storecast.errors import DataError
 from storecast.metrics import QUANTILE_COLUMNS, check_columns
 from storecast.models.base import QUANTILES, Forecast
 from storecast.panel import Floats
+from storecast.segments import VOLUME
 
 MEDIAN = QUANTILES.index(0.5)
 ENDS = ((0, 4), (1, 3))
@@ -183,6 +185,26 @@ def calibrate_folds(cv: pd.DataFrame, segments: Mapping[str, str] | None = None)
                 for name, values in ends.items():
                     values[rows] = moved[name]
     return cv.assign(**ends)
+
+
+def calibrated_blend(
+    cv: pd.DataFrame,
+    segments: Mapping[str, str] | None = None,
+    column: str = VOLUME,
+    naive: str = "naive",
+    peers: Sequence[str] = (),
+) -> pd.DataFrame:
+    """The blend's rows, each fold's intervals calibrated on the folds before it, blended by its own weights.
+
+    Arguments but `segments` are those of `storecast.blend.honest_blend`, whose points these rows have; the
+    first fold keeps the blend's own intervals.
+    """
+    parts = []
+    for rows, blended_before in honest_folds(cv, column, naive=naive, peers=peers):
+        before = blended_before()
+        known = before["y"].notna().any()
+        parts.append(Calibration.fit(before, segments).apply_frame(rows) if known else rows)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _scores(actual: Floats, logs: Floats, position: int) -> Floats:

@@ -11,7 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from storecast.blend import BlendWeights, blend_rows, fit_weights, honest_blend, simplex_weights
+from storecast.blend import (
+    BlendWeights,
+    blend_folds,
+    blend_rows,
+    fit_weights,
+    honest_blend,
+    honest_folds,
+    simplex_weights,
+)
 from storecast.errors import ConfigError, ModelError, StorecastError
 from storecast.metrics import rmsle
 from storecast.models.base import FitContext, Forecast, Forecaster
@@ -116,6 +124,19 @@ def test_a_naive_alone_is_its_own_blend(cv: pd.DataFrame) -> None:
     np.testing.assert_allclose(
         honest_blend(alone)["yhat"], alone.sort_values(["unique_id", "ds"])["yhat"], rtol=1e-6
     )
+
+
+def test_a_folds_blend_comes_with_the_folds_before_it_blended_by_the_same_weights(
+    cv: pd.DataFrame,
+) -> None:
+    cutoffs = sorted(cv["cutoff"].unique())
+    folds = list(honest_folds(cv))
+    assert folds[0][1]().empty
+    for number, (blend, before) in enumerate(folds[1:], 1):
+        weights = fit_weights(cv[cv["cutoff"] < cutoffs[number]])
+        pd.testing.assert_frame_equal(blend, blend_rows(cv[cv["cutoff"] == cutoffs[number]], weights))
+        pd.testing.assert_frame_equal(before(), blend_folds(cv, weights, cutoffs[:number]))
+        assert sorted(before()["cutoff"].unique()) == cutoffs[:number]
 
 
 def test_blended_quantiles_do_not_cross_and_lie_between_the_models(cv: pd.DataFrame) -> None:

@@ -9,7 +9,8 @@ from cv_tables import backtest, small_panel, weekday_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storecast.conformal import Calibration, calibrate_folds
+from storecast.blend import honest_blend
+from storecast.conformal import Calibration, calibrate_folds, calibrated_blend
 from storecast.errors import DataError
 from storecast.metrics import QUANTILE_COLUMNS, score
 from storecast.models.base import QUANTILES, Forecast
@@ -170,3 +171,23 @@ def test_a_fold_is_calibrated_without_knowing_its_actuals() -> None:
     first = (cv["cutoff"] == cv["cutoff"].min()).to_numpy()
     pd.testing.assert_frame_equal(once[first], cv[first])
     assert 0.76 <= covered(once[last])[0] <= 0.84
+
+
+def moved(frame: pd.DataFrame, name: str, by: float) -> pd.DataFrame:
+    """Another model, whose forecasts are too high by so much on the scale of log(1+y)."""
+    columns = ["yhat", *QUANTILE_COLUMNS]
+    logs = np.log1p(frame[columns].to_numpy())
+    values = np.where(logs > 0, np.expm1(np.maximum(logs + by, 0)), 0)
+    return frame.assign(model=name, **dict(zip(columns, values.T, strict=True)))
+
+
+def test_a_folds_blend_is_calibrated_on_earlier_folds_blended_as_it_is() -> None:
+    folds = [fold(k, 0.7) for k in range(2)]
+    models = {"low": -0.3, "high": 0.3, "higher": 0.35}
+    cv = pd.concat([moved(each, name, by) for each in folds for name, by in models.items()])
+    cv = cv.assign(volume=cv["unique_id"].map(segments()))
+    blend = calibrated_blend(cv, segments())
+    pd.testing.assert_series_equal(blend["yhat"], honest_blend(cv)["yhat"])
+    eighty, ninetyfive = covered(blend[blend["cutoff"] == cv["cutoff"].max()])
+    assert 0.78 <= eighty <= 0.84
+    assert 0.93 <= ninetyfive <= 0.97
