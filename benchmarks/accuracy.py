@@ -88,7 +88,7 @@ def _models(bars: Bars, cv: pd.DataFrame, profile: str) -> None:
     table.columns = [cutoff.date() for cutoff in table.columns]
     print("\npooled RMSLE by fold (cutoff)")
     print(table.assign(mean=table.mean(axis=1)).sort_values("mean").round(4).to_string(), "\n")
-    mean, last = table.mean(axis=1), table.iloc[:, -1]
+    mean, last = table.mean(axis=1).to_dict(), table.iloc[:, -1].to_dict()
     held = profile == "best"
     for model in (name for name in BEST if name in table.index):
         if held:
