@@ -19,8 +19,8 @@ import typer
 from components.aggregates import evaluate_levels, own_model, own_module
 from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store
 from storecast.backtest import cv_rows, fold_cutoffs
-from storecast.blend import BLEND, NEW, blend_folds, fit_weights
-from storecast.conformal import Calibration, calibrate_folds, calibrated_blend
+from storecast.blend import BLEND, NEW, fit_weights
+from storecast.conformal import calibrate_folds, calibrated_blend
 from storecast.metrics import naive_scale, score
 from storecast.models.catalogue import load_class
 from storecast.newcomers import marked, without_history
@@ -117,8 +117,8 @@ def _evaluate(
     old = ~without_history(panel)  # a new series is no kin of those that never sell
     volumes = {str(k): str(v) for k, v in segments.loc[old, VOLUME].items()}
     weights = fit_weights(cv, column=by, peers=peers)
-    calibration = Calibration.fit(blend_folds(cv, weights, sorted(cv["cutoff"].unique())), volumes)
-    blend = calibrated_blend(cv, volumes, by, NAIVE, peers).astype({"model": cv["model"].dtype})
+    blend, calibration = calibrated_blend(cv, weights, volumes, NAIVE)
+    blend = blend.astype({"model": cv["model"].dtype})
     cv = attach(pd.concat([calibrate_folds(cv, volumes), blend], ignore_index=True), segments)
     del blend
     scale = naive_scale(panel.at(first, 0))

@@ -21,7 +21,7 @@ get.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -29,12 +29,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from storecast.blend import honest_folds
+from storecast.blend import BlendWeights, blend_folds, honest_folds
 from storecast.errors import DataError
 from storecast.metrics import QUANTILE_COLUMNS, check_columns
 from storecast.models.base import QUANTILES, Forecast
 from storecast.panel import Floats
-from storecast.segments import VOLUME
 
 MEDIAN = QUANTILES.index(0.5)
 ENDS = ((0, 4), (1, 3))
@@ -189,22 +188,31 @@ def calibrate_folds(cv: pd.DataFrame, segments: Mapping[str, str] | None = None)
 
 def calibrated_blend(
     cv: pd.DataFrame,
+    weights: BlendWeights,
     segments: Mapping[str, str] | None = None,
-    column: str = VOLUME,
     naive: str = "naive",
-    peers: Sequence[str] = (),
-) -> pd.DataFrame:
-    """The blend's rows, each fold's intervals calibrated on the folds before it, blended by its own weights.
+) -> tuple[pd.DataFrame, Calibration]:
+    """The blend's rows, each fold's intervals calibrated on the folds before, and what calibrates a release.
 
-    Arguments but `segments` are those of `storecast.blend.honest_blend`, whose points these rows have; the
-    first fold keeps the blend's own intervals.
+    Earlier folds count twice: as they were blended at the time, by weights that knew nothing of them, and as
+    they are by the weights of what is calibrated. The former alone are other blends (the first is a median);
+    the latter alone fit the folds that their weights were chosen on.
+
+    Args:
+        cv: the cv table of the models to blend.
+        weights: chosen on all folds, for the release.
+        segments: as for `Calibration.fit`.
+        naive: as for `honest_blend`, whose points these rows have. Its first fold keeps its own intervals.
     """
-    parts = []
-    for rows, blended_before in honest_folds(cv, column, naive=naive, peers=peers):
-        before = blended_before()
+    parts: list[pd.DataFrame] = []
+    honest: list[pd.DataFrame] = []
+    for rows, blended_before in honest_folds(cv, weights.column, naive=naive, peers=weights.peers):
+        before = pd.concat([*honest, blended_before()])
         known = before["y"].notna().any()
         parts.append(Calibration.fit(before, segments).apply_frame(rows) if known else rows)
-    return pd.concat(parts, ignore_index=True)
+        honest.append(rows)
+    honest.append(blend_folds(cv, weights, sorted(cv["cutoff"].unique())))
+    return pd.concat(parts, ignore_index=True), Calibration.fit(pd.concat(honest), segments)
 
 
 def _scores(actual: Floats, logs: Floats, position: int) -> Floats:
