@@ -42,6 +42,8 @@ class Progress:
         self.reporter: Reporter = _ignore
         self.finished: Callable[[str], None] = _ignore
         self.failed: Callable[[str], None] = _ignore
+        self.raise_lost: Callable[[], None] = _ignore
+        """Called on an error; raises the interrupt from the keyboard that has become this error, if any."""
 
     def __call__(self, label: str) -> Callable[[int, int], None]:
         """A (done, total) callback that reports under a label."""

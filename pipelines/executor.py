@@ -97,7 +97,11 @@ class InProcess:
         del gpu
         for made in after:
             made.result()
-        return Known(stage_task(call_stage, label, RETRY_DELAYS)(stage, label, resolved(arguments)))
+        try:
+            return Known(stage_task(call_stage, label, RETRY_DELAYS)(stage, label, resolved(arguments)))
+        except Exception:
+            progress.raise_lost()
+            raise
 
 
 def stage_task(work: Callable[P, str], label: str, delays: list[float]) -> Task[P, str]:

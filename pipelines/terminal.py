@@ -55,8 +55,7 @@ class StageDisplay:
         Raises:
             KeyboardInterrupt: there was one, and it got lost in what ran at that moment.
         """
-        if self.interrupted:
-            raise KeyboardInterrupt
+        self.raise_lost()
         if label not in self.running:
             task = self.bars.add_task(label, total=None, count="")
             self.running[label] = (task, time.monotonic())
@@ -80,6 +79,11 @@ class StageDisplay:
         if label in self.running:
             self.bars.remove_task(self.running.pop(label)[0])
 
+    def raise_lost(self) -> None:
+        """Raise the interrupt that there was: what it met may have swallowed it, or made an error of it."""
+        if self.interrupted:
+            raise KeyboardInterrupt
+
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         """Remember it: a callback or a destructor may swallow what is raised here."""
         self.interrupted = True
@@ -88,19 +92,23 @@ class StageDisplay:
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Show what stages report meanwhile; an interrupt from the keyboard is told in one line."""
-        before = stage_progress.reporter, stage_progress.finished, stage_progress.failed
+        before = dict(vars(stage_progress))
         stage_progress.reporter, stage_progress.finished = self.report, self.finish
-        stage_progress.failed = self.drop
+        stage_progress.failed, stage_progress.raise_lost = self.drop, self.raise_lost
         handler = signal.signal(signal.SIGINT, self._interrupt)
         try:
             with self.bars:
-                yield
+                try:
+                    yield
+                except Exception:
+                    self.raise_lost()
+                    raise
         except KeyboardInterrupt:
             self.console.print(STOPPED, highlight=False)
             raise
         finally:
             signal.signal(signal.SIGINT, handler)
-            stage_progress.reporter, stage_progress.finished, stage_progress.failed = before
+            vars(stage_progress).update(before)
 
 
 def score_table(scores: pd.DataFrame, title: str) -> Table:

@@ -1,6 +1,7 @@
 """What a run and its outcome look like in a terminal."""
 
 import signal
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from components.stage import progress
+from pipelines import executor
 from pipelines.terminal import StageDisplay, score_table
 
 
@@ -47,6 +49,29 @@ def test_an_interrupt_that_got_lost_is_raised_again_at_the_next_progress() -> No
         display.report("train", 1, 2)
         pytest.fail("the run went on")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("where", ["in a stage's task", "between stages"])
+def test_an_interrupt_that_has_become_another_error_is_an_interrupt_all_the_same(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*what: object) -> NoReturn:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ValueError("Task run is not set")
+
+    monkeypatch.setattr(executor, "stage_task", lambda *_: lost)
+    with pytest.raises(KeyboardInterrupt), StageDisplay(Console(quiet=True)).showing():
+        if where == "between stages":
+            lost()
+        with pytest.raises(KeyboardInterrupt):  # within the flow, so that Prefect is told of it, too
+            executor.InProcess().submit("ingest", "ingest", {})
+        raise KeyboardInterrupt
+
+
+def test_an_error_without_an_interrupt_stays_that_error() -> None:
+    with pytest.raises(ValueError, match="bad"), StageDisplay(Console(quiet=True)).showing():
+        raise ValueError("bad")
 
 
 def test_a_stage_within_another_is_told_by_that_one_and_a_failed_one_hides_none_after_it() -> None:
