@@ -23,6 +23,7 @@ from storecast.panel import Panel
 from storecast.panel_io import read_panel
 from storecast.segments import VOLUME, VOLUME_CLASSES
 from storecast.store import parquet
+from storecast.training_config import NAIVE
 
 LAST = {"arima": 0.46, "prophet": 0.50, "lstm": 0.42, "gbm": 0.395, "blend": 0.39}
 """Pooled RMSLE of the last fold that the main job is held to."""
@@ -75,7 +76,7 @@ def judge(bars: Bars, home: Path, profile: str) -> None:
         last = pd.concat(
             [cv[(cv["model"] == BLEND) & (cv["cutoff"] == cutoffs[-1])], naive], ignore_index=True
         )
-        _intervals(bars, last.assign(volume=last["unique_id"].map(volumes)), panel.at(cutoffs[0], 0))
+        _intervals(bars, last.assign(**{VOLUME: last["unique_id"].map(volumes)}), panel.at(cutoffs[0], 0))
     _levels(bars, parquet.read_frame(evaluation / "levels.parquet"))
 
 
@@ -94,7 +95,7 @@ def _models(bars: Bars, cv: pd.DataFrame, profile: str) -> None:
         if held:
             bars.most(f"{model} RMSLE, mean of {table.shape[1]} folds", mean[model], BEST[model][0])
         bars.most(f"{model} RMSLE, last fold", last[model], BEST[model][1] if held else LAST[model])
-    for peer in ("naive", peers.LIGHTGBM):
+    for peer in (NAIVE, peers.LIGHTGBM):
         bars.quicker("blend RMSLE, mean of folds", mean[BLEND], "", peer, mean[peer], 1)
         bars.quicker("  last fold", last[BLEND], "", peer, last[peer], 1)
 
@@ -110,7 +111,7 @@ def _intervals(bars: Bars, cv: pd.DataFrame, before: Panel) -> None:
         cv: rows of the blend and of the peer on the last fold, with the volume class.
         before: the panel before the first fold, whose naive errors are the unit.
     """
-    table = score(cv, ["model", "volume"]).set_index(["model", "volume"])
+    table = score(cv, ["model", VOLUME]).set_index(["model", VOLUME])
     for name in (name for name in VOLUME_CLASSES if (BLEND, name) in table.index):
         ours = table.loc[(BLEND, name)]
         for percent, _, _ in INTERVALS:

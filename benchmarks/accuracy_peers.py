@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from storecast.backtest import cv_rows
+from benchmarks.sample import peer_rows
 from storecast.metrics import INTERVALS, QUANTILE_COLUMNS
 from storecast.panel import Floats, Panel
 
@@ -32,8 +32,8 @@ def conformal_naive(panel: Panel, cutoff: pd.Timestamp) -> pd.DataFrame:
     """
     seen = panel.at(cutoff, panel.horizon)
     histories = np.nan_to_num(seen.history)
-    flat = [_naive(y, panel.season_length, panel.horizon) for y in histories]
-    return _rows(panel, NAIVE, cutoff, np.stack(flat))
+    found = np.stack([_naive(y, panel.season_length, panel.horizon) for y in histories])
+    return peer_rows(panel, NAIVE, cutoff, found[:, :, 0], found[:, :, 1:])
 
 
 def _naive(y: Floats, season: int, horizon: int) -> Floats:
@@ -90,18 +90,4 @@ def lightgbm(panel: Panel, cutoff: pd.Timestamp) -> pd.DataFrame:
         model.fit(known, static_features=[str(name) for name in seen.static.columns])
         found = model.predict(panel.horizon, X_df=frame.loc[future, ["unique_id", "ds", *seen.known]])
     wide = found.pivot(index="unique_id", columns="ds", values=LIGHTGBM).loc[list(panel.ids)]
-    point = np.maximum(wide.to_numpy(), 0.0)[:, :, None]
-    return _rows(panel, LIGHTGBM, cutoff, np.repeat(point, 1 + len(QUANTILE_COLUMNS), axis=2))
-
-
-def _rows(panel: Panel, model: str, cutoff: pd.Timestamp, values: Floats) -> pd.DataFrame:
-    """Rows of the cv table of (n, H, 1 + Q) forecasts and quantiles."""
-    n, horizon, width = values.shape
-    dates = panel.at(cutoff, panel.horizon).future_dates
-    axes = {
-        "unique_id": np.repeat(panel.ids, horizon),
-        "ds": np.tile(dates.to_numpy(), n),
-        "h": np.tile(np.arange(1, horizon + 1), n),
-    }
-    table = pd.DataFrame(values.reshape(n * horizon, width), columns=["yhat", *QUANTILE_COLUMNS])
-    return cv_rows(panel, model, cutoff, table.assign(**axes))
+    return peer_rows(panel, LIGHTGBM, cutoff, np.maximum(wide.to_numpy(), 0.0))

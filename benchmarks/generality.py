@@ -23,12 +23,12 @@ import pandas as pd
 
 from benchmarks.bars import Bars
 from benchmarks.generality_panels import SOURCES, Source, write
-from benchmarks.sample import ended
+from benchmarks.sample import ended, peer_rows
 from components.stage import open_panel, open_store
 from pipelines.executor import Argument, Known, Made, call_stage, resolved
 from pipelines.steps import TrainingRun
-from storecast.backtest import cv_rows, fold_cutoffs
-from storecast.metrics import QUANTILE_COLUMNS, naive_scale, score
+from storecast.backtest import fold_cutoffs
+from storecast.metrics import naive_scale, score
 from storecast.panel import Floats, Panel
 from storecast.store import parquet
 
@@ -115,17 +115,7 @@ def _peer_rows(panel: Panel, cutoff: pd.Timestamp, season: int) -> pd.DataFrame:
     """The peer's forecasts as rows of the cv table; it gives means, so they stand for every quantile."""
     seen = panel.at(cutoff, panel.horizon)
     points = np.array([_ets(y, start, season, panel.horizon) for y, start in zip(*_known(seen), strict=True)])
-    n, h = points.shape
-    frame = pd.DataFrame(
-        {
-            "unique_id": np.repeat(panel.ids, h),
-            "ds": np.tile(seen.future_dates.to_numpy(), n),
-            "h": np.tile(np.arange(1, h + 1), n),
-            "yhat": np.maximum(points.ravel(), 0.0),
-        }
-    )
-    frame = frame.assign(**dict.fromkeys(QUANTILE_COLUMNS, frame["yhat"]))
-    return cv_rows(panel, PEER, cutoff, frame)
+    return peer_rows(panel, PEER, cutoff, np.maximum(points, 0.0))
 
 
 def _known(panel: Panel) -> tuple[Floats, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What the benchmarks of single parts share: a sample of series, its last horizon held back; the clock."""
+"""What the benchmarks share: a sample of series, its last horizon held back; a peer's rows; the clock."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from benchmarks.bars import Bars
+from storecast.backtest import cv_rows
 from storecast.configs import config_file
 from storecast.dataset_config import load_dataset_config
 from storecast.ingest import ingest
 from storecast.metrics import squared_log_error
+from storecast.models.base import QUANTILES, Forecast
 from storecast.panel import Floats, Panel
 from storecast.panel_io import read_panel
 from storecast.synthetic import make_panel
@@ -83,6 +86,16 @@ def case(panel: Panel, series: int, seed: int = 7) -> Case:
     chosen = np.random.default_rng(seed).choice(rows, series, replace=False)
     actual = panel.actuals(past.cutoff, horizon)
     return Case(past.select(chosen), actual[chosen])
+
+
+def peer_rows(
+    panel: Panel, model: str, cutoff: pd.Timestamp, point: Floats, quantiles: Floats | None = None
+) -> pd.DataFrame:
+    """A peer's forecasts (n, H) and quantiles (n, H, Q), or points alone, as rows of the cv table."""
+    if quantiles is None:
+        quantiles = np.repeat(point[:, :, None], len(QUANTILES), axis=2)
+    dates = panel.at(cutoff, panel.horizon).future_dates
+    return cv_rows(panel, model, cutoff, Forecast(panel.ids, dates, point, quantiles).to_frame())
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:

@@ -193,32 +193,17 @@ def fit_weights(
     return BlendWeights(tuple(table.models), _clean(overall), column, found, lead, band, able)
 
 
-def honest_blend(
-    cv: pd.DataFrame,
-    column: str = VOLUME,
-    shrinkage: float = SHRINKAGE,
-    naive: str = "naive",
-    peers: Sequence[str] = (),
-) -> pd.DataFrame:
-    """The blend's rows of the cv table, each fold weighted by what the folds before it show.
-
-    Returns:
-        Rows with the cv table's columns (and `column`), model "blend". Points and quantiles are weighted
-        means, on the first fold medians, of the models' on the log(1+y) scale.
-    """
-    return pd.concat(
-        [blend for blend, _ in honest_folds(cv, column, shrinkage, naive, peers)], ignore_index=True
-    )
-
-
 def honest_folds(
     cv: pd.DataFrame,
     column: str = VOLUME,
-    shrinkage: float = SHRINKAGE,
     naive: str = "naive",
     peers: Sequence[str] = (),
 ) -> Iterator[tuple[pd.DataFrame, Callable[[], pd.DataFrame]]]:
     """Each fold's rows of the blend, and a call for the blend of the folds before it by the same weights.
+
+    A fold is weighted by what the folds before it show. Rows have the cv table's columns (and `column`) and
+    the model "blend"; points and quantiles are weighted means, on the first fold medians, of the models' on
+    the log(1+y) scale.
 
     What is learnt from that blend holds for the fold's: each fold's own blend was made by other weights. The
     first fold has none before it: its blend is the median of all models but the naive, which one model that
@@ -229,7 +214,7 @@ def honest_folds(
         rows = cv[cv["cutoff"] == cutoff]
         if number:
             earlier = cv.loc[cv["cutoff"] < cutoff, [*KEYS, "model", "y", *POINTS, column]]
-            weights = fit_weights(earlier, column, shrinkage, peers=peers)
+            weights = fit_weights(earlier, column, peers=peers)
             del earlier
             yield blend_rows(rows, weights), partial(blend_folds, cv, weights, cutoffs[:number])
         else:

@@ -202,7 +202,7 @@ def calibrated_blend(
         cv: the cv table of the models to blend.
         weights: chosen on all folds, for the release.
         segments: as for `Calibration.fit`.
-        naive: as for `honest_blend`, whose points these rows have. Its first fold keeps its own intervals.
+        naive: as for `honest_folds`, whose points these rows have. Its first fold keeps its own intervals.
     """
     parts: list[pd.DataFrame] = []
     honest: list[pd.DataFrame] = []

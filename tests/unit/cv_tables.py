@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
+from storecast.blend import honest_folds
 from storecast.metrics import CV_COLUMNS
 from storecast.models.base import Forecast, forecast_from_log
 from storecast.models.naive import NaiveConfig, SeasonalNaive
@@ -41,6 +44,11 @@ def backtest(panel: Panel, folds: int = 3, horizon: int = 16) -> pd.DataFrame:
             rows["y"] = panel.actuals(cutoff, horizon).ravel()
             parts.append(rows[list(CV_COLUMNS)])
     return attach(pd.concat(parts, ignore_index=True), segment_table(panel, cutoffs[0]))
+
+
+def honest_blend(cv: pd.DataFrame, peers: Sequence[str] = ()) -> pd.DataFrame:
+    """The blend's rows of all folds, each weighted by what the folds before it show."""
+    return pd.concat([blend for blend, _ in honest_folds(cv, peers=peers)], ignore_index=True)
 
 
 def table(

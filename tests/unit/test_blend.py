@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cv_tables import backtest, small_panel, table
+from cv_tables import backtest, honest_blend, small_panel, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -16,7 +16,6 @@ from storecast.blend import (
     blend_folds,
     blend_rows,
     fit_weights,
-    honest_blend,
     honest_folds,
     simplex_weights,
 )

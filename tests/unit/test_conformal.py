@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cv_tables import backtest, small_panel, weekday_mean
+from cv_tables import backtest, honest_blend, small_panel, weekday_mean
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storecast.blend import blend_rows, fit_weights, honest_blend
+from storecast.blend import blend_rows, fit_weights
 from storecast.conformal import Calibration, calibrate_folds, calibrated_blend
 from storecast.errors import DataError
 from storecast.metrics import QUANTILE_COLUMNS, score

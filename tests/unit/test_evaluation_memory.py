@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from cv_tables import backtest
+from cv_tables import backtest, honest_blend
 
 from storecast import metrics, side_by_side
-from storecast.blend import fit_weights, honest_blend
+from storecast.blend import fit_weights
 from storecast.conformal import calibrate_folds
 from storecast.metrics import naive_scale, score
 from storecast.panel import Panel

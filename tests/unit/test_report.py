@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cv_tables import backtest, small_panel
+from cv_tables import backtest, honest_blend, small_panel
 
-from storecast.blend import fit_weights, honest_blend
+from storecast.blend import fit_weights
 from storecast.gate import GateConfig, decide
 from storecast.metrics import naive_scale
 from storecast.report import ReportInputs, write_report
