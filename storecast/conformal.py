@@ -1,19 +1,18 @@
 """Calibration of the intervals on the backtest's folds.
 
 Split conformal prediction in the manner of conformalised quantile regression (Romano, Patterson & Candès
-2019),
-asymmetric: each end of each interval is calibrated for itself. The score of an actual is its distance from
-    the
-median in units of the forecast's own distance between the median and that end, on the log(1+y) scale:
+2019), asymmetric: each end of each interval is calibrated for itself. The score of an actual is its distance
+from the median in units of the forecast's own distance between the median and that end, on the log(1+y)
+scale:
 
-    score = (median - y) / (median - lower)    for lower ends,    (y - median) / (upper - median)    for upper
-    ones
+    score = (median - y) / (median - lower)    for lower ends
+    score = (y - median) / (upper - median)    for upper ones
 
 and the calibrated end lies `factor` such distances from the median. So series keep their own widths, the
 factor says by how much the model's spread was too small (> 1) or too large (< 1), and an interval without
-width (a series that never sells) stays without. One factor per group (volume class and stretch of
-the horizon) is shrunk towards the common one, and a last common factor makes the share of actuals beyond the
-end what it should be over all rows together, but for those of groups whose actuals lie on the median anyway:
+width (a series that never sells) stays without. One factor per group (volume class and stretch of the
+horizon) is shrunk towards the common one, and a last common factor makes the share of actuals beyond the end
+what it should be over all rows together, but for those of groups whose actuals lie on the median anyway:
 zeros that are certain pay for nobody else's misses, so that each class is covered as promised. Sales cannot
 lie below zero, so a group's lower ends may miss less often than they should; what they leave, its upper ends
 get.
