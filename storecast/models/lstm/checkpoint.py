@@ -11,6 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+STATE = ("momentum", "exp_avg", "exp_avg_sq", "step")
+"""What the optimiser knows of a parameter: a matrix' momentum, or AdamW's means and its number of steps."""
+
 
 @dataclass
 class Training:
@@ -18,7 +21,7 @@ class Training:
 
     network: nn.Module
     average: dict[str, Tensor]
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     step: int = 0
     loss: Tensor = field(default_factory=lambda: torch.zeros(()))
@@ -26,16 +29,14 @@ class Training:
 
 def write_checkpoint(path: Path, key: str, training: Training) -> None:
     """Replace the checkpoint at `path`; `key` names the fit it belongs to."""
-    names = [name for name, _ in training.network.named_parameters()]
     state = training.optimizer.state_dict()["state"]
     tensors = {"loss": training.loss} | {f"weight/{k}": v for k, v in training.network.state_dict().items()}
     tensors |= {f"average/{k}": v for k, v in training.average.items()}
-    for index, name in enumerate(names):
-        tensors |= {f"{part}/{name}": state[index][part] for part in ("exp_avg", "exp_avg_sq")}
+    for index, name in enumerate(_names(training)):
+        tensors |= {f"{part}/{name}": value for part, value in state[index].items()}
     meta = {
         "key": key,
         "step": str(training.step),
-        "adam_step": str(float(state[0]["step"])),  # fewer than `step` where float16 overflowed
         "scaler": json.dumps(training.scaler.state_dict()),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,14 +63,20 @@ def read_checkpoint(path: Path, key: str, training: Training) -> bool:
     for name, value in _part(tensors, "average").items():
         training.average[name].copy_(value)
     training.scaler.load_state_dict(json.loads(meta["scaler"]))
-    first, second = _part(tensors, "exp_avg"), _part(tensors, "exp_avg_sq")
+    parts = {part: _part(tensors, part) for part in STATE}
     state = training.optimizer.state_dict()
     state["state"] = {
-        index: {"step": torch.tensor(float(meta["adam_step"])), "exp_avg": first[n], "exp_avg_sq": second[n]}
-        for index, (n, _) in enumerate(training.network.named_parameters())
+        index: {part: found[name] for part, found in parts.items() if name in found}
+        for index, name in enumerate(_names(training))
     }
     training.optimizer.load_state_dict(state)
     return True
+
+
+def _names(training: Training) -> list[str]:
+    """The parameters' names in the optimiser's order."""
+    names = {parameter: name for name, parameter in training.network.named_parameters()}
+    return [names[parameter] for group in training.optimizer.param_groups for parameter in group["params"]]
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -31,12 +31,12 @@ class LstmConfig(ModelConfig):
         default=800, ge=0, description="Optimiser steps of a fit that starts warm; 0: each fit starts anew."
     )
     passes: int = Field(
-        default=40, ge=1, description="Most times that a fit goes over its windows, which bounds its steps."
+        default=80, ge=1, description="Most times that a fit goes over its windows, which bounds its steps."
     )
     batch: int = Field(default=1024, ge=1, description="Windows per step.")
     rate: float = Field(default=3e-3, gt=0, description="Peak learning rate of a first fit.")
     warm_rate: float = Field(default=1e-3, gt=0, description="Peak learning rate of a warm fit.")
-    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay.")
+    weight_decay: float = Field(default=0.01, ge=0, description="Weight decay of the optimiser.")
     averaging: float = Field(default=0.99, ge=0, lt=1, description="Decay of the weights' moving average.")
     pinball_weight: float = Field(default=0.3, ge=0, description="Weight of the quantile loss.")
     checkpoint_steps: int = Field(default=200, ge=1, description="Steps between checkpoints.")

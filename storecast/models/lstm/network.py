@@ -58,6 +58,11 @@ class Network(nn.Module):
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
+    def matrices(self) -> list[nn.Parameter]:
+        """The weights between hidden layers: what is neither a table of codes nor a bias nor the head."""
+        layers = [self.window, self.date, *self.layers]
+        return [self.lstm.weight_ih_l0, self.lstm.weight_hh_l0, *(layer.weight for layer in layers)]
+
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, H) mean and (B, H, Q) quantiles of log(1 + y); the quantiles never cross."""
         states, _ = self.lstm(batch.encoder)

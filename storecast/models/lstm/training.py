@@ -1,4 +1,4 @@
-"""The fit: AdamW on a one-cycle schedule, checkpoints on the way, the weights averaged at the end."""
+"""The fit: Muon on a one-cycle schedule, checkpoints on the way, the weights averaged at the end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from storecast.errors import ModelError
 from storecast.models.lstm.checkpoint import Training, read_checkpoint, write_checkpoint
 from storecast.models.lstm.config import LstmConfig
+from storecast.models.lstm.muon import Muon
 from storecast.models.lstm.network import Network
 from storecast.models.lstm.steps import Step, half
 from storecast.models.lstm.windows import Windows
@@ -113,13 +114,18 @@ def predict(networks: Sequence[Network], windows: Windows, batch: int = 2048) ->
     return torch.cat(means), torch.cat(quantiles)
 
 
-def _optimizer(network: Network, rate: float, decay: float, device: torch.device) -> torch.optim.AdamW:
-    """AdamW; on a GPU its rate lies on the device, where a recorded step reads it anew each time."""
-    parameters = network.parameters()
+def _optimizer(network: Network, rate: float, decay: float, device: torch.device) -> Muon:
+    """Muon; on a GPU its rate lies on the device, where a recorded step reads it anew each time.
+
+    In float16 AdamW is not fused: a step whose gradients overflow is then left out whole, matrices and all.
+    """
+    matrices = network.matrices()
+    chosen = set(map(id, matrices))
+    others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
     if device.type != "cuda":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    on_device = torch.tensor(rate, device=device)
-    return torch.optim.AdamW(parameters, lr=on_device, weight_decay=decay, fused=True, capturable=True)
+        return Muon(matrices, others, rate, decay)
+    fused = half(device) != torch.float16
+    return Muon(matrices, others, torch.tensor(rate, device=device), decay, fused=fused, capturable=True)
 
 
 def one_cycle(done: float) -> float:
