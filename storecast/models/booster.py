@@ -29,6 +29,9 @@ from storecast.panel import Floats, Panel
 
 FEWEST_ROWS = 200
 FEWEST_SERIES = 5
+FEW_ROWS, SHARE_OF_FEW = 10_000, 0.6
+"""A model with fewer rows has trees that each see a share of them, by chance: it overfits less. From more
+rows on that costs more than it gains (docs/accuracy.md)."""
 _BINNING = {"max_bin": 127, "feature_pre_filter": False}
 Report = Callable[[int], None]
 
@@ -43,7 +46,12 @@ class TreesConfig(ModelConfig):
     leaves: int = Field(default=63, ge=2, description="Leaves of a tree.")
     min_rows: int = Field(default=100, ge=1, description="Rows in a leaf, at least.")
     feature_fraction: float = Field(default=0.5, gt=0, le=1, description="Features each tree may use.")
-    row_fraction: float = Field(default=0.6, gt=0, le=1, description="Rows each tree sees.")
+    row_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Rows each tree sees; not given: all of them, or six tenths where a model has few.",
+    )
     extra_trees: bool = Field(default=False, description="Try one random threshold per feature and node.")
     split: bool = Field(
         default=False, description="A model for each value of the key that has the fewest (each family)."
@@ -230,7 +238,7 @@ def train(
         "num_leaves": config.leaves,
         "min_data_in_leaf": config.min_rows,
         "feature_fraction": config.feature_fraction,
-        "bagging_fraction": config.row_fraction,
+        "bagging_fraction": config.row_fraction or (SHARE_OF_FEW if len(values) < FEW_ROWS else 1.0),
         "bagging_freq": 1,
         "extra_trees": config.extra_trees,
         "lambda_l2": 1.0,

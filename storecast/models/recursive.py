@@ -55,7 +55,6 @@ class RecursiveConfig(TreesConfig):
     rounds: int = Field(default=160, ge=1, description="Trees.")
     learning_rate: float = Field(default=0.08, gt=0, le=1)
     min_rows: int = Field(default=20, ge=1, description="Rows in a leaf, at least.")
-    row_fraction: float = Field(default=0.7, gt=0, le=1, description="Rows each tree sees.")
     split: bool = Field(
         default=True, description="A model for each value of the key that has the fewest (each family)."
     )
