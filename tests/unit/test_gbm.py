@@ -14,7 +14,15 @@ from test_features import weekly_panel
 from storecast import features
 from storecast.errors import ModelError
 from storecast.models.base import FitContext, Forecaster
-from storecast.models.booster import BoosterConfig, Report, side_by_side, splitting_column
+from storecast.models.booster import (
+    FEW_ROWS,
+    BoosterConfig,
+    Report,
+    side_by_side,
+    splitting_column,
+    text_of,
+    train,
+)
 from storecast.models.gbm import Gbm, GbmConfig
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.models.recursive import Recursive, RecursiveConfig
@@ -377,3 +385,20 @@ def test_another_data_sets_panel_is_refused_with_the_columns_that_differ(panel: 
         model.forecast(replace(panel, past={}))
     with pytest.raises(ModelError, match="not fitted"):
         Gbm(CONFIG).forecast(panel)
+
+
+@pytest.mark.parametrize(("rows", "share"), [(FEW_ROWS - 1, 0.6), (FEW_ROWS, 1.0)])
+def test_trees_of_a_model_with_few_rows_see_a_share_of_them_and_those_of_others_all(
+    rows: int, share: float
+) -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(rows, 3)).astype(np.float32)
+    target, weight = values[:, 0] + random.normal(size=rows), np.ones(rows)
+
+    def grown(config: BoosterConfig) -> str:
+        text = text_of(train(config, values, target, weight, ["a", "b", "c"], 1, 0, lambda _: None))
+        return text.partition("parameters:")[0]
+
+    few = BoosterConfig(rounds=3)
+    assert grown(few) == grown(few.model_copy(update={"row_fraction": share}))
+    assert grown(few) != grown(few.model_copy(update={"row_fraction": 1.6 - share}))

@@ -176,7 +176,7 @@ def _share(progress: Progress, member: int, members: int) -> Progress:
 def _key(panel: Panel, config: LstmConfig, seed: int, networks: list[Network]) -> str:
     """Names a fit by all that decides its weights: a checkpoint of another fit is not taken up."""
     digest = hashlib.sha256(
-        f"{FORMAT} {config.model_dump_json()} {seed} {panel.cutoff} {panel.freq}".encode()
+        f"{FORMAT} muon {config.model_dump_json()} {seed} {panel.cutoff} {panel.freq}".encode()
     )
     for array in (panel.history, *panel.known.values(), *panel.past.values()):
         digest.update(np.ascontiguousarray(array).tobytes())
