@@ -26,9 +26,9 @@ class LstmConfig(ModelConfig):
     )
     use_past: bool = Field(default=False, description="Read the past-only covariates too.")
     members: int = Field(default=1, ge=1, description="Networks whose forecasts are averaged.")
-    steps: int = Field(default=3000, ge=1, description="Optimiser steps of each network in a first fit.")
+    steps: int = Field(default=1600, ge=1, description="Optimiser steps of each network in a first fit.")
     warm_steps: int = Field(
-        default=800, ge=0, description="Optimiser steps of a fit that starts warm; 0: each fit starts anew."
+        default=400, ge=0, description="Optimiser steps of a fit that starts warm; 0: each fit starts anew."
     )
     passes: int = Field(
         default=80, ge=1, description="Most times that a fit goes over its windows, which bounds its steps."
