@@ -96,6 +96,7 @@ def _models(bars: Bars, cv: pd.DataFrame, profile: str) -> None:
             bars.most(f"{model} RMSLE, mean of {table.shape[1]} folds", mean[model], BEST[model][0])
         bars.most(f"{model} RMSLE, last fold", last[model], BEST[model][1] if held else LAST[model])
     for peer in (NAIVE, peers.LIGHTGBM):
+        bars.told(f"{peer} RMSLE, last fold", last[peer])
         bars.quicker("blend RMSLE, mean of folds", mean[BLEND], "", peer, mean[peer], 1)
         bars.quicker("  last fold", last[BLEND], "", peer, last[peer], 1)
 

@@ -23,8 +23,10 @@ NAMES = {
     "lstm": "LSTM",
     "arima": "ARIMA",
     "prophet": "Prophet",
-    "seasonal naive": "seasonal naive",
+    "naive": "seasonal naive",
+    "mlforecast LightGBM": "one LightGBM\n(mlforecast)",
 }
+PEERS = ("naive", "mlforecast LightGBM")
 ERROR = " RMSLE, last fold"
 
 
@@ -38,7 +40,7 @@ def main() -> None:
 def compared(errors: dict[str, float]) -> Figure:
     """Models by their error, the best on top."""
     names = sorted(errors, key=errors.__getitem__, reverse=True)
-    colours = [style.NAIVE if name == "seasonal naive" else style.PALE for name in names[:-1]]
+    colours = [style.NAIVE if name in PEERS else style.PALE for name in names[:-1]]
     figure, (axis,) = style.new_figure(8.6, 0.42 * len(names) + 1.9)
     axis.barh(
         [NAMES[n] for n in names], [errors[n] for n in names], color=[*colours, style.ACCENT], height=0.66
