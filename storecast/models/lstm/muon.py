@@ -69,9 +69,10 @@ class Muon(torch.optim.AdamW):
 
 def orthogonal(matrix: Tensor) -> Tensor:
     """(m, n) the matrix with its singular values near one, by Newton and Schulz's iteration."""
-    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    tall = len(matrix) > matrix.shape[1]
+    wide = matrix.T if tall else matrix
     wide = wide / wide.norm().clamp(min=1e-7)
     for _ in range(TURNS):
         gram = wide @ wide.T
         wide = torch.addmm(wide, torch.addmm(gram, gram, gram, beta=B, alpha=C), wide, beta=A)
-    return wide if len(matrix) <= matrix.shape[1] else wide.T
+    return wide.T if tall else wide

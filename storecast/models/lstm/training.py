@@ -120,8 +120,8 @@ def _optimizer(network: Network, rate: float, decay: float, device: torch.device
     In float16 AdamW is not fused: a step whose gradients overflow is then left out whole, matrices and all.
     """
     matrices = network.matrices()
-    chosen = set(map(id, matrices))
-    others = [parameter for parameter in network.parameters() if id(parameter) not in chosen]
+    chosen = set(matrices)
+    others = [parameter for parameter in network.parameters() if parameter not in chosen]
     if device.type != "cuda":
         return Muon(matrices, others, rate, decay)
     fused = half(device) != torch.float16
