@@ -45,23 +45,14 @@ def write(
         DataError: a cutoff is not a date of the panel's history.
     """
     wanted = pd.DatetimeIndex(sorted(set(cutoffs)))
-    partial = folder / f".{FILE}.partial"
-    writer: parquet.Writer | None = None
-    rows = 0
-    try:
-        for i, table in enumerate(each_table(panel, wanted, horizon=horizon)):
-            for arrow in _to_arrow(table, wanted):
-                if writer is None:
-                    writer = parquet.Writer(partial, arrow.schema, level=1)
-                writer.write(arrow, one_group=True)
-                rows += len(arrow)
+
+    def groups() -> Iterator[Any]:
+        for done, table in enumerate(each_table(panel, wanted, horizon=horizon), start=1):
+            yield from _to_arrow(table, wanted)
             if progress is not None:
-                progress(i + 1, len(wanted))
-    finally:
-        if writer is not None:
-            writer.close()
-    partial.rename(folder / FILE)
-    return rows
+                progress(done, len(wanted))
+
+    return parquet.write_groups(groups(), folder / FILE, level=1)
 
 
 def read(

@@ -98,17 +98,22 @@ def write_table(table: pa.Table, path: Path, compression: Compression = "zstd") 
     part.replace(path)
 
 
-def write_groups(tables: Iterable[pa.Table], path: Path, compression: Compression = "zstd") -> None:
-    """Write tables of one schema, at least one, as `write_table` does; each is a row group."""
+def write_groups(
+    tables: Iterable[pa.Table], path: Path, compression: Compression = "zstd", level: int | None = None
+) -> int:
+    """Write tables of one schema, at least one, as `write_table` does; each is a row group. The rows written."""
     part = path.with_name(path.name + ".part")
     rest = iter(tables)
     first = next(rest)
-    with Writer(part, first.schema, compression=compression) as writer:
+    rows = len(first)
+    with Writer(part, first.schema, compression=compression, level=level) as writer:
         writer.write(first, one_group=True)
         del first
         for table in rest:
             writer.write(table, one_group=True)
+            rows += len(table)
     part.replace(path)
+    return rows
 
 
 def write_frame(frame: pd.DataFrame, path: Path, compression: Compression = "snappy") -> None:
