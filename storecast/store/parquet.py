@@ -101,7 +101,11 @@ def write_table(table: pa.Table, path: Path, compression: Compression = "zstd") 
 def write_groups(
     tables: Iterable[pa.Table], path: Path, compression: Compression = "zstd", level: int | None = None
 ) -> int:
-    """Write tables of one schema, at least one, as `write_table` does; each is a row group. The rows written."""
+    """Write tables of one schema, at least one, as `write_table` does; each is a row group.
+
+    Returns:
+        The number of rows written.
+    """
     part = path.with_name(path.name + ".part")
     rest = iter(tables)
     first = next(rest)
