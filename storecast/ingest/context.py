@@ -79,8 +79,8 @@ class Context:
         Raises:
             DataError: it is damaged, lacks a column or has too many wrong rows.
         """
-        folder, _, name = arrival.uri.rpartition("/")
-        raw = self._read(Source(folder, self.config.csv), [name], fields, optional)
+        source, name = Source.of_file(arrival.uri, self.config.csv)
+        raw = self._read(source, [name], fields, optional)
         frame, audit = self._check(replace(raw, file=arrival.label), fields, role)
         audit.refuse_too_many(self.config.rules.max_quarantined_share)
         return frame, audit

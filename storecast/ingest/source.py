@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
@@ -22,6 +22,12 @@ class Source:
 
     root: str
     csv: CsvFormat = field(default_factory=CsvFormat)
+
+    @classmethod
+    def of_file(cls, uri: str, csv: CsvFormat) -> tuple[Self, str]:
+        """The folder of a raw file, and the file's name there."""
+        folder, _, name = uri.rpartition("/")
+        return cls(folder, csv), name
 
     def read(
         self, files: Sequence[str], wanted: Iterable[tuple[str, Kind]], optional: Sequence[str] = ()

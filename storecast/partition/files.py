@@ -152,8 +152,8 @@ def key_values(config: DatasetConfig, grouping: Grouping, arrival: Arrival) -> l
 
 
 def _opened(config: DatasetConfig, arrival: Arrival) -> RawFile:
-    folder, _, name = arrival.uri.rpartition("/")
-    return Source(folder, config.csv).open([name])
+    source, name = Source.of_file(arrival.uri, config.csv)
+    return source.open([name])
 
 
 def _sales_tables(config: DatasetConfig) -> list[str]:
