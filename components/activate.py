@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from components import mlflow_tracking
+from components import mlflow_registry
 from components.register import model_name
 from components.stage import Workspace, main, open_store
 from storecast.settings import load_settings
@@ -78,9 +78,9 @@ def follow(releases: ReleaseStore) -> Release | None:
 
 def _promote(releases: ReleaseStore, release: Release) -> None:
     settings, name = load_settings(), model_name(uris.name_of(releases.root))
-    version = mlflow_tracking.version_of_bundle(settings, name, releases.path(release) / "bundle")
+    version = mlflow_registry.version_of_bundle(settings, name, releases.path(release) / "bundle")
     if version is not None:
-        mlflow_tracking.promote(settings, name, version)
+        mlflow_registry.promote(settings, name, version)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from components import mlflow_tracking
+from components import mlflow_cleanup, mlflow_registry
 from components.stage import Workspace, main, open_store, progress
 from storecast.configs import config_file
 from storecast.errors import ReleaseError
@@ -79,7 +79,7 @@ def run(
             print(f"{step.action:<8} {step.item.bytes:>14,}  {step.item.name}  ({step.why})")
         return Cleaned("", counts)
     apply(store, rules, steps, watched)
-    mlflow_tracking.delete_runs(load_settings(), runs)
+    mlflow_cleanup.delete_runs(load_settings(), runs)
     return Cleaned(_recorded(store, steps, runs), counts)
 
 
@@ -154,8 +154,8 @@ def old_runs(store: DatasetStore, rules: RetentionPolicy) -> list[str]:
     for release in in_use(store, held_by_loops(store.root)):
         sums = json.loads(uris.read_text(uris.join(release.uri, CHECKSUMS)))
         bundle = {n.removeprefix("bundle/"): s for n, s in sums.items() if n.startswith("bundle/")}
-        bundles.append(mlflow_tracking.bundle_digest(bundle))
-    return mlflow_tracking.runs_before(load_settings(), before, bundles)
+        bundles.append(mlflow_registry.bundle_digest(bundle))
+    return mlflow_cleanup.runs_before(load_settings(), before, bundles)
 
 
 def _recorded(store: DatasetStore, steps: list[Step], runs: list[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from components import mlflow_tracking
+from components import mlflow_client, mlflow_registry, mlflow_tracking
 from components.aggregates import SCORES
 from components.stage import DecisionUri, EvaluationUri, PanelUri, Training, Workspace, main, open_store
 from storecast import __version__
@@ -86,7 +86,7 @@ def run(
             version = 0
             if release:
                 bundle = uris.fetch(release, store.scratch / "releases") / "bundle"
-                version = mlflow_tracking.register(tracked, bundle, model_name(about["dataset"]))
+                version = mlflow_registry.register(tracked, bundle, model_name(about["dataset"]))
         content = {"run_id": tracked.id, "version": version}
         (folder / "mlflow.json").write_text(json.dumps(content) + "\n")
         return content
@@ -96,7 +96,7 @@ def run(
         inputs={name: dataset.hash for name, dataset in source.items()},
         config={
             "release": uris.name_of(release),
-            "tracking_uri": mlflow_tracking.tracking_uri(settings),
+            "tracking_uri": mlflow_client.tracking_uri(settings),
             "training": config.model_dump(mode="json"),
         },
         code=__version__,  # what is logged is inputs; new code alone is no reason to log them again

@@ -17,7 +17,7 @@ import pandas as pd
 import typer
 import yaml
 
-from components import mlflow_tracking
+from components import mlflow_client, mlflow_tracking
 from components.stage import Training, Workspace, main, open_store
 from components.tune import ABOUT, TRIALS
 from storecast import __version__
@@ -85,7 +85,7 @@ def run(
     made = store.materialise(
         "tune_report",
         inputs={"tuning": source.hash},
-        config={"tracking_uri": mlflow_tracking.tracking_uri(settings), "training": config.name},
+        config={"tracking_uri": mlflow_client.tracking_uri(settings), "training": config.name},
         code=__version__,  # what is logged is inputs; new code alone is no reason to log them again
         build=build,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from components import mlflow_tracking
+from components import mlflow_client
 from pipelines import stack
 from storecast.settings import Settings
 
@@ -25,6 +25,6 @@ def prepare(settings: Settings) -> None:
         "PREFECT_HOME": str(stack.prefect_home(settings)),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        **mlflow_tracking.QUIET,
+        **mlflow_client.QUIET,
     }.items():
         os.environ.setdefault(name, value)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from components import mlflow_database, mlflow_tracking
+from components import mlflow_client, mlflow_database
 from dashboard import start as dashboard
 from serving import keys, start
 from storecast.errors import ConfigError, StoreError
@@ -145,17 +145,17 @@ def _prefect(settings: Settings, port: int) -> Server:
 
 def _mlflow(settings: Settings, port: int) -> Server:
     mlflow_database.make(settings)
-    artifacts = mlflow_tracking.artifact_root(settings).as_uri()
+    artifacts = mlflow_client.artifact_root(settings).as_uri()
     return Server(
         name="mlflow",
         port=port,
         health="/health",
         command=[
             *("mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
-            *("--backend-store-uri", mlflow_tracking.tracking_uri(settings)),
+            *("--backend-store-uri", mlflow_client.tracking_uri(settings)),
             *("--artifacts-destination", artifacts),
         ],
-        environment={**mlflow_tracking.QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        environment={**mlflow_client.QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
 
 
@@ -179,7 +179,7 @@ def _runner(settings: Settings, port: int, prefect: str, serving: str) -> Server
         environment={
             **_prefect_client(settings, prefect),
             **_service_client(settings, serving, "runner", ("read",)),
-            **mlflow_tracking.QUIET,
+            **mlflow_client.QUIET,
             "PREFECT_RUNNER_SERVER_ENABLE": "true",
             "PREFECT_RUNNER_SERVER_HOST": HOST,
             "PREFECT_RUNNER_SERVER_PORT": str(port),
@@ -198,7 +198,7 @@ def _dashboard(settings: Settings, port: int, prefect: str, serving: str) -> Ser
         environment={
             **_prefect_client(settings, prefect),
             **_service_client(settings, serving, "dashboard", ("read", "what-if")),
-            **mlflow_tracking.QUIET,
+            **mlflow_client.QUIET,
             "STORECAST_PREFECT_API_URL": f"{prefect}/api",
         },
     )

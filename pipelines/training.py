@@ -16,7 +16,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
-from components import mlflow_tracking
+from components import mlflow_client
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
 from pipelines.steps import Outcome, TrainingRun
@@ -66,7 +66,7 @@ def _show(outcome: Outcome, store: DatasetStore) -> None:
     lines = [f"- {reason}" for reason in reasons(store.path(outcome.decision))]
     if outcome.current:
         lines += ["", f"Current release: `{outcome.current.id}` at `{outcome.current.uri}`"]
-    link = mlflow_tracking.page(load_settings(), str(outcome.tracked.counts["run_id"]))
+    link = mlflow_client.page(load_settings(), str(outcome.tracked.counts["run_id"]))
     lines += ["", f"In MLflow: [{link}]({link})" if link.startswith("http") else f"In MLflow: `{link}`"]
     create_markdown_artifact(key="decision", markdown="\n".join(["## The gate", "", *lines]))
     rows = [f"- {line}" for line in sentences(outcome.panel.counts)]

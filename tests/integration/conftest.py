@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from components import mlflow_tracking
+from components import mlflow_registry
 from storecast.settings import Settings
 
 
@@ -51,7 +51,7 @@ def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 check=True,
                 timeout=300,
             )
-            mlflow_tracking.version_of(Settings(home=new), "none yet")
+            mlflow_registry.version_of(Settings(home=new), "none yet")
             new.rename(made)
     return made
 

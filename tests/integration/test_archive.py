@@ -13,6 +13,8 @@ import pytest
 from typer.testing import CliRunner
 
 from components import archive as stage
+from components import mlflow_cleanup as cleanup
+from components import mlflow_registry as registry
 from components import mlflow_tracking as tracking
 from components.stage import open_store
 from pipelines.archive_cli import archive
@@ -90,13 +92,13 @@ def test_mlflows_old_runs_go_with_their_artifacts_and_those_of_models_in_use_sta
     client = run.client
     client.create_registered_model("storecast-toy")
     version = client.create_model_version("storecast-toy", str(tmp_path), ids["champion"])
-    client.set_registered_model_alias("storecast-toy", tracking.CHAMPION, version.version)
+    client.set_registered_model_alias("storecast-toy", registry.CHAMPION, version.version)
 
-    assert tracking.runs_before(settings, datetime.now(UTC) - timedelta(days=1), []) == []
-    found = tracking.runs_before(settings, datetime.now(UTC) + timedelta(days=1), [])
+    assert cleanup.runs_before(settings, datetime.now(UTC) - timedelta(days=1), []) == []
+    found = cleanup.runs_before(settings, datetime.now(UTC) + timedelta(days=1), [])
     assert found == [ids["old"]]
-    tracking.delete_runs(settings, found)
+    cleanup.delete_runs(settings, found)
     kept = ids["champion"]
     assert not list((tmp_path / "home" / "mlartifacts").glob(f"**/{ids['old']}/artifacts/*"))
     assert list((tmp_path / "home" / "mlartifacts").glob(f"**/{kept}/artifacts/*"))
-    assert tracking.runs_before(settings, datetime.now(UTC) + timedelta(days=1), []) == []
+    assert cleanup.runs_before(settings, datetime.now(UTC) + timedelta(days=1), []) == []

@@ -15,7 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components import mlflow_database
+from components import mlflow_client, mlflow_database
+from components import mlflow_registry as registry
 from components import mlflow_tracking as tracking
 from storecast.bundle import write_bundle
 from storecast.conformal import Calibration
@@ -124,26 +125,26 @@ def test_a_bundle_is_registered_once_and_waits_as_challenger(
 ) -> None:
     name = "storecast-once"
     with tracking.run(settings, "toy", "train", "key-5") as run:
-        first = tracking.register(run, bundle, name)
-        assert tracking.register(run, bundle, name) == first
+        first = registry.register(run, bundle, name)
+        assert registry.register(run, bundle, name) == first
         assert run.client.get_run(run.id).info.status == "RUNNING"
-    assert tracking.version_of(settings, name, tracking.CHALLENGER) == first
-    assert tracking.version_of(settings, name) is None
+    assert registry.version_of(settings, name, registry.CHALLENGER) == first
+    assert registry.version_of(settings, name) is None
 
-    tracking.promote(settings, name, first)
+    registry.promote(settings, name, first)
     with tracking.run(settings, "toy", "train again", "key-6") as run:
-        second = tracking.register(run, make_bundle(tmp_path, panel, seasons=5), name)
+        second = registry.register(run, make_bundle(tmp_path, panel, seasons=5), name)
     assert second == first + 1
-    assert tracking.version_of(settings, name) == first
-    assert tracking.version_of(settings, name, tracking.CHALLENGER) == second
+    assert registry.version_of(settings, name) == first
+    assert registry.version_of(settings, name, registry.CHALLENGER) == second
 
 
 def test_a_model_logged_by_an_attempt_that_died_is_taken_up(settings: Settings, bundle: Path) -> None:
     with tracking.run(settings, "other", "dies", "key-7") as run:
-        tracking.register(run, bundle, "storecast-lost")
+        registry.register(run, bundle, "storecast-lost")
         run.client.delete_registered_model("storecast-lost")
     with tracking.run(settings, "other", "dies", "key-7") as run:
-        tracking.register(run, bundle, "storecast-lost")
+        registry.register(run, bundle, "storecast-lost")
     assert len(run.client.search_logged_models([run.experiment_id])) == 1
 
 
@@ -172,7 +173,7 @@ def test_the_champion_forecasts_in_a_python_that_only_knows_the_tracking_uri(
     settings: Settings, bundle: Path, panel: Panel, tmp_path: Path
 ) -> None:
     with tracking.run(settings, "toy", "train", "key-8") as run:
-        tracking.promote(settings, "storecast-toy", tracking.register(run, bundle, "storecast-toy"))
+        registry.promote(settings, "storecast-toy", registry.register(run, bundle, "storecast-toy"))
     days = [panel.future_dates[3], panel.future_dates[0]]
     rows = pd.DataFrame({"store_nbr": [2, 1], "family": ["PRODUCE", "GROCERY"], "ds": days})
     rows.to_json(tmp_path / "rows.json", date_format="iso")
@@ -181,7 +182,7 @@ def test_the_champion_forecasts_in_a_python_that_only_knows_the_tracking_uri(
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
         "PYTHONPATH": str(ROOT),
-        "MLFLOW_TRACKING_URI": tracking.tracking_uri(settings),
+        "MLFLOW_TRACKING_URI": mlflow_client.tracking_uri(settings),
     }
     command = [sys.executable, "-c", PREDICT, str(tmp_path / "rows.json")]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -205,7 +206,7 @@ def test_the_champion_forecasts_in_a_python_that_only_knows_the_tracking_uri(
 
 def test_nothing_that_is_registered_needs_unpickling(settings: Settings, bundle: Path) -> None:
     with tracking.run(settings, "plain", "train", "key-9") as run:
-        tracking.register(run, bundle, "storecast-plain")
+        registry.register(run, bundle, "storecast-plain")
     model = run.client.search_logged_models([run.experiment_id])[0]
     folder = Path(model.artifact_location.removeprefix("file://"))
     assert (folder / "MLmodel").is_file()
@@ -248,14 +249,14 @@ def test_a_first_run_killed_while_mlflow_makes_its_tables_does_not_stand_in_the_
     first.kill()
     first.join()
     assert not database.exists()
-    assert tracking.version_of(home, "none yet") is None
+    assert registry.version_of(home, "none yet") is None
     assert not list(tmp_path.glob("mlflow.db?*"))
 
 
 def test_first_runs_at_the_same_time_find_one_database(tmp_path: Path) -> None:
     home = Settings(home=tmp_path)
     code = (
-        "import sys; from pathlib import Path; from components import mlflow_tracking as t; "
+        "import sys; from pathlib import Path; from components import mlflow_registry as t; "
         "from storecast.settings import Settings; print(t.version_of(Settings(home=Path(sys.argv[1])), 'x'))"
     )
     command = [sys.executable, "-c", code, str(home.home)]
@@ -273,4 +274,4 @@ def test_a_database_that_is_half_made_is_named_with_what_to_do(tmp_path: Path) -
         database.execute("CREATE TABLE datasets (key TEXT)")
     database.close()
     with pytest.raises(StoreError, match="move that file away"):
-        tracking.version_of(home, "x")
+        registry.version_of(home, "x")

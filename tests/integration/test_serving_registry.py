@@ -14,6 +14,7 @@ from serving_shop import Shop, make_shop, process_meters, publish
 from typer.testing import CliRunner
 
 from components import activate
+from components import mlflow_registry as registry
 from components import mlflow_tracking as tracking
 from pipelines.cli import app
 from serving.access_log import AccessLog
@@ -71,15 +72,15 @@ def test_the_champion_follows_what_was_switched_over_http(shop: Shop, door: Door
     versions = {}
     for release in (shop.first, shop.second):
         with tracking.run(shop.settings, MODEL, release.id, release.id) as tracked:
-            versions[release.id] = tracking.register(tracked, Path(release.uri) / "bundle", MODEL)
-    tracking.promote(shop.settings, MODEL, versions[shop.first.id])
+            versions[release.id] = registry.register(tracked, Path(release.uri) / "bundle", MODEL)
+    registry.promote(shop.settings, MODEL, versions[shop.first.id])
     assert post(door, shop, f"/v1/releases/{shop.second.id}/activate").status_code == 202
-    assert tracking.version_of(shop.settings, MODEL) == versions[shop.first.id], "not yet"
+    assert registry.version_of(shop.settings, MODEL) == versions[shop.first.id], "not yet"
     listed = CliRunner().invoke(app, ["releases", "list"], catch_exceptions=False).output
     assert f"storecast releases activate {shop.second.id}" in listed
     activate.run(shop.first.uri, once=True)  # as the next run of the pipeline does
     assert shop.store.history()[-1].id == shop.second.id, "the pointer stays"
-    assert tracking.version_of(shop.settings, MODEL) == versions[shop.second.id]
+    assert registry.version_of(shop.settings, MODEL) == versions[shop.second.id]
     assert activate.follow(shop.store) is None
     listed = CliRunner().invoke(app, ["releases", "list"], catch_exceptions=False).output
     assert "champion" not in listed

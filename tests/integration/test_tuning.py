@@ -13,7 +13,7 @@ import lift
 import pandas as pd
 import pytest
 
-from components import ingest, mlflow_tracking, tune, tune_report
+from components import ingest, mlflow_client, tune, tune_report
 from components.stage import open_store
 from components.tuning import Tuning
 from pipelines.pods import PodOptions
@@ -169,7 +169,7 @@ def test_what_was_found_is_a_config_to_train_with_and_one_run_in_mlflow(tmp_path
     assert 0 < report.counts["gain"] < 1
 
     settings = load_settings()
-    client = mlflow_tracking._client(settings)
+    client = mlflow_client.connect(settings)
     (experiment,) = [e for e in client.search_experiments() if e.name == "storecast-synthetic"]
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.data.metrics["rmsle"] < run.data.metrics["rmsle_default"]
