@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-SAMPLE_SECONDS = 0.2
+SAMPLE_SECONDS, SHARE = 0.2, 0.04
+"""Between two samples, at least; and the share of a core that they take, or what is measured is slowed."""
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 NEW_PEAK = "5"
 
@@ -40,20 +42,28 @@ def _status(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def tree_memory(pid: int) -> int:
-    """Bytes of a process and all below it, shared pages counted once (PSS)."""
-    total = 0
+def tree_memory(pid: int, beyond: int = 0) -> int:
+    """Bytes of a process and all below it, shared pages counted once (PSS).
+
+    The kernel takes long to count them. Where all pages together are not beyond so many bytes it is not
+    asked, and 0 is returned.
+    """
     try:
         top = psutil.Process(pid)
         processes = [top, *top.children(recursive=True)]
     except psutil.Error:
         return 0
-    for process in processes:
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return total
+    if sum(_bytes(process, lambda each: each.memory_info().rss) for process in processes) <= beyond:
+        return 0
+    return sum(_bytes(process, lambda each: each.memory_full_info().pss) for process in processes)
+
+
+def _bytes(process: psutil.Process, of: Callable[[psutil.Process], int]) -> int:
+    """Of a process that may have ended."""
+    try:
+        return of(process)
+    except psutil.Error:
+        return 0
 
 
 @contextmanager
@@ -62,8 +72,11 @@ def tree_peak(pid: int) -> Iterator[Peak]:
     found, done = Peak(), threading.Event()
 
     def watch() -> None:
-        while not done.wait(SAMPLE_SECONDS):
-            found.bytes = max(found.bytes, tree_memory(pid))
+        pause = SAMPLE_SECONDS
+        while not done.wait(pause):
+            began = time.thread_time()
+            found.bytes = max(found.bytes, tree_memory(pid, found.bytes))
+            pause = max(SAMPLE_SECONDS, (time.thread_time() - began) / SHARE)
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
