@@ -11,9 +11,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-STATE = ("momentum", "exp_avg", "exp_avg_sq", "step")
-"""What the optimiser knows of a parameter: a matrix' momentum, or AdamW's means and its number of steps."""
-
 
 @dataclass
 class Training:
@@ -33,7 +30,7 @@ def write_checkpoint(path: Path, key: str, training: Training) -> None:
     tensors = {"loss": training.loss} | {f"weight/{k}": v for k, v in training.network.state_dict().items()}
     tensors |= {f"average/{k}": v for k, v in training.average.items()}
     for index, name in enumerate(_names(training)):
-        tensors |= {f"{part}/{name}": value for part, value in state[index].items()}
+        tensors |= {f"state/{name}/{part}": value for part, value in state[index].items()}
     meta = {
         "key": key,
         "step": str(training.step),
@@ -63,12 +60,8 @@ def read_checkpoint(path: Path, key: str, training: Training) -> bool:
     for name, value in _part(tensors, "average").items():
         training.average[name].copy_(value)
     training.scaler.load_state_dict(json.loads(meta["scaler"]))
-    parts = {part: _part(tensors, part) for part in STATE}
     state = training.optimizer.state_dict()
-    state["state"] = {
-        index: {part: found[name] for part, found in parts.items() if name in found}
-        for index, name in enumerate(_names(training))
-    }
+    state["state"] = {index: _part(tensors, f"state/{name}") for index, name in enumerate(_names(training))}
     training.optimizer.load_state_dict(state)
     return True
 
