@@ -42,20 +42,20 @@ def _status(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def tree_memory(pid: int, beyond: int = 0) -> int:
-    """Bytes of a process and all below it, shared pages counted once (PSS).
+def _peak_with(peak: int, pid: int) -> int:
+    """The peak so far, or the bytes of a process and all below it where they are more by now.
 
-    The kernel takes long to count them. Where all pages together are not beyond so many bytes it is not
-    asked, and 0 is returned.
+    Shared pages count once (PSS). The kernel takes long to tell these, and is asked only where all pages
+    together, which are no fewer, are beyond the peak.
     """
     try:
         top = psutil.Process(pid)
         processes = [top, *top.children(recursive=True)]
     except psutil.Error:
-        return 0
-    if sum(_bytes(process, lambda each: each.memory_info().rss) for process in processes) <= beyond:
-        return 0
-    return sum(_bytes(process, lambda each: each.memory_full_info().pss) for process in processes)
+        return peak
+    if sum(_bytes(process, lambda each: each.memory_info().rss) for process in processes) <= peak:
+        return peak
+    return max(peak, sum(_bytes(process, lambda each: each.memory_full_info().pss) for process in processes))
 
 
 def _bytes(process: psutil.Process, of: Callable[[psutil.Process], int]) -> int:
@@ -75,7 +75,7 @@ def tree_peak(pid: int) -> Iterator[Peak]:
         pause = SAMPLE_SECONDS
         while not done.wait(pause):
             began = time.thread_time()
-            found.bytes = max(found.bytes, tree_memory(pid, found.bytes))
+            found.bytes = _peak_with(found.bytes, pid)
             pause = max(SAMPLE_SECONDS, (time.thread_time() - began) / SHARE)
 
     watcher = threading.Thread(target=watch, daemon=True)
@@ -85,4 +85,4 @@ def tree_peak(pid: int) -> Iterator[Peak]:
     finally:
         done.set()
         watcher.join()
-        found.bytes = max(found.bytes, tree_memory(pid))
+        found.bytes = _peak_with(found.bytes, pid)

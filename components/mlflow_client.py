@@ -90,4 +90,5 @@ def served(settings: Settings) -> bool:
 
 
 def masked(text: str) -> str:
+    """Text without the credentials of URIs in it."""
     return re.sub(r"//[^@/\s]+@", "//***@", text)
