@@ -22,6 +22,7 @@ from storecast.models.base import FitContext, Forecaster
 from storecast.models.catalogue import ModelSpec, load_class
 from storecast.panel import Panel
 from storecast.search_space import configured, with_values
+from storecast.store.draft import draft_of
 
 SCORE = "score.json"
 
@@ -105,6 +106,5 @@ class Measure:
         cv = cv_rows(self.panel, self.spec.name, cutoff, model.forecast(panel).to_frame())
         known = cv[cv["y"].notna()]
         errors = squared_log_error(known["y"].to_numpy(np.float64), known["yhat"].to_numpy(np.float64))
-        part = folder / f"{SCORE}.part"
-        part.write_text(json.dumps([float(errors.sum()), len(known)]))
-        part.replace(folder / SCORE)
+        with draft_of(folder / SCORE) as draft:
+            draft.write_text(json.dumps([float(errors.sum()), len(known)]))

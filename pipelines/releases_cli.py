@@ -16,6 +16,7 @@ from storecast.errors import ReleaseError
 from storecast.hierarchy import level_named
 from storecast.store import parquet
 from storecast.store import uri as uris
+from storecast.store.draft import draft_of
 from storecast.store.releases import Release, ReleaseStore, datasets
 
 releases = typer.Typer(no_args_is_help=True, help="List, inspect, verify and switch releases.")
@@ -114,12 +115,11 @@ def export(
     frame = _sums(folder, level, export_format) if level else parquet.read_frame(forecasts)
     if export_format is ExportFormat.SUBMISSION:
         frame = _submission(frame, folder)
-    part = out.with_name(f".{out.name}.part")
-    if export_format is ExportFormat.PARQUET:
-        parquet.export_frame(frame, part)
-    else:
-        frame.to_csv(part, index=False)
-    part.replace(out)
+    with draft_of(out) as draft:
+        if export_format is ExportFormat.PARQUET:
+            parquet.export_frame(frame, draft)
+        else:
+            frame.to_csv(draft, index=False)
     console.print(f"{len(frame):,} rows in {out}", highlight=False, soft_wrap=True)
 
 

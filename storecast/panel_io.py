@@ -15,6 +15,7 @@ import pyarrow as pa
 from storecast.errors import StoreError
 from storecast.panel import EVENT_COLUMNS, Floats, Panel
 from storecast.store import parquet
+from storecast.store.draft import draft_of
 
 FORMAT = 1
 GROUP_ROWS = 1 << 20
@@ -135,11 +136,9 @@ def _rows(panel: Panel) -> pa.Table:
 
 def write_json(content: dict[str, Any], path: Path) -> None:
     """Write JSON under a temporary name and rename it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(
-        json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    part.replace(path)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with draft_of(path) as draft:
+        draft.write_text(text, encoding="utf-8")
 
 
 def _events_table(events: pd.DataFrame) -> pa.Table:

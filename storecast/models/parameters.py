@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from storecast.errors import ModelError
+from storecast.store.draft import draft_of
 
 Arrays = Mapping[str, NDArray[Any]]
 META = b"storecast"
@@ -26,10 +27,12 @@ def save_parameters(path: Path, ids: NDArray[np.object_], arrays: Arrays, meta: 
         flat = pa.array(np.ascontiguousarray(values).ravel())
         columns[name] = pa.FixedSizeListArray.from_arrays(flat, values.shape[1]) if values.ndim == 2 else flat
     table = pa.table(columns).replace_schema_metadata({META: json.dumps(dict(meta), sort_keys=True).encode()})
-    part = path.with_name(path.name + ".part")
-    with pa.OSFile(str(part), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with (
+        draft_of(path) as draft,
+        pa.OSFile(str(draft), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as writer,
+    ):
         writer.write_table(table)
-    part.replace(path)
 
 
 def load_parameters(path: Path) -> tuple[NDArray[np.object_], dict[str, NDArray[Any]], dict[str, Any]]:

@@ -29,6 +29,7 @@ from storecast.models.base import (
 )
 from storecast.models.catalogue import class_path_of, load_class
 from storecast.panel import Panel
+from storecast.store.draft import draft_of
 
 FILE = "shards.json"
 Result = TypeVar("Result")
@@ -155,9 +156,8 @@ class Sharded:
             (folder / _name(number)).mkdir(parents=True)
             part.save(folder / _name(number))
         content = {"config": self.config.model_dump(mode="json"), "ids": [list(ids) for ids in self._ids]}
-        draft = folder / f"{FILE}.part"
-        draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-        draft.replace(folder / FILE)
+        with draft_of(folder / FILE) as draft:
+            draft.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> Self:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from storecast.store.draft import draft_of
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -74,9 +76,6 @@ def write_png(path: Path, draw: Callable[[], Figure]) -> Path:
     """Draw under the house style and write the PNG: no dates or versions in it, renamed into place."""
     from matplotlib import rc_context
 
-    with rc_context(RC):
-        figure = draw()
-        partial = path.with_name(f".{path.name}.partial")
-        figure.savefig(partial, format="png", dpi=110, metadata={"Software": None})
-    partial.replace(path)
+    with rc_context(RC), draft_of(path) as draft:
+        draw().savefig(draft, format="png", dpi=110, metadata={"Software": None})
     return path

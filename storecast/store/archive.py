@@ -26,6 +26,7 @@ import pyarrow as pa
 from storecast.errors import StoreError
 from storecast.store import uri as uris
 from storecast.store.datasets import MANIFEST
+from storecast.store.draft import draft_of
 from storecast.store.releases import CHECKSUMS
 from storecast.store.retention import Item
 
@@ -208,9 +209,8 @@ def _upload(file: Path, uri: str) -> None:
     if uris.is_local(uri):
         target = uris.local_path(uri)
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.part")
-        shutil.copyfile(file, part)
-        part.replace(target)
+        with draft_of(target) as draft:
+            shutil.copyfile(file, draft)
     else:
         fs, path = uris.filesystem(uri)
         fs.put_file(str(file), path)

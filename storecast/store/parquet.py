@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from storecast.errors import StoreError
 from storecast.store import encryption, keyring
+from storecast.store.draft import draft_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,10 +93,8 @@ class Writer:
 
 def write_table(table: pa.Table, path: Path, compression: Compression = "zstd") -> None:
     """Write a table under a temporary name and rename it; plain, the same table gives the same bytes."""
-    part = path.with_name(path.name + ".part")
-    with Writer(part, table.schema, compression=compression) as writer:
+    with draft_of(path) as draft, Writer(draft, table.schema, compression=compression) as writer:
         writer.write(table)
-    part.replace(path)
 
 
 def write_groups(
@@ -106,17 +105,18 @@ def write_groups(
     Returns:
         The number of rows written.
     """
-    part = path.with_name(path.name + ".part")
     rest = iter(tables)
     first = next(rest)
     rows = len(first)
-    with Writer(part, first.schema, compression=compression, level=level) as writer:
+    with (
+        draft_of(path) as draft,
+        Writer(draft, first.schema, compression=compression, level=level) as writer,
+    ):
         writer.write(first, one_group=True)
         del first
         for table in rest:
             writer.write(table, one_group=True)
             rows += len(table)
-    part.replace(path)
     return rows
 
 
@@ -143,13 +143,11 @@ def encrypt_file(path: Path) -> None:
             groups = [plain.read_row_group(number) for number in range(plain.num_row_groups)]
     except (OSError, pa.ArrowException):
         return
-    part = path.with_name(path.name + ".part")
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    with Writer(part, schema, content=content) as writer:
+    with draft_of(path) as draft, Writer(draft, schema, content=content) as writer:
         for group in groups:
             writer.write(group, one_group=True)
-    part.replace(path)
 
 
 def read_table(

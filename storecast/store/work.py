@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storecast.store import uri as uris
+from storecast.store.draft import ENDING, draft_of
 
 SECONDS = 10.0
 """How often changed files are copied."""
@@ -43,9 +44,8 @@ def _download(remote: str, local: Path) -> None:
     for found in fs.find(path):
         target = local / str(found).removeprefix(path.rstrip("/")).lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
-        fs.get_file(found, str(part))
-        part.replace(target)
+        with draft_of(target) as draft:
+            fs.get_file(found, str(draft))
 
 
 @contextmanager
@@ -84,4 +84,4 @@ def _copied(local: Path, remote: str, seconds: float) -> Iterator[None]:
 
 def _files(folder: Path) -> list[Path]:
     """Finished files: those under a temporary name are still being written."""
-    return [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in {".tmp", ".part"}]
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in {".tmp", ENDING}]

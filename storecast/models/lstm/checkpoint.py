@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from storecast.store.draft import draft_of
+
 
 @dataclass
 class Training:
@@ -37,9 +39,8 @@ def write_checkpoint(path: Path, key: str, training: Training) -> None:
         "scaler": json.dumps(training.scaler.state_dict()),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.tmp")
-    save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata=meta)
-    temporary.replace(path)
+    with draft_of(path) as draft:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, draft, metadata=meta)
 
 
 def read_checkpoint(path: Path, key: str, training: Training) -> bool:

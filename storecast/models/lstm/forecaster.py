@@ -15,6 +15,7 @@ from storecast.models.base import FitContext, FitReport, Forecast, ModelConfig
 from storecast.models.lstm.config import LstmConfig
 from storecast.models.lstm.encoding import Encoding
 from storecast.panel import Panel
+from storecast.store.draft import draft_of
 
 if TYPE_CHECKING:
     from storecast.models.lstm.network import Network
@@ -196,6 +197,5 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with draft_of(path) as draft:
+        draft.write_bytes(content)
