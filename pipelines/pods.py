@@ -98,7 +98,10 @@ class _Uri:
 
 
 class Pods:
-    """Each stage in a pod of its own, side by side as far as they do not need each other."""
+    """Each stage in a pod of its own, side by side as far as they do not need each other.
+
+    Where stages may do without a GPU, one that waited for it in vain has waited for all that come after it.
+    """
 
     fans_out = True
 
@@ -106,6 +109,7 @@ class Pods:
         self.options = options
         self.places = threading.BoundedSemaphore(options.at_once)
         self.at_work: dict[str, set[UUID]] = {"cpu": set(), "gpu": set()}
+        self.no_gpu = False
 
     def submit(
         self,
@@ -127,13 +131,13 @@ class Pods:
     def _run(self, stage: str, label: str, gpu: bool, arguments: Mapping[str, Any]) -> str:
         """In a thread of the flow: run one stage in a pod and wait for it."""
         with self.places:
-            if not gpu:
-                return self._pod("cpu", stage, label, arguments)
-            try:
-                return self._pod("gpu", stage, label, arguments)
-            except NotStartedError:
-                if not self.options.gpu_fallback:
-                    raise
+            if gpu and not self.no_gpu:
+                try:
+                    return self._pod("gpu", stage, label, arguments)
+                except NotStartedError:
+                    if not self.options.gpu_fallback:
+                        raise
+                    self.no_gpu = True
             return self._pod("cpu", stage, label, arguments)
 
     def _pod(self, pool: str, stage: str, label: str, arguments: Mapping[str, Any]) -> str:

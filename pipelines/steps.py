@@ -87,10 +87,12 @@ class TrainingRun:
             cutoffs: of the folds, then the panel's.
             series: number of series of the panel.
         """
-        table = self._submit("features", "features", {"panel": panel, "training": self.training})
+        specs = {model: load_spec(model) for model in self.config.models}
+        table: Argument = ""
+        if any(map(uses_features, specs.values())):
+            table = self._submit("features", "features", {"panel": panel, "training": self.training})
         fits = Fits()
-        for model in self.config.models:
-            spec = load_spec(model)
+        for model, spec in specs.items():
             previous: Argument = ""
             for cutoff in cutoffs:
                 made = self._fit(
@@ -130,7 +132,8 @@ class TrainingRun:
         previous: Argument,
         series: int,
     ) -> Made:
-        """One model at one cutoff: whole, or where the executor fans out its shards and then all of them."""
+        """One model at one cutoff: whole, or where the executor fans out its shards, if there are several,
+        and then all of them."""
         label = f"train {spec.name} at {cutoff}"
         arguments: dict[str, Argument] = {
             "panel": panel,
@@ -145,7 +148,7 @@ class TrainingRun:
         parts = [
             self._submit("train", f"{label}, shard {k} of {count}", {**arguments, "shard": f"{k}/{count}"})
             for k in range(1, count + 1)
-            if self.executor.fans_out
+            if self.executor.fans_out and count > 1
         ]
         whole = f"all/{count}" if local else ""
         return self._submit("train", label, {**arguments, "shard": whole}, gpu=spec.gpu, after=parts)

@@ -347,6 +347,23 @@ def test_where_the_run_says_so_a_stage_without_a_gpu_runs_on_the_cpu(
     assert [pool for label, pool in cluster.seen if label == "last"] == ["gpu", "cpu"]
 
 
+def test_a_run_waits_for_a_gpu_in_vain_once_and_not_at_every_stage(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    cluster.scripts["one fold"] = [cannot_start]
+
+    @flow(name="folds", persist_result=False)
+    def folds() -> list[str]:
+        executor = Pods(PodOptions(pending_seconds=1, gpu_fallback=True))
+        here: dict[str, Argument] = {"workspace": platform.workspace}
+        first = executor.submit("train", "one fold", here, gpu=True)
+        second = executor.submit("train", "the next", {**here, "previous": first}, gpu=True)
+        return [first.result(), second.result()]
+
+    assert folds() == ["made/one fold", "made/the next"]
+    assert cluster.seen == [("one fold", "gpu"), ("one fold", "cpu"), ("the next", "cpu")]
+
+
 def test_pods_that_failed_are_listed_with_the_cause_and_what_to_do(
     platform: PlatformConfig, cluster: Cluster
 ) -> None:

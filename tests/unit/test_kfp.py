@@ -133,6 +133,27 @@ def test_without_a_number_of_series_a_local_model_is_one_step_per_cutoff() -> No
     ]
 
 
+def test_a_local_model_is_several_steps_where_there_are_several_shards_and_one_where_there_is_one(
+    tmp_path: Path,
+) -> None:
+    config = training(tmp_path, "models: [naive, arima]\nfolds: 1\nshard_size: 10\n")
+
+    def fits(series: int) -> list[str]:
+        labels = [step.label for step in plan_training(config, series=series).steps]
+        return [label for label in labels if label.startswith("train arima at last")]
+
+    assert fits(10) == ["train arima at last"]
+    assert fits(11) == [*(f"train arima at last, shard {k} of 2" for k in (1, 2)), "train arima at last"]
+
+
+def test_features_are_made_where_a_model_learns_from_them(tmp_path: Path) -> None:
+    def stages(models: str) -> set[str]:
+        return {step.stage for step in plan_training(training(tmp_path, f"models: {models}\n")).steps}
+
+    assert "features" in stages("[naive, gbm]")
+    assert "features" not in stages("[naive, arima, lstm]")
+
+
 def test_each_container_runs_its_stage_with_the_options_that_its_function_takes(tmp_path: Path) -> None:
     plan = plan_training("demo")
     spec, _ = compiled(plan, tmp_path, Containers(image="shop/stages:1", train_image="shop/gpu:1"))
