@@ -15,6 +15,7 @@ from storecast.store.datasets import DatasetStore
 from storecast.store.releases import POINTER, ReleaseStore, datasets, trail
 
 LIST_SECONDS = 15.0
+"""How often the store's folders are listed; in between one file is read, the pointer."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Lookout:
         self.settings = settings
         self.seen = Seen()
         self.failures = 0
+        self._store: ReleaseStore | None = None
         self._listed = 0.0
         self._pointer = ""
 
@@ -57,8 +59,10 @@ class Lookout:
         Raises:
             ReleaseError: there are several, and the settings do not say which.
         """
-        store = DatasetStore(self.settings.root)
-        return ReleaseStore(store, self.settings.serving_dataset or self._only_dataset(store))
+        if self._store is None or not self._is_listed():
+            store = DatasetStore(self.settings.root)
+            self._store = ReleaseStore(store, self.settings.serving_dataset or self._only_dataset(store))
+        return self._store
 
     def look(self) -> ReleaseStore:
         """Read the pointer; list the releases where it has changed, and now and then.
@@ -68,7 +72,7 @@ class Lookout:
         """
         store = self.store()
         pointer = uris.read_text(uris.join(store.root, POINTER))
-        if pointer != self._pointer or time.monotonic() - self._listed > LIST_SECONDS:
+        if pointer != self._pointer or not self._is_listed():
             history = json.loads(pointer)["history"]
             ids = [str(entry["id"]) for entry in history]
             self.seen = Seen(
@@ -93,6 +97,10 @@ class Lookout:
         with contextlib.suppress(Exception):  # the store cannot be read, which is reported already
             return not uris.children(uris.join(DatasetStore(self.settings.root).root, "releases"))
         return False
+
+    def _is_listed(self) -> bool:
+        """Whether the pointer was read after the folders were listed, a moment ago."""
+        return bool(self._pointer) and time.monotonic() - self._listed <= LIST_SECONDS
 
     def _only_dataset(self, store: DatasetStore) -> str:
         names = datasets(store)

@@ -226,7 +226,7 @@ class ReleaseStore:
 def datasets(store: DatasetStore) -> list[str]:
     """The data sets that have a release; not the partitions of one that has a release of all of them."""
     names = uris.children(uris.join(store.root, "releases"))
-    if len(names) < 2:  # asked each second by the service: nothing to leave out, nothing more to read
+    if len(names) < 2:  # nothing to leave out, nothing more to read
         return names
     wholes = [p.removesuffix(".json") for p in uris.children(uris.join(store.root, PARTITIONS))]
     parts = {part for whole in wholes if whole in names for part in part_names(store, whole)}

@@ -79,6 +79,8 @@ class Platform:
     timeline: Timeline
     address: str = ""
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
+    client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
+    """One for all questions: making it takes as long as an answer."""
 
     @property
     def context(self) -> str:
@@ -172,9 +174,8 @@ class Platform:
 
         def ask() -> httpx.Response | None:
             try:
-                return httpx.request(
-                    method, f"{self.address}/api{path}", json=content, auth=(user, password), timeout=30
-                )
+                url = f"{self.address}/api{path}"
+                return self.client.request(method, url, json=content, auth=(user, password))
             except httpx.TransportError:
                 return None
 

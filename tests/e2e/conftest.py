@@ -32,7 +32,7 @@ def platform() -> Iterator[Platform]:
             made.make("deploy", "serving.autoscaling.maxReplicas=1", seconds=1200)
         with TIMELINE.step("everything is ready"):
             until("every pod ready", made.ready, READY_SECONDS, every=3)
-        with made.forwarded("storecast-prefect-server", 4200) as address:
+        with made.client, made.forwarded("storecast-prefect-server", 4200) as address:
             made.address = address
             until("Prefect's API at hand", made.answers, 60)
             yield made

@@ -12,9 +12,11 @@ from serving_shop import Shop, eventually, make_shop, publish
 
 from serving import watcher as watching
 from serving.champion import LoadedModel
+from serving.lookout import Lookout
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
 from storecast.errors import StorecastError
+from storecast.store import uri as uris
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +153,25 @@ def test_a_damaged_local_copy_is_made_anew(shop: Shop, file: str) -> None:
     again.look()
     assert again.release == shop.first.id
     assert damaged.read_bytes() == whole
+
+
+def test_a_look_at_what_has_not_changed_reads_the_pointer_and_lists_no_folder(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = shop.settings.model_copy(update={"serving_dataset": ""})
+    looks, listed = Lookout(settings), list[str]()
+    looks.look()
+    children = uris.children
+
+    def noted(uri: str) -> list[str]:
+        listed.append(uri)
+        return children(uri)
+
+    monkeypatch.setattr(uris, "children", noted)
+    looks.look()
+    looks.look()
+    assert not listed
+    shop.store.activate(shop.second.id, "a change")
+    looks.look()
+    assert looks.seen.current == shop.second.id
+    assert listed
