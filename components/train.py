@@ -173,7 +173,7 @@ class Fit:
         def build(folder: Path, work: Path) -> Mapping[str, Any]:
             del work
             shards = [replace(self, shard=f"{number}/{count}") for number in range(1, count + 1)]
-            if count == 1 or series < WORTH_PROCESSES:
+            if series < WORTH_PROCESSES:
                 uris = [_run(shard) for shard in shards]
             else:
                 uris = run_in_processes(_run, shards, load_settings().cores, series, progress(self.label))
