@@ -19,6 +19,7 @@ WANTED: Mapping[Kind, str] = {
     "date": "a date",
     "key": "a text or number",
     "number": "a number",
+    "covariate": "a number, true or false",
     "flag": "true or false",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -13,15 +14,18 @@ from numpy.typing import NDArray
 
 from storecast.dataset_config import CsvFormat
 
-Kind = Literal["date", "key", "number", "flag"]
+Kind = Literal["date", "key", "number", "covariate", "flag"]
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 NULL_WORDS = ("NaN", "nan", "NAN", "NA", "N/A", "null", "NULL", "None", "-nan")
-FLAGS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0}
+YES, NO = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
+FLAGS = dict.fromkeys(YES, 1.0) | dict.fromkeys(NO, 0.0)
 Parsed = tuple[pd.Series, NDArray[np.bool_]]
 
 
 def parse(column: pa.ChunkedArray, kind: Kind, form: CsvFormat) -> Parsed:
-    """One raw column as datetime64, category of str (key) or float64 (number, flag).
+    """One raw column as datetime64, category of str (key) or float64 (number, covariate, flag).
+
+    A covariate is a number, or a word for true (1) or false (0).
 
     Returns:
         The values, missing where the cell is empty or unreadable, and a mask of the unreadable cells.
@@ -30,6 +34,7 @@ def parse(column: pa.ChunkedArray, kind: Kind, form: CsvFormat) -> Parsed:
         "date": _dates,
         "key": _keys,
         "number": _numbers,
+        "covariate": partial(_numbers, flags=True),
         "flag": _flags,
     }
     return readers[kind](column, form)
@@ -97,14 +102,14 @@ def _flags(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
     return pd.Series(values), unreadable
 
 
-def _numbers(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
+def _numbers(column: pa.ChunkedArray, form: CsvFormat, flags: bool = False) -> Parsed:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column = column.cast(kind.value_type)
         kind = kind.value_type
     unreadable: NDArray[np.bool_] = np.zeros(len(column), dtype=bool)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        column, unreadable = _numbers_from_text(column, form)
+        column, unreadable = _numbers_from_text(column, form, flags)
     elif pa.types.is_null(kind) or _is_numeric(kind):
         column = column.cast(pa.float64())
     else:
@@ -122,7 +127,9 @@ def _is_numeric(kind: pa.DataType) -> bool:
     )
 
 
-def _numbers_from_text(column: pa.ChunkedArray, form: CsvFormat) -> tuple[pa.ChunkedArray, NDArray[np.bool_]]:
+def _numbers_from_text(
+    column: pa.ChunkedArray, form: CsvFormat, flags: bool
+) -> tuple[pa.ChunkedArray, NDArray[np.bool_]]:
     text = column
     if form.decimal == ",":
         foreign = pc.match_substring(text, ".")  # 1.234 may mean a thousand: refuse to guess
@@ -135,5 +142,8 @@ def _numbers_from_text(column: pa.ChunkedArray, form: CsvFormat) -> tuple[pa.Chu
     text = pc.if_else(blank, pa.scalar(None, pa.string()), text)
     good = pc.match_substring_regex(text, NUMBER)
     numbers = pc.if_else(good, text, pa.scalar(None, pa.string())).cast(pa.float64())
-    unreadable = pc.invert(good).fill_null(False).to_numpy().astype(bool)
-    return numbers, unreadable
+    if flags:
+        words = pc.index_in(pc.utf8_lower(text), pa.array(list(FLAGS)))
+        numbers = pc.coalesce(numbers, pc.take(pa.array(list(FLAGS.values())), words))
+    unreadable = pc.and_(text.is_valid(), numbers.is_null())
+    return numbers, unreadable.to_numpy().astype(bool)

@@ -154,7 +154,7 @@ def _known_fields(context: Context) -> list[Field]:
         if rules.negative_known != "keep":
             checks = (*checks, not_negative(0.0 if rules.negative_known == "clip" else None, column))
         fill = 0.0 if rules.missing_known == "zero" else None
-        fields.append(Field(name, column, "number", checks, fill, f"empty {column} set to 0"))
+        fields.append(Field(name, column, "covariate", checks, fill, f"empty {column} set to 0"))
     return fields
 
 

@@ -25,7 +25,7 @@ def table_fields(config: DatasetConfig, table: Table) -> list[Field]:
             for name, column in table.columns.items()
         ]
     numbers = [
-        Field(name, column, "number", (finite(),), np.nan, f"empty {column} read as missing")
+        Field(name, column, "covariate", (finite(),), np.nan, f"empty {column} read as missing")
         for name, column in table.columns.items()
     ]
     return [Field("ds", table.join["date"], "date", on_grid(config.frequency)), *keys, *numbers]

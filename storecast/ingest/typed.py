@@ -19,8 +19,8 @@ class Typed:
     """A typed column.
 
     Attributes:
-        values: datetime64, category of str (key) or float64 (number, flag); missing where the cell is empty
-            or unreadable.
+        values: datetime64, category of str (key) or float64 (number, covariate, flag); missing where the
+            cell is empty or unreadable.
         unreadable: positions of the unreadable cells.
     """
 
@@ -42,19 +42,20 @@ class Builder(Protocol):
 
 def builder(kind: Kind, form: CsvFormat) -> Builder:
     """What makes a column of this kind."""
-    return _Numbers(form) if kind == "number" else _FewValues(kind, form)
+    return _Numbers(kind, form) if kind in ("number", "covariate") else _FewValues(kind, form)
 
 
 class _Numbers:
-    """Numbers, each parsed as it comes."""
+    """Numbers and covariates, each parsed as it comes."""
 
-    def __init__(self, form: CsvFormat) -> None:
+    def __init__(self, kind: Kind, form: CsvFormat) -> None:
+        self._kind: Kind = kind
         self._form = form
         self._values = _Growing(np.float64)
         self._unreadable = _Growing(np.int64)
 
     def add(self, part: pa.Array) -> None:
-        values, unreadable = parse(pa.chunked_array([part]), "number", self._form)
+        values, unreadable = parse(pa.chunked_array([part]), self._kind, self._form)
         self._unreadable.add(np.flatnonzero(unreadable) + len(self._values))
         self._values.add(values.to_numpy())
 

@@ -224,6 +224,11 @@ REFUSED = [
         ("train.csv", "sales is not a number", "'10,5'", "decimal: ','"),
     ),
     Refused(
+        "promotions in words",
+        lambda raw: raw.tables.update(train=raw.tables["train"].assign(promo="BOGO")),
+        ("train.csv", "promo is not a number, true or false", "'BOGO'", "a column of 1 and 0 for each word"),
+    ),
+    Refused(
         "quarantine above share",
         both(cell("sales", "lots"), cell("sales", "many", 42)),
         ("train.csv", "2 of 120 rows", "at most 1.00%", "row 41, sales = 'lots'", "max_quarantined_share"),
@@ -515,6 +520,16 @@ HANDLED = [
             raw.config.update(csv={"separator": ";", "decimal": ","}),
         ),
         panel=lambda r: series(r, "1|BREAD")[0] == 10.5,
+    ),
+    Handled(
+        "promotions that hold or not",
+        lambda raw: raw.tables.update(
+            {
+                t: raw.tables[t].assign(promo=np.where(raw.tables[t]["promo"] != "0", "True", "False"))
+                for t in ("train", "test")
+            }
+        ),
+        panel=lambda r: set(r.panel.known["promo"].ravel()) == {0.0, 1.0},
     ),
     Handled("negative promotion", cell("promo", "-1"), repairs={"promo_not_negative": 1}),
     Handled("empty promotion", cell("promo", ""), repairs={"promo_empty": 1}),

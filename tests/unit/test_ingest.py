@@ -147,7 +147,7 @@ def test_the_account_reads_as_json_and_as_text(tmp_path: Path) -> None:
 def test_a_quarantined_row_keeps_its_raw_values(tmp_path: Path) -> None:
     raw = Raw()
     raw.cell(41, "sales", "a lot")
-    raw.cell(41, "promo", "yes")
+    raw.cell(41, "promo", "often")
 
     quarantine = pd.read_parquet(raw.ingest(tmp_path).folder / "quarantine.parquet")
 

@@ -26,6 +26,7 @@ WORDS = {
     "date": ["2024-01-01", "2024-02-29", "2024-02-30", "01.02.2024", "NA", "", None],
     "key": ["1", "a", "B", "ü", "", None],
     "number": ["1", "-2.5", " 3", "1e3", "inf", "1,5", "x", "null", "", None],
+    "covariate": ["1", "-2.5", "TRUE", " false", "Y", "no", "1,5", "x", "null", "", None],
     "flag": ["true", "No", "1", "maybe", "", None],
 }
 
@@ -58,6 +59,17 @@ def test_whole_numbers_as_keys_are_written_without_a_point_unless_one_of_any_par
     parts = [pa.array([1.0, 2.0]), pa.array([3.0, None])]
     assert typed_in(parts, "key").values.tolist()[:3] == ["1", "2", "3"]
     assert "3.5" in typed_in([*parts, pa.array([3.5])], "key").values.tolist()
+
+
+def test_a_covariate_is_a_number_or_says_whether_it_holds_as_text_or_as_parquet_writes_it() -> None:
+    told = typed_in([pa.array(["True", "FALSE", " yes", "n", "2.5", None, "BOGO"])], "covariate")
+    np.testing.assert_array_equal(told.values, [1.0, 0.0, 1.0, 0.0, 2.5, np.nan, np.nan])
+    assert told.unreadable.tolist() == [6]
+    assert typed_in([pa.array([True, False])], "covariate").values.tolist() == [1.0, 0.0]
+
+
+def test_sales_are_never_read_from_a_word() -> None:
+    assert typed_in([pa.array(["3", "true", "no"])], "number").unreadable.tolist() == [1, 2]
 
 
 def test_dates_of_parquet_need_no_text() -> None:
