@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LABEL_WIDTH = 32
 GOALS = {80: (0.76, 0.84), 95: (0.92, 0.97)}
 """Where the coverage of a fold that was not calibrated on should lie."""
 
@@ -58,13 +59,19 @@ def by_horizon(inputs: ReportInputs) -> Figure:
     for name in table.columns:
         strong = name == inputs.shown_model
         axis.plot(
-            table.index, table[name], color=colours[name], linewidth=2.6 if strong else 1.5, zorder=3 + strong
+            table.index,
+            table[name],
+            style.line(len(table)),
+            color=colours[name],
+            linewidth=2.6 if strong else 1.5,
+            zorder=3 + strong,
         )
     _label_ends(axis, table, colours)
     axis.set_xlabel("days ahead" if inputs.panel.freq == "D" else "weeks ahead")
     axis.set_ylabel("RMSLE")
     axis.set_ylim(bottom=0)
-    axis.set_xlim(table.index.min(), table.index.max())
+    if len(table) > 1:
+        axis.set_xlim(table.index.min(), table.index.max())
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     style.headline(figure, "How the error grows with the horizon", "Pooled over all folds and series")
     return figure
@@ -88,7 +95,8 @@ def by_group(inputs: ReportInputs) -> Figure:
         text = f"{value:.3f}" if np.isfinite(value) else "–"
         axis.text(col, row, text, ha="center", va="center", fontsize=8.5, color=ink)
     axis.set_xticks(range(table.shape[1]), list(table.columns), color=style.INK)
-    axis.set_yticks(range(len(table)), [str(name) for name in table.index], fontsize=8.5)
+    names = [style.short(str(name), LABEL_WIDTH) for name in table.index]
+    axis.set_yticks(range(len(table)), names, fontsize=8.5)
     axis.xaxis.tick_top()
     axis.grid(visible=False)
     bar = figure.colorbar(image, ax=axis, shrink=min(1.0, 5 / len(table) + 0.3), aspect=24, pad=0.02)

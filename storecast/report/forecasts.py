@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 N_SERIES = 6
 HISTORY_HORIZONS = 3
+TITLE_WIDTH = 44
 
 
 def forecasts(inputs: ReportInputs) -> Figure:
@@ -82,9 +83,9 @@ def _draw(axis: Axes, inputs: ReportInputs, name: str, fold: pd.DataFrame) -> No
         linewidth=1.1,
         label="actual sales",
     )
-    axis.plot(ds, fold["yhat"], color=style.ACCENT, linewidth=2, label="forecast")
+    axis.plot(ds, fold["yhat"], style.line(len(ds)), color=style.ACCENT, linewidth=2, label="forecast")
     axis.axvline(fold["cutoff"].iloc[0], color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
-    axis.set_title(name.replace("|", " · "), fontsize=9.5)
+    axis.set_title(style.short(name.replace("|", " · "), TITLE_WIDTH), fontsize=9.5)
     _limit(axis, shown, fold)
     _date_axis(axis)
 

@@ -74,10 +74,10 @@ class ReportInputs:
         """Column for the picture by group: as given, or the static column with most values that fit."""
         if self.group:
             return self.group
-        if "family" in self.cv:
-            return "family"
         counts = {name: int(self.cv[name].nunique()) for name in self.panel.static.columns if name in self.cv}
         fitting = {name: count for name, count in counts.items() if 1 < count <= MOST_GROUPS}
+        if "family" in fitting:
+            return "family"
         return (
             max(fitting, key=lambda name: fitting[name]) if fitting else VOLUME if VOLUME in self.cv else ""
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 from storecast.store.draft import draft_of
 
@@ -51,6 +54,19 @@ def model_colours(models: Iterable[str], shown: str, naive: str) -> dict[str, st
     return {**colours, naive: NAIVE, shown: ACCENT}
 
 
+def short(name: str, width: int) -> str:
+    """The name, cut where it is wider than so many letters; Chinese, Japanese and Korean ones count twice."""
+    ends = list(accumulate(1 + (east_asian_width(letter) in "WF") for letter in name))
+    if not ends or ends[-1] <= width:
+        return name
+    return name[: sum(end < width for end in ends)] + "…"
+
+
+def line(points: int) -> str:
+    """How matplotlib draws so many points: one alone is no line, and gets a mark."""
+    return "-" if points > 1 else "o"
+
+
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, **options: Any
 ) -> tuple[Figure, list[Axes]]:
@@ -73,9 +89,13 @@ def headline(figure: Figure, title: str, note: str = "") -> None:
 
 
 def write_png(path: Path, draw: Callable[[], Figure]) -> Path:
-    """Draw under the house style and write the PNG: no dates or versions in it, renamed into place."""
+    """Draw under the house style and write the PNG: no dates or versions in it, renamed into place.
+
+    A letter that the font lacks is drawn as a box, without a warning.
+    """
     from matplotlib import rc_context
 
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")
     with rc_context(RC), draft_of(path) as draft:
         draw().savefig(draft, format="png", dpi=110, metadata={"Software": None})
     return path

@@ -14,7 +14,8 @@ from storecast.blend import fit_weights
 from storecast.gate import GateConfig, decide
 from storecast.metrics import naive_scale
 from storecast.report import ReportInputs, write_report
-from storecast.report.forecasts import representative
+from storecast.report.forecasts import forecasts, representative
+from storecast.report.style import short
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +155,42 @@ def test_actuals_that_are_not_known_yet_leave_gaps_and_not_errors(
     cv = inputs.cv.copy()
     cv.loc[cv["ds"] == cv["ds"].max(), "y"] = np.nan
     assert len(write_report(tmp_path, replace(inputs, cv=cv))) == 7
+
+
+def renamed(inputs: ReportInputs, ending: str) -> ReportInputs:
+    names = {str(name): f"{name} {ending}" for name in inputs.panel.ids}
+    ids = np.array(list(names.values()), dtype=object)
+    panel = replace(inputs.panel, ids=ids, static=inputs.panel.static.set_axis(ids))
+    return replace(inputs, cv=inputs.cv.assign(unique_id=inputs.cv["unique_id"].map(names)), panel=panel)
+
+
+@pytest.mark.parametrize(
+    "ending", ["organic " * 30, "有機茶"], ids=["as long as a sentence", "in other letters"]
+)
+def test_names_leave_the_pictures_their_room_and_nobody_is_warned(
+    inputs: ReportInputs, tmp_path: Path, ending: str
+) -> None:
+    assert len(write_report(tmp_path, renamed(inputs, ending))) == 7
+
+
+def test_a_name_is_cut_where_it_is_wider_than_its_place() -> None:
+    assert short("7|TEA", 5) == "7|TEA"
+    assert short("7|GREEN TEA", 5) == "7|GR…"
+    assert short("有機茶葉", 5) == "有機…"
+    assert short("", 5) == ""
+
+
+def test_a_forecast_of_one_date_is_a_mark_and_not_a_line_of_no_length(
+    inputs: ReportInputs, tmp_path: Path
+) -> None:
+    told = replace(inputs, cv=inputs.cv[inputs.cv["h"] == 1])
+    assert len(write_report(tmp_path, told)) == 7
+    assert [
+        line.get_marker() for line in forecasts(told).axes[0].lines if line.get_label() == "forecast"
+    ] == ["o"]
+
+
+def test_a_picture_by_group_has_a_line_for_each_group_only_while_they_are_few(inputs: ReportInputs) -> None:
+    assert inputs.group_column == "family"
+    many = inputs.cv.assign(family=[f"F{i % 100}" for i in range(len(inputs.cv))])
+    assert replace(inputs, cv=many).group_column == "store_nbr"
