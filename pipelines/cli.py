@@ -27,7 +27,7 @@ from pipelines.runs_cli import runs
 from pipelines.serving_cli import keys, serve
 from pipelines.tune_cli import tune
 from storecast import __version__
-from storecast.errors import ConfigError, StorecastError
+from storecast.errors import ConfigError, StorecastError, disk_errors
 from storecast.settings import explain_settings, load_settings
 from storecast.synthetic import write_after, write_raw
 
@@ -189,7 +189,8 @@ def _report(outcome: Outcome) -> None:
 def main() -> None:
     """Run the command line; errors that a user can act on become one message and exit code 2."""
     try:
-        app()
+        with disk_errors():
+            app()
     except StorecastError as error:
         Console(stderr=True).print(
             f"[bold red]{type(error).__name__}[/] {escape(str(error))}", highlight=False, soft_wrap=True

@@ -100,8 +100,11 @@ def verify(release_id: ReleaseId = "", dataset: DatasetOption = "") -> None:
 def export(
     out: Annotated[Path, typer.Option(help="File to write.")],
     export_format: Annotated[
-        ExportFormat, typer.Option("--format", help="Kaggle's id,sales; or all columns.")
-    ] = ExportFormat.CSV,
+        ExportFormat | None,
+        typer.Option(
+            "--format", help="Kaggle's id,sales; or all columns. Default: parquet for FILE.parquet, else csv."
+        ),
+    ] = None,
     release: Annotated[str, typer.Option(help="Release id; default: the current one.")] = "",
     dataset: DatasetOption = "",
     level: Annotated[
@@ -109,12 +112,15 @@ def export(
     ] = "",
 ) -> None:
     """Write a release's forecasts to a file."""
+    if export_format is None:
+        export_format = ExportFormat.PARQUET if out.suffix == ".parquet" else ExportFormat.CSV
     store = _store(dataset)
     folder = store.path(_release(store, release))
     forecasts = folder / "forecasts.parquet"
     frame = _sums(folder, level, export_format) if level else parquet.read_frame(forecasts)
     if export_format is ExportFormat.SUBMISSION:
         frame = _submission(frame, folder)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with draft_of(out) as draft:
         if export_format is ExportFormat.PARQUET:
             parquet.export_frame(frame, draft)
@@ -144,7 +150,7 @@ def _submission(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
             "the data set has no row ids to submit by",
             where=str(folder),
             expected="an id column in the table of the future (test.csv)",
-            cure="name it in the data set's YAML: columns.id, or export as csv",
+            cure="name it in the data set's YAML (id: COLUMN) and run again, or export as csv",
         )
     ids = parquet.read_frame(path)
     ids["unique_id"] = ids["unique_id"].astype(frame["unique_id"].dtype)

@@ -11,6 +11,11 @@ StorecastError
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class StorecastError(Exception):
     """Base of all errors that a user can act on.
@@ -57,6 +62,43 @@ class ReleaseError(StorecastError):
 
 class RunError(StorecastError):
     """A run of several data sets' runs did not do well with all of them."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """What the system says of a full disk, or of a file that this user has no right to, as a StoreError;
+    also where another error came of it, such as a server's that could not write either."""
+    try:
+        yield
+    except StorecastError:
+        raise
+    except Exception as error:
+        first = next((each for each in _causes(error) if _of_the_disk(each)), None)
+        if not isinstance(first, OSError) or first.errno is None:
+            raise
+        home = "or name a folder {} by STORECAST_HOME"
+        raise StoreError(
+            os.strerror(first.errno).lower(),
+            where=str(first.filename or ""),
+            cure=f"make room, {home.format('on a larger disk')}"
+            if first.errno in _FULL
+            else f"give this user the right to it, {home.format('that it may write to')}",
+        ) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it came of, one after the other."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _of_the_disk(error: BaseException) -> bool:
+    return isinstance(error, OSError) and error.errno in (*_FULL, *_FORBIDDEN)
 
 
 def _rebuild(

@@ -142,8 +142,8 @@ def test_verify_and_export_go_on_and_an_export_is_plain(shop: Shop, monkeypatch:
     shop.enter(monkeypatch)
     run = CliRunner()
     assert "as it was released" in run.invoke(app, ["releases", "verify"], catch_exceptions=False).output
-    run.invoke(app, ["export", "--format", "parquet", "--out", "out.parquet"], catch_exceptions=False)
-    assert len(pd.read_parquet(shop.folder / "out.parquet")) == 9 * 16
+    run.invoke(app, ["export", "--out", "exports/out.parquet"], catch_exceptions=False)
+    assert len(pd.read_parquet(shop.folder / "exports" / "out.parquet")) == 9 * 16
     shown = {name: value for name, value, _ in explain_settings()}["store_key_file"]
     assert "keys first open, and plain files are read, too" in shown
 
