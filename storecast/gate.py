@@ -222,7 +222,8 @@ def _reasons(
 def _overall_sentence(line: Comparison, champion: str | None) -> str:
     role = "champion" if line.against == champion else "seasonal naive"
     verb = "beats" if line.challenger < line.other else "ties with" if line.change == 0 else "does not beat"
+    change = f"{line.change:+.1%}, " if line.other > 0 else ""
     return (
         f"Overall RMSLE {line.challenger:.4f} {verb} the {role} at {line.other:.4f} "
-        f"({line.change:+.1%}, {line.rows:,} rows)."
+        f"({change}{line.rows:,} rows)."
     )

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from storecast.errors import DataError
+from storecast.ingest.hints import hints
 from storecast.ingest.quality import FileQuality, Tally
 from storecast.ingest.raw_table import RawTable
 
@@ -164,30 +165,15 @@ class Audit:
         )
 
     def _cure(self, quality: FileQuality) -> str:
-        reasons = " ".join(quality.quarantined)
-        decimal = "set `csv: {decimal: ','}` if the numbers have a decimal comma"
-        hints = [decimal] if self._commas() else []
-        hints += [
-            text
-            for word, text in (
-                ("is not a date", "set `csv: {date_format: ...}` to the form the dates have"),
-                ("true or false", "of a covariate in words make a column of 1 and 0 for each word"),
-                ("is not in", "add the missing keys to that table"),
-                ("weekday", "set `freq` to the weekday the dates fall on"),
-                ("differs from another row", "set `rules: {conflicting_duplicates: sum}` or `last`"),
-            )
-            if word in reasons
-        ]
         correct = "correct the rows"
         if quality.rows_quarantined < quality.rows_read:
             correct += ", or raise rules.max_quarantined_share"
-        return "; ".join([*hints, correct])
+        return "; ".join([*hints(quality.quarantined, self._first_cells), correct])
 
-    def _commas(self) -> bool:
-        """Whether the first of some cells that are no numbers has a comma where numbers have a point."""
-        odd = [finding for finding in self._bad if finding.reason.startswith("is not a number")]
-        cells = [str(self._cell(int(finding.rows[0]), finding.column)) for finding in odd]
-        return any("," in cell and "." not in cell for cell in cells)
+    def _first_cells(self, reason: str) -> list[str]:
+        """The first cell of each column where this is wrong, as written."""
+        findings = [finding for finding in self._bad if finding.reason.startswith(reason)]
+        return [str(self._cell(int(finding.rows[0]), finding.column)) for finding in findings]
 
     def _cell(self, position: int, column: str) -> Any:
         value = self._shown[position].get(column)

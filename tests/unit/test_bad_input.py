@@ -212,7 +212,13 @@ REFUSED = [
         lambda raw: raw.tables["train"].update(
             pd.to_datetime(raw.tables["train"]["date"]).dt.strftime("%d/%m/%Y").rename("date")
         ),
-        ("train.csv", "date is not a date", "%Y-%m-%d", "row 1, date = '15/02/2024'", "date_format"),
+        (
+            "train.csv",
+            "date is not a date",
+            "%Y-%m-%d",
+            "row 1, date = '15/02/2024'",
+            "{date_format: '%d/%m/%Y'}",
+        ),
     ),
     Refused(
         "decimal comma",

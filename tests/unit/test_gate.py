@@ -34,6 +34,11 @@ def test_a_first_model_that_the_naive_beats_is_not_promoted() -> None:
     assert "does not beat" in decision.reasons[0]
 
 
+def test_what_is_worse_than_no_error_at_all_is_told_without_a_share() -> None:
+    decision = decide(pd.concat([model("naive", 0.0), model("blend", 0.1)]), "blend")
+    assert "0.1000 does not beat the seasonal naive at 0.0000 (2,000 rows)" in decision.reasons[0]
+
+
 def test_a_challenger_must_beat_the_champion_and_a_tie_changes_nothing() -> None:
     rows = [model("naive", 0.5), model("champion", 0.4)]
     assert decide(pd.concat([*rows, model("new", 0.39)]), "new", "champion").promoted

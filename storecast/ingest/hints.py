@@ -1,0 +1,55 @@
+"""What may be set in the data set's config where many rows of a file are wrong in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pandas as pd
+
+DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y/%m/%d",
+    "%Y%m%d",
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%m-%d-%Y",
+)
+
+
+def hints(reasons: Iterable[str], cells: Callable[[str], Sequence[str]]) -> list[str]:
+    """A sentence for each way in which rows are wrong and the config may be at fault.
+
+    Args:
+        reasons: why rows were refused, each with its column.
+        cells: gives some cells that were refused for a reason, as written.
+    """
+    told = " ".join(reasons)
+    found = {
+        "is not a date": f"set `csv: {{date_format: {_formats(cells('is not a date'))}}}`",
+        "is not a number": _decimal(cells("is not a number")),
+        "true or false": "of a covariate in words make a column of 1 and 0 for each word",
+        "is not in": "add the missing keys to that table",
+        "weekday": "set `freq` to the weekday the dates fall on",
+        "differs from another row": "set `rules: {conflicting_duplicates: sum}` or `last`",
+    }
+    return [hint for reason, hint in found.items() if hint and reason in told]
+
+
+def _formats(cells: Sequence[str]) -> str:
+    """The formats that these dates may have: two where day and month cannot be told apart."""
+    fitting = [form for form in DATE_FORMATS if cells and all(_has(cell.strip(), form) for cell in cells)]
+    return " or ".join(f"'{form}'" for form in fitting) or "..."
+
+
+def _has(cell: str, form: str) -> bool:
+    return not pd.isna(pd.to_datetime(cell, format=form, errors="coerce"))
+
+
+def _decimal(cells: Sequence[str]) -> str:
+    """To be told where a number has a comma and no point."""
+    commas = any("," in cell and "." not in cell for cell in cells)
+    return "set `csv: {decimal: ','}` if the numbers have a decimal comma" if commas else ""
