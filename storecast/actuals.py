@@ -28,10 +28,10 @@ from storecast.ingest.ledger import Arrival
 from storecast.panel_io import write_json
 from storecast.store import parquet
 from storecast.store import uri as uris
+from storecast.store.draft import UNFINISHED
 
 ABOUT = "arrival.json"
 REFUSED = "refused"
-UNFINISHED = (".part", ".tmp", ".crdownload")
 
 
 @dataclass(frozen=True)

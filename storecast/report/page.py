@@ -16,6 +16,7 @@ from storecast.metrics import rmsle, score
 from storecast.report.inputs import ReportInputs
 from storecast.report.style import write_png
 from storecast.segments import VOLUME
+from storecast.store.draft import draft_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,9 +76,8 @@ def write_report(folder: Path, inputs: ReportInputs) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     pictures = _pictures(folder, inputs)
     content = _environment().get_template("page.html.j2").render(**_content(inputs), pictures=pictures)
-    partial_file = folder / f".{PAGE}.partial"
-    partial_file.write_text(content, encoding="utf-8")
-    partial_file.replace(folder / PAGE)
+    with draft_of(folder / PAGE) as draft:
+        draft.write_text(content, encoding="utf-8")
     return [folder / PAGE, *(picture.path for picture in pictures.values())]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import fsspec
 
 from storecast.errors import StoreError
+from storecast.store.draft import draft_of
 
 
 def is_local(uri: str) -> bool:
@@ -104,9 +105,8 @@ def write_text(uri: str, text: str) -> None:
     if is_local(uri):
         path = local_path(uri)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".", delete=False) as file:
-            file.write(text)
-        Path(file.name).replace(path)
+        with draft_of(path, several=True) as draft:
+            draft.write_text(text)
         return
     fs, target = filesystem(uri)
     fs.pipe_file(target, text.encode())

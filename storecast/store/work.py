@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storecast.store import uri as uris
-from storecast.store.draft import ENDING, draft_of
+from storecast.store.draft import UNFINISHED, draft_of
 
 SECONDS = 10.0
 """How often changed files are copied."""
@@ -84,4 +84,4 @@ def _copied(local: Path, remote: str, seconds: float) -> Iterator[None]:
 
 def _files(folder: Path) -> list[Path]:
     """Finished files: those under a temporary name are still being written."""
-    return [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in {".tmp", ENDING}]
+    return [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix not in UNFINISHED]
