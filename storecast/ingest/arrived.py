@@ -68,8 +68,8 @@ def check_arrival(config: DatasetConfig, arrival: Arrival, today: dt.date | None
         )
     now = today if today is not None else dt.datetime.now(dt.UTC).date()
     context = Context(config, Source("", config.csv), pd.Timestamp(now))
-    optional = list(config.known.values()) if arrival.table in config.future[:1] else []
-    frame, audit = context.arrived(arrival, fields_of(context, arrival.table), arrival.table, optional)
+    fields, optional = fields_of(context, arrival.table), optional_in(config, arrival.table)
+    frame, audit = context.arrived(arrival, fields, arrival.table, optional)
     whole, ledger = one_frame([frame], [audit])
     context.close(ledger, whole.index)
     return context
@@ -85,6 +85,24 @@ def fields_of(context: Context, table: str) -> list[Field]:
     if config.holidays and table == config.holidays.files[0]:
         return holiday_fields(config.holidays)
     return next(table_fields(config, t) for t in config.tables if t.files[0] == table)
+
+
+def optional_in(config: DatasetConfig, table: str) -> list[str]:
+    """The columns that a raw table need not have: of the future's file the known covariates."""
+    return list(config.known.values()) if table in config.future[:1] else []
+
+
+def require_columns(config: DatasetConfig, source: Source) -> None:
+    """See that every raw table is there and has its columns, without reading a row.
+
+    Raises:
+        DataError: a file is missing, damaged or lacks a column; names it and what is there.
+    """
+    context = Context(config, source, pd.Timestamp.max)
+    for table, files in raw_tables(config).items():
+        optional = optional_in(config, table)
+        columns = [field.column for field in fields_of(context, table) if field.column not in optional]
+        source.open(files).columns(columns, optional)
 
 
 def _stem(name: str) -> str:

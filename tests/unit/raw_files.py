@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from storecast.dataset_config import DatasetConfig
-from storecast.ingest import IngestResult, ingest
+from storecast.ingest import IngestResult, ingest, require_files
 
 TODAY = dt.date(2024, 6, 1)
 START, DAYS, HORIZON = "2024-02-15", 30, 4
@@ -125,3 +125,7 @@ class Raw:
         out = folder / "panel"
         out.mkdir(parents=True)
         return ingest(DatasetConfig.model_validate(self.config), self.write(folder / "raw"), out, today=TODAY)
+
+    def look(self, folder: Path) -> None:
+        """Write the files under `folder` and see that they and their columns are there."""
+        require_files(DatasetConfig.model_validate(self.config), str(self.write(folder / "looked at")))

@@ -598,11 +598,24 @@ def test_input_that_cannot_be_used_stops_with_place_expectation_and_cure(
     assert not list((tmp_path / "panel").iterdir())
 
 
+@pytest.mark.parametrize("table", ["train", "test", "stores", "visits", "holidays"])
+def test_a_file_without_its_columns_or_gone_is_told_before_a_row_is_read(table: str, tmp_path: Path) -> None:
+    raw = Raw()
+    raw.look(tmp_path)
+    raw.tables[table] = raw.tables[table].rename(columns={"store": "shop", "kind": "type"})
+    with pytest.raises(DataError, match=rf"{table}\.csv, header: column '(store|kind)' is missing"):
+        raw.look(tmp_path)
+    raw.files[f"{table}.csv"] = b""
+    with pytest.raises(DataError, match=rf"{table}\.csv: the file is empty"):
+        raw.look(tmp_path)
+
+
 @pytest.mark.parametrize("case", HANDLED, ids=lambda case: case.name)
 def test_odd_input_is_repaired_or_quarantined_by_a_stated_rule(case: Handled, tmp_path: Path) -> None:
     raw = Raw()
     case.spoil(raw)
 
+    raw.look(tmp_path)
     result = raw.ingest(tmp_path)
 
     for role, expected in (("train", case.train), *([case.other] if case.other else [])):
