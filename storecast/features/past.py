@@ -193,7 +193,9 @@ class Past:
             columns[f"{name}_year_ago"] = peers.mean(out["year_ago_around"])
             columns[f"{name}_zeros"] = peers.mean(out["zeros_1w"])
             for known in self.covariates:
-                columns[f"{name}_{known}"] = peers.mean(out[f"{known}_on_day"] - out[f"{known}_usual"])
+                change = peers.mean(out[f"{known}_on_day"] - out[f"{known}_usual"])
+                taken = f"{name}_{known}" in columns  # by a feature above: a covariate may have any name
+                columns[f"{name}_known_{known}" if taken else f"{name}_{known}"] = change
         for pair, peers in self.peers.pairs.items():
             name = pair_name(pair)
             columns[f"{name}_trend_8w"] = peers.mean(trend[1])

@@ -18,6 +18,8 @@ DATE_FORMATS = (
     "%d-%m-%Y",
     "%m-%d-%Y",
 )
+IN_WORDS = " is not a number, true or false"
+"""How the reason ends where a covariate is written in words."""
 
 
 def hints(reasons: Iterable[str], cells: Callable[[str], Sequence[str]]) -> list[str]:
@@ -27,11 +29,12 @@ def hints(reasons: Iterable[str], cells: Callable[[str], Sequence[str]]) -> list
         reasons: why rows were refused, each with its column.
         cells: gives some cells that were refused for a reason, as written.
     """
-    told = " ".join(reasons)
+    refused = list(reasons)
+    told = " ".join(refused)
     found = {
         "is not a date": f"set `csv: {{date_format: {_formats(cells('is not a date'))}}}`",
         "is not a number": _decimal(cells("is not a number")),
-        "true or false": "of a covariate in words make a column of 1 and 0 for each word",
+        IN_WORDS: _words(refused, cells(IN_WORDS.strip())),
         "is not in": "add the missing keys to that table",
         "weekday": "set `freq` to the weekday the dates fall on",
         "differs from another row": "set `rules: {conflicting_duplicates: sum}` or `last`",
@@ -53,3 +56,10 @@ def _decimal(cells: Sequence[str]) -> str:
     """To be told where a number has a comma and no point."""
     commas = any("," in cell and "." not in cell for cell in cells)
     return "set `csv: {decimal: ','}` if the numbers have a decimal comma" if commas else ""
+
+
+def _words(reasons: Iterable[str], cells: Sequence[str]) -> str:
+    """To be told where a covariate is written in words."""
+    columns = [reason.removesuffix(IN_WORDS) for reason in reasons if reason.endswith(IN_WORDS)]
+    example = f"{columns[0]}={cells[0].strip()}" if columns and cells else "COLUMN=WORD"
+    return f"take a covariate in words word by word: {{NAME: {example}}}"

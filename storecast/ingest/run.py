@@ -174,6 +174,10 @@ def _describe(
     ):
         if count:
             report.notes.append(f"{count} {text}")
+    for name, values in panel.known.items():
+        seen = values[:, : panel.n_history]
+        if seen.size and (seen == seen.flat[0]).all():
+            report.notes.append(f"{name} is {seen.flat[0]:g} on every date: nothing can be learnt of it")
     if panel.horizon > panel.n_history:
         report.notes.append(
             f"the horizon ({panel.horizon}) is longer than the history ({panel.n_history} dates): "

@@ -9,6 +9,7 @@ from typing import Any, Self
 from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
 from storecast.ingest.csv_file import CsvFile
+from storecast.ingest.one_hot import OneHot
 from storecast.ingest.parquet_file import ParquetFile
 from storecast.ingest.parse import Kind
 from storecast.ingest.raw_table import RawFile, RawTable, empty_file
@@ -54,8 +55,8 @@ class Source:
         if filesystem.size(path) == 0:
             raise empty_file(name)
         if name.endswith(parquet.ENDINGS):
-            return ParquetFile(name, path, filesystem)
-        return CsvFile(name, path, filesystem, self.csv)
+            return OneHot(ParquetFile(name, path, filesystem))
+        return OneHot(CsvFile(name, path, filesystem, self.csv))
 
     def find(self, files: Sequence[str]) -> tuple[str, str, Any]:
         """The first of `files` that exists: its name, its path, and the filesystem that has it.

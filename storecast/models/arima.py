@@ -160,7 +160,7 @@ class Arima:
         self._events = recurring_events(panel)
         view = self._view(panel)
         self._names, self._ids = view.regressors.names, panel.ids
-        penalty = np.array([self._penalty(name) for name in self._names])
+        penalty = self._penalties(view.regressors)
         days = (panel.dates[1] - panel.dates[0]).days
         effects = _Effects(penalty, view.regressors.yearly, self.config.year_after_days / days, self.config)
         known = self._known_noise(context.previous)
@@ -250,9 +250,11 @@ class Arima:
             regressors=regressors.taken_from(source, known.by),
         )
 
-    def _penalty(self, name: str) -> float:
-        special = {"event": self.config.event_ridge, "year": self.config.year_ridge}
-        return special.get(name.partition(":")[0], self.config.ridge)
+    def _penalties(self, regressors: Regressors) -> Floats:
+        """(K,) the ridge of each column's effect."""
+        year = np.any(regressors.yearly, axis=0) if regressors.yearly else False
+        others = np.where(regressors.recurring, self.config.event_ridge, self.config.ridge)
+        return np.where(year, self.config.year_ridge, others)
 
     def _known_noise(self, previous: object) -> dict[str, Noise]:
         if not (self.config.reuse_orders and isinstance(previous, Arima)):

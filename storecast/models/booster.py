@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +110,7 @@ class Booster:
                 target = target - base[those]
             weight = 0.5 ** (age / config.half_life_days)
             values = _some(table.values, those)
-            return train(config, values, target, weight, table.names, threads, seed, report)
+            return train(config, values, target, weight, table.names, table.categories, threads, seed, report)
 
         return cls(config.learns, column, side_by_side(list(parts), fit, context.threads, report))
 
@@ -216,19 +216,32 @@ def train(
     target: Floats,
     weight: Floats,
     names: list[str],
+    statics: Iterable[str],
     threads: int,
     seed: int,
     report: Report,
 ) -> Any:
-    """A LightGBM model of `target` (rows,) by `values` (rows, k); the same whatever the number of threads."""
+    """A LightGBM model of `target` (rows,) by `values` (rows, k); the same whatever the number of threads.
+
+    Args:
+        config: how trees are grown.
+        values: the features.
+        target: what is learnt.
+        weight: (rows,) of the rows.
+        names: (k,) of the features.
+        statics: the static columns, whose codes are no numbers.
+        threads: to use.
+        seed: of the choice of features and rows.
+        report: called with the number of trees grown so far.
+    """
     import lightgbm as lgb
 
-    codes = [name for name in names if name.startswith("code_")]
+    codes = [names.index(code) for code in (f"code_{name}" for name in statics) if code in names]
     data = lgb.Dataset(
         values,
         target,
         weight=weight,
-        feature_name=names,
+        feature_name=_allowed(names),
         categorical_feature=codes,
         params={**_BINNING, "verbose": -1},
     ).construct()
@@ -251,6 +264,12 @@ def train(
         **_BINNING,
     }
     return lgb.train(params, data, config.rounds, callbacks=[lambda env: report(env.iteration + 1)])
+
+
+def _allowed(names: Sequence[str]) -> list[str]:
+    """The names as LightGBM takes them: without what JSON and its own text have a meaning for."""
+    odd = re.compile(r'[\s",:\[\]{}=]')
+    return [f"{odd.sub('_', name)}_{k}" if odd.search(name) else name for k, name in enumerate(names)]
 
 
 def text_of(model: Any) -> str:

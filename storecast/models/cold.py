@@ -95,7 +95,9 @@ class Cold:
 
         def learnt(rows: NDArray[np.bool_]) -> Any:
             some = values[rows], target[rows], weight[rows]
-            return train(config.booster, *some, names, context.threads, context.seed, _quiet)
+            return train(
+                config.booster, *some, names, table.categories, context.threads, context.seed, _quiet
+            )
 
         unseen = np.zeros(len(target))
         for part in range(FOLDS):

@@ -253,9 +253,8 @@ class Gbm:
         age = (panel.cutoff.to_datetime64() - some.cutoff) / np.timedelta64(1, "D")
         weight = 0.5 ** (age / first.half_life_days)
         report = _reporter(context, total - self.config.spread_rounds, total)
-        spread = train(
-            config, some.values, np.abs(error), weight, table.names, context.threads, context.seed, report
-        )
+        told = (some.values, np.abs(error), weight, table.names, table.categories)
+        spread = train(config, *told, context.threads, context.seed, report)
         edges = np.unique(np.quantile(mean, np.linspace(0, 1, LEVEL_BINS + 1)[1:-1]))
         scaled = error / _spread(spread, some.values)
         shape = _shape(scaled, np.searchsorted(edges, mean), len(edges) + 1)

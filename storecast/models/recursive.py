@@ -111,7 +111,7 @@ class Recursive:
             values = _in_parts(lags, positions, some.n_series)[known]
             weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
             change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
-            return train(config, values, change, weight, lags.names, threads, seed, report)
+            return train(config, values, change, weight, lags.names, categories, threads, seed, report)
 
         fitted = side_by_side(list(groups), fit, context.threads, report)
         models = {value: model for value, model in fitted.items() if model is not None}

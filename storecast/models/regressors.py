@@ -53,17 +53,26 @@ class Regressors:
     @cached_property
     def weekly(self) -> NDArray[np.bool_]:
         """(K,) which columns tell the season of the week."""
-        return self._season("week")
+        return self._labelled("week")
+
+    @cached_property
+    def recurring(self) -> NDArray[np.bool_]:
+        """(K,) which columns tell the own effect of an event that comes back."""
+        return self._labelled("event")
 
     @cached_property
     def yearly(self) -> tuple[NDArray[np.bool_], ...]:
         """(K,) which columns tell the season of the year, for each of its waves: a sine and a cosine."""
-        columns = np.flatnonzero(self._season("year"))
+        columns = np.flatnonzero(self._labelled("year"))
         order = len(columns) // 2  # the sines come first
         return tuple(np.isin(np.arange(len(self.names)), columns[wave::order]) for wave in range(order))
 
-    def _season(self, label: str) -> NDArray[np.bool_]:
-        return np.array([name.startswith(f"{label}:") for name in self.names])
+    def _labelled(self, label: str) -> NDArray[np.bool_]:
+        """(K,) which of the common columns have a label; a covariate may have any name."""
+        common = self.names[: self.common.shape[1]]
+        return np.isin(
+            np.arange(len(self.names)), [k for k, x in enumerate(common) if x.startswith(f"{label}:")]
+        )
 
     def taken_from(self, source: NDArray[np.int64], covariates: Mapping[str, NDArray[np.bool_]]) -> Self:
         """The same, some covariates of some series taken from other dates.

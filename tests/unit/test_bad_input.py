@@ -232,7 +232,7 @@ REFUSED = [
     Refused(
         "promotions in words",
         lambda raw: raw.tables.update(train=raw.tables["train"].assign(promo="BOGO")),
-        ("train.csv", "promo is not a number, true or false", "'BOGO'", "a column of 1 and 0 for each word"),
+        ("train.csv", "promo is not a number, true or false", "'BOGO'", "word by word: {NAME: promo=BOGO}"),
     ),
     Refused(
         "quarantine above share",
@@ -526,6 +526,24 @@ HANDLED = [
             raw.config.update(csv={"separator": ";", "decimal": ","}),
         ),
         panel=lambda r: series(r, "1|BREAD")[0] == 10.5,
+    ),
+    Handled(
+        "promotions in words, taken word by word",
+        both(
+            lambda raw: raw.tables.update(
+                {
+                    t: raw.tables[t].assign(
+                        promo=raw.tables[t]["promo"].map({"0": "none", "1": "BOGO", "2": " half"})
+                    )
+                    for t in ("train", "test")
+                }
+            ),
+            config(known={"bogo": "promo=BOGO", "half": "promo=half"}),
+        ),
+        panel=lambda r: (
+            [r.panel.known[name][0, :12].tolist() for name in ("bogo", "half")]
+            == [[0, 1, 0] * 4, [0, 0, 1] * 4]
+        ),
     ),
     Handled(
         "promotions that hold or not",

@@ -396,7 +396,7 @@ def test_trees_of_a_model_with_few_rows_see_a_share_of_them_and_those_of_others_
     target, weight = values[:, 0] + random.normal(size=rows), np.ones(rows)
 
     def grown(config: BoosterConfig) -> str:
-        text = text_of(train(config, values, target, weight, ["a", "b", "c"], 1, 0, lambda _: None))
+        text = text_of(train(config, values, target, weight, ["a", "b", "c"], [], 1, 0, lambda _: None))
         return text.partition("parameters:")[0]
 
     few = BoosterConfig(rounds=3)

@@ -144,6 +144,17 @@ def test_the_account_reads_as_json_and_as_text(tmp_path: Path) -> None:
     assert f"train.csv: 1 quarantined: {reason}" in text
 
 
+def test_a_covariate_that_never_changes_is_named(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.config["known"] = {"promo": "promo", "bogo": "promo=BOGO"}
+
+    notes = raw.ingest(tmp_path).quality.notes
+
+    assert [note for note in notes if "nothing can be learnt" in note] == [
+        "bogo is 0 on every date: nothing can be learnt of it"
+    ]
+
+
 def test_a_quarantined_row_keeps_its_raw_values(tmp_path: Path) -> None:
     raw = Raw()
     raw.cell(41, "sales", "a lot")

@@ -120,6 +120,7 @@ def test_the_partitions_panels_are_the_panel(
     monkeypatch.setattr(spill, "ROWS_AT_ONCE", 7)
     monkeypatch.setattr(spill, "GROUP_ROWS", 20)
     raw = larger()
+    raw.config["known"] = {"promo": "promo", "twice": "promo=2"}
     whole = raw.ingest(tmp_path / "whole").panel
     _, done, folders, _ = divide(raw, tmp_path, by)
     assert len(folders) == partitions
