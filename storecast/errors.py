@@ -98,7 +98,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _of_the_disk(error: BaseException) -> bool:
-    return isinstance(error, OSError) and error.errno in (*_FULL, *_FORBIDDEN)
+    """A right that is missing and names no file is that to a port."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _FULL or (error.errno in _FORBIDDEN and error.filename is not None)
 
 
 def _rebuild(

@@ -69,10 +69,8 @@ class Regressors:
 
     def _labelled(self, label: str) -> NDArray[np.bool_]:
         """(K,) which of the common columns have a label; a covariate may have any name."""
-        common = self.names[: self.common.shape[1]]
-        return np.isin(
-            np.arange(len(self.names)), [k for k, x in enumerate(common) if x.startswith(f"{label}:")]
-        )
+        common = self.common.shape[1]
+        return np.array([k < common and name.startswith(f"{label}:") for k, name in enumerate(self.names)])
 
     def taken_from(self, source: NDArray[np.int64], covariates: Mapping[str, NDArray[np.bool_]]) -> Self:
         """The same, some covariates of some series taken from other dates.

@@ -34,7 +34,8 @@ def test_a_server_that_fails_since_the_disk_is_full_is_told_as_the_full_disk() -
 
 
 def test_what_is_no_matter_of_the_disk_stays_as_it_is() -> None:
-    for error in (system_error(errno.ECONNREFUSED, ""), ValueError("odd"), DataError("wrong rows")):
+    port = PermissionError(errno.EACCES, "permission denied")
+    for error in (system_error(errno.ECONNREFUSED, ""), port, ValueError("odd"), DataError("wrong rows")):
         with pytest.raises(type(error)) as told, disk_errors():
             raise error
         assert told.value is error
