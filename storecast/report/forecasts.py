@@ -15,8 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 N_SERIES = 6
-HISTORY_HORIZONS = 3
+HISTORY_HORIZONS, HISTORY_DATES = 3, 21
+"""What is shown before a fold: three times what it forecasts, and at least so many dates."""
 TITLE_WIDTH = 44
+INTERVALS = (
+    ("q0.025", "q0.975", "#dbe7f4", "95 % interval"),
+    ("q0.1", "q0.9", "#b3cde8", "80 % interval"),
+)
 
 
 def forecasts(inputs: ReportInputs) -> Figure:
@@ -65,7 +70,8 @@ def representative(inputs: ReportInputs, rows: pd.DataFrame) -> list[str]:
 def _window(inputs: ReportInputs, rows: pd.DataFrame) -> tuple[int, int]:
     """First and last position of the history that is shown before the fold."""
     end = int(inputs.panel.dates.searchsorted(rows["cutoff"].iloc[0], side="right"))
-    return max(0, end - HISTORY_HORIZONS * int(rows["h"].max())), end
+    shown = max(HISTORY_HORIZONS * int(rows["h"].max()), HISTORY_DATES)
+    return max(0, end - shown), end
 
 
 def _draw(axis: Axes, inputs: ReportInputs, name: str, fold: pd.DataFrame) -> None:
@@ -73,8 +79,11 @@ def _draw(axis: Axes, inputs: ReportInputs, name: str, fold: pd.DataFrame) -> No
     row = int(np.flatnonzero(inputs.panel.ids == name)[0])
     dates = inputs.panel.dates
     ds = fold["ds"].to_numpy()
-    axis.fill_between(ds, fold["q0.025"], fold["q0.975"], color="#dbe7f4", linewidth=0, label="95 % interval")
-    axis.fill_between(ds, fold["q0.1"], fold["q0.9"], color="#b3cde8", linewidth=0, label="80 % interval")
+    for low, high, colour, label in INTERVALS:
+        if len(ds) > 1:
+            axis.fill_between(ds, fold[low], fold[high], color=colour, linewidth=0, label=label)
+        else:
+            axis.vlines(ds, fold[low], fold[high], color=colour, linewidth=9, label=label)
     shown = np.concatenate([inputs.panel.y[row, start:end], fold["y"].to_numpy(np.float64)])
     axis.plot(
         [*dates[start:end], *pd.DatetimeIndex(ds)],
