@@ -26,6 +26,9 @@ RANGE = 0.8
 
 ARRAYS = orjson.OPT_SERIALIZE_NUMPY
 
+FILES = ("data.json", "init.json", "output.csv")
+"""What the program reads and writes."""
+
 FEW = 100
 """With fewer dates the library takes Newton's method."""
 
@@ -98,8 +101,10 @@ class Program:
         """
         times = problem.bend_times
         data, start = _data(problem, times), _start(problem, max(len(times), 1))
-        for name, content in (("data", data), ("init", start)):
-            (self._folder / f"{name}.json").write_bytes(orjson.dumps(content, option=ARRAYS))
+        for name in FILES:  # ext4 has whoever cuts a file and writes it anew wait for the disk
+            (self._folder / name).unlink(missing_ok=True)
+        for name, content in zip(FILES, (data, start), strict=False):
+            (self._folder / name).write_bytes(orjson.dumps(content, option=ARRAYS))
         if len(problem.y) < FEW:
             self._run("newton", seed, iterations)
         else:
@@ -107,13 +112,13 @@ class Program:
                 self._run("lbfgs", seed, iterations)
             except RuntimeError:
                 self._run("newton", seed, iterations)
-        return _read(self._folder / "output.csv", len(times), problem.x.shape[1])
+        return _read(self._folder / FILES[-1], len(times), problem.x.shape[1])
 
     def _run(self, algorithm: str, seed: int, iterations: int) -> None:
-        files = {name: self._folder / name for name in ("data.json", "init.json", "output.csv")}
+        data, init, output = (self._folder / name for name in FILES)
         command = [
-            self._path, "random", f"seed={seed}", "data", f"file={files['data.json']}",
-            f"init={files['init.json']}", "output", f"file={files['output.csv']}", "refresh=0",
+            self._path, "random", f"seed={seed}", "data", f"file={data}",
+            f"init={init}", "output", f"file={output}", "refresh=0",
             "method=optimize", f"algorithm={algorithm}", f"iter={iterations}",
         ]  # fmt: skip
         done = subprocess.run(  # noqa: S603 (the library's own program)
