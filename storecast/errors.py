@@ -12,7 +12,6 @@ StorecastError
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -77,12 +76,12 @@ def disk_errors() -> Iterator[None]:
     except StorecastError:
         raise
     except Exception as error:
-        first = next((each for each in _causes(error) if _of_the_disk(each)), None)
-        if not isinstance(first, OSError) or first.errno is None:
+        first = _of_the_disk(error)
+        if first is None:
             raise
         home = "or name a folder {} by STORECAST_HOME"
         raise StoreError(
-            os.strerror(first.errno).lower(),
+            str(first.strerror).lower(),
             where=str(first.filename or ""),
             cure=f"make room, {home.format('on a larger disk')}"
             if first.errno in _FULL
@@ -90,18 +89,16 @@ def disk_errors() -> Iterator[None]:
         ) from error
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and what it came of, one after the other."""
+def _of_the_disk(error: BaseException | None) -> OSError | None:
+    """Of an error and what it came of, the first that is a matter of the disk. A right that is missing and
+    names no file is that to a port."""
     while error is not None:
-        yield error
+        if isinstance(error, OSError):
+            forbidden = error.errno in _FORBIDDEN and error.filename is not None
+            if forbidden or error.errno in _FULL:
+                return error
         error = error.__cause__ or error.__context__
-
-
-def _of_the_disk(error: BaseException) -> bool:
-    """A right that is missing and names no file is that to a port."""
-    if not isinstance(error, OSError):
-        return False
-    return error.errno in _FULL or (error.errno in _FORBIDDEN and error.filename is not None)
+    return None
 
 
 def _rebuild(

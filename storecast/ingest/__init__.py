@@ -6,8 +6,9 @@ panel = read_panel(Path("panel/"))
 """
 
 from storecast.dataset_config import DatasetConfig, load_dataset_config
+from storecast.ingest.arrived import require_files
 from storecast.ingest.quality import DataQualityReport
-from storecast.ingest.run import IngestResult, about_rows, ingest, require_files
+from storecast.ingest.run import IngestResult, about_rows, ingest
 from storecast.panel_io import read_panel, write_panel
 
 __all__ = [

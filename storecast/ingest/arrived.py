@@ -68,7 +68,7 @@ def check_arrival(config: DatasetConfig, arrival: Arrival, today: dt.date | None
         )
     now = today if today is not None else dt.datetime.now(dt.UTC).date()
     context = Context(config, Source("", config.csv), pd.Timestamp(now))
-    fields, optional = fields_of(context, arrival.table), optional_in(config, arrival.table)
+    fields, (_, optional) = fields_of(context, arrival.table), columns_of(config, arrival.table)
     frame, audit = context.arrived(arrival, fields, arrival.table, optional)
     whole, ledger = one_frame([frame], [audit])
     context.close(ledger, whole.index)
@@ -87,22 +87,26 @@ def fields_of(context: Context, table: str) -> list[Field]:
     return next(table_fields(config, t) for t in config.tables if t.files[0] == table)
 
 
-def optional_in(config: DatasetConfig, table: str) -> list[str]:
-    """The columns that a raw table need not have: of the future's file the known covariates."""
-    return list(config.known.values()) if table in config.future[:1] else []
+def columns_of(config: DatasetConfig, table: str) -> tuple[list[str], list[str]]:
+    """The columns of a raw table that are needed, and those of them that may be absent: of the future's file
+    the known covariates."""
+    context = Context(config, Source("", config.csv), pd.Timestamp.max)
+    needed = [field.column for field in fields_of(context, table)]
+    for further in config.tables:
+        if further.files[0] == table:
+            needed += [*further.join.values(), *further.columns.values()]
+    optional = list(config.known.values()) if table in config.future[:1] else []
+    return [name for name in dict.fromkeys(needed) if name not in optional], optional
 
 
-def require_columns(config: DatasetConfig, source: Source) -> None:
+def require_files(config: DatasetConfig, source: str) -> None:
     """See that every raw table is there and has its columns, without reading a row.
 
     Raises:
         DataError: a file is missing, damaged or lacks a column; names it and what is there.
     """
-    context = Context(config, source, pd.Timestamp.max)
     for table, files in raw_tables(config).items():
-        optional = optional_in(config, table)
-        columns = [field.column for field in fields_of(context, table) if field.column not in optional]
-        source.open(files).columns(columns, optional)
+        Source(source, config.csv).open(files).columns(*columns_of(config, table))
 
 
 def _stem(name: str) -> str:

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from storecast.dataset_config import DatasetConfig
 from storecast.errors import DataError
-from storecast.ingest.arrived import require_columns
 from storecast.ingest.assemble import Axes, history_target, known_covariates, make_axes, split_future
 from storecast.ingest.audit import QUARANTINE
 from storecast.ingest.context import Context
@@ -44,15 +43,6 @@ class IngestResult:
     panel: Panel
     quality: DataQualityReport
     quarantine: pd.DataFrame
-
-
-def require_files(config: DatasetConfig, source: str) -> None:
-    """See that every raw table is there and has its columns, without reading a row.
-
-    Raises:
-        DataError: a file is missing, damaged or lacks a column; names it and what is there.
-    """
-    require_columns(config, Source(source, config.csv))
 
 
 def about_rows(config: DatasetConfig, source: str) -> int:

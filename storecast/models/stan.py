@@ -26,7 +26,7 @@ RANGE = 0.8
 
 ARRAYS = orjson.OPT_SERIALIZE_NUMPY
 
-FILES = ("data.json", "init.json", "output.csv")
+DATA, INIT, OUTPUT = "data.json", "init.json", "output.csv"
 """What the program reads and writes."""
 
 FEW = 100
@@ -101,9 +101,9 @@ class Program:
         """
         times = problem.bend_times
         data, start = _data(problem, times), _start(problem, max(len(times), 1))
-        for name in FILES:  # ext4 has whoever cuts a file and writes it anew wait for the disk
+        for name in (DATA, INIT, OUTPUT):  # ext4 has whoever cuts a file and writes it anew wait for the disk
             (self._folder / name).unlink(missing_ok=True)
-        for name, content in zip(FILES, (data, start), strict=False):
+        for name, content in ((DATA, data), (INIT, start)):
             (self._folder / name).write_bytes(orjson.dumps(content, option=ARRAYS))
         if len(problem.y) < FEW:
             self._run("newton", seed, iterations)
@@ -112,10 +112,10 @@ class Program:
                 self._run("lbfgs", seed, iterations)
             except RuntimeError:
                 self._run("newton", seed, iterations)
-        return _read(self._folder / FILES[-1], len(times), problem.x.shape[1])
+        return _read(self._folder / OUTPUT, len(times), problem.x.shape[1])
 
     def _run(self, algorithm: str, seed: int, iterations: int) -> None:
-        data, init, output = (self._folder / name for name in FILES)
+        data, init, output = (self._folder / name for name in (DATA, INIT, OUTPUT))
         command = [
             self._path, "random", f"seed={seed}", "data", f"file={data}",
             f"init={init}", "output", f"file={output}", "refresh=0",

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
 from storecast.dataset_config import CsvFormat, DatasetConfig
 from storecast.errors import DataError
-from storecast.ingest.arrived import fields_of, raw_tables
-from storecast.ingest.context import Context
+from storecast.ingest.arrived import columns_of, raw_tables
 from storecast.ingest.ledger import Arrival
 from storecast.ingest.raw_table import Malformed, RawFile, header_only
 from storecast.ingest.source import Source
@@ -91,13 +89,13 @@ def cut(
         split = _split(config, grouping, table)
         route = _route(*split, places, live, config.csv) if split else None
         lost = malformed.setdefault(file.name, [])
-        rows = _write(file, *_columns(config, table), route, paths, lost)
+        rows = _write(file, *columns_of(config, table), route, paths, lost)
         read = sum(rows.values()) if route else max(rows.values(), default=0)
         _refuse_too_many(file.name, lost, read, config.rules.max_quarantined_share)
         history = history or rows
         bare = {n: path for n, path in paths.items() if not rows.get(n)}
         if bare and table not in config.future[:1]:  # rows of other groups are better than a file of none
-            _write(file, *_columns(config, table), None, bare, [])
+            _write(file, *columns_of(config, table), None, bare, [])
         for number in live:
             if paths[number].exists():
                 files[number][table] = paths[number]
@@ -136,7 +134,7 @@ def cut_arrival(
     split = _split(config, grouping, arrival.table)
     route = _route(*split, places, live, config.csv) if split else None
     stamp = {"storecast.arrival": arrival.hash}
-    rows = _write(_opened(config, arrival), *_columns(config, arrival.table), route, paths, [], stamp)
+    rows = _write(_opened(config, arrival), *columns_of(config, arrival.table), route, paths, [], stamp)
     return {number: paths[number] for number in sorted(rows)}
 
 
@@ -169,17 +167,6 @@ def names_of(config: DatasetConfig) -> dict[str, str]:
         taken = {name.removesuffix(".parquet") for name in names.values()}
         names[table] = f"{stem if stem not in taken else f'{stem}-{len(names)}'}.parquet"
     return names
-
-
-def _columns(config: DatasetConfig, table: str) -> tuple[list[str], list[str]]:
-    """The columns of a raw table that are needed, and those of them that may be absent."""
-    context = Context(config, Source("", config.csv), pd.Timestamp.max)
-    needed = [field.column for field in fields_of(context, table)]
-    for further in config.tables:
-        if further.files[0] == table:
-            needed += [*further.join.values(), *further.columns.values()]
-    optional = list(config.known.values()) if table in config.future[:1] else []
-    return [name for name in dict.fromkeys(needed) if name not in optional], optional
 
 
 def _split(config: DatasetConfig, grouping: Grouping, table: str) -> tuple[str, Grouping] | None:

@@ -23,8 +23,8 @@ def draft_of(path: Path, *, several: bool = False) -> Iterator[Path]:
 
     Args:
         path: of the file; its folder is there.
-        several: many may write it at once: each has a draft of its own, as has the file, that its owner alone
-            may read. The last one stays.
+        several: many may write it at once. Each has a draft of its own, and the last one stays; the file's
+            owner alone may read it.
     """
     draft = _own(path.parent) if several else path.with_name(path.name + ENDING)
     try:
