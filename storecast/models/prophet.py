@@ -1,10 +1,11 @@
 """Prophet, one model per series, on log sales, with events and promotion as regressors.
 
-The library's own Stan program fits (`storecast.models.stan`). What it learnt (trend, changepoints, effects,
+The model is the library's, its priors and seasonal terms too; its most likely parameters are found exactly
+instead of by Stan's search (`storecast.models.posterior`). What was learnt (trend, changepoints, effects,
 scales) is kept as arrays, and a forecast evaluates the formula of `Prophet.predict`, trend(t) + X·beta, for
-all series at once instead of rebuilding an object per series. Prophet's trend knows the last weeks no better
-than the first ones, so the forecast is shifted by the mean of the recent residuals, newer ones weighing more;
-that also carries the parameters to a later cutoff.
+all series at once. Prophet's trend knows the last weeks no better than the first ones, so the forecast is
+shifted by the mean of the recent residuals, newer ones weighing more; that also carries the parameters to a
+later cutoff.
 
 Source: Taylor and Letham, Forecasting at Scale, The American Statistician 72 (2018).
 """
@@ -12,9 +13,6 @@ Source: Taylor and Letham, Forecasting at Scale, The American Statistician 72 (2
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -35,8 +33,8 @@ from storecast.models.base import (
 )
 from storecast.models.closures import closures
 from storecast.models.parameters import load_parameters, rows_of, save_parameters
+from storecast.models.posterior import Problem, most_likely
 from storecast.models.regressors import Regressors, build_regressors, recurring_events
-from storecast.models.stan import Problem, Program, program
 from storecast.panel import Floats, Panel
 
 FILE = "prophet.arrow"
@@ -64,7 +62,7 @@ class ProphetConfig(ModelConfig):
     regressor_scale: float = Field(default=0.3, gt=0, description="Prior deviation of other effects.")
     level_dates: int = Field(default=60, ge=0, description="Recent residuals that shift the level; 0: none.")
     level_half_life: float = Field(default=7.0, gt=0, description="Dates after which a residual counts half.")
-    max_iterations: int = Field(default=10_000, ge=10, description="Limit on the optimiser's iterations.")
+    max_iterations: int = Field(default=10_000, ge=1, description="Limit on the optimiser's turns.")
 
 
 class Prophet:
@@ -92,18 +90,16 @@ class Prophet:
         seasons = self._season_terms(last.dates)
         self._learnt = self._blank(panel.n_series, seasons.shape[1])
         fallbacks = []
-        with _quiet() as library, program(library) as stan:
-            for i, uid in enumerate(panel.ids):
-                on_sale = slice(starts[i], last.n_history)
-                y, x = logs[i, on_sale], regressors.of(i)[on_sale]
-                reason = self._unfit(y)
-                if not reason:
-                    problem, used = self._problem(last.dates[on_sale], y, seasons[on_sale], x)
-                    reason = self._solve(stan, i, problem, used, context.seed)
-                if reason:
-                    fallbacks.append(Fallback(str(uid), reason, FALLBACK))
-                if (i + 1) % 10 == 0 or i + 1 == panel.n_series:
-                    context.progress(i + 1, panel.n_series)
+        for i, uid in enumerate(panel.ids):
+            on_sale = slice(starts[i], last.n_history)
+            y, x = logs[i, on_sale], regressors.of(i)[on_sale]
+            reason = self._unfit(y)
+            if not reason:
+                reason = self._solve(i, *self._problem(last.dates[on_sale], y, seasons[on_sale], x))
+            if reason:
+                fallbacks.append(Fallback(str(uid), reason, FALLBACK))
+            if (i + 1) % 10 == 0 or i + 1 == panel.n_series:
+                context.progress(i + 1, panel.n_series)
         return FitReport(tuple(fallbacks))
 
     def forecast(self, panel: Panel) -> Forecast:
@@ -199,12 +195,12 @@ class Prophet:
         )
         return problem, used
 
-    def _solve(self, stan: Program, i: int, problem: Problem, used: NDArray[np.bool_], seed: int) -> str:
+    def _solve(self, i: int, problem: Problem, used: NDArray[np.bool_]) -> str:
         """Fit one series and keep its parameters in row i; returns why that failed, or ""."""
         try:
-            found = stan.solve(problem, seed + 1, self.config.max_iterations)
-        except (RuntimeError, ValueError) as error:
-            return f"Stan did not converge: {str(error).splitlines()[0][:120]}"
+            found = most_likely(problem, self.config.max_iterations)
+        except (RuntimeError, np.linalg.LinAlgError) as error:
+            return f"no optimum was found: {error}"
         learnt, terms = self._learnt, len(used) - len(self._names)
         learnt["fitted"][i] = True
         learnt["k"][i], learnt["m"][i] = found.k, found.m
@@ -290,21 +286,3 @@ def _library() -> Any:
 
 def _not_about_plotly(record: logging.LogRecord) -> bool:
     return "plotly" not in record.getMessage()
-
-
-@contextmanager
-def _quiet() -> Iterator[Any]:
-    """The library; keep out of the log what is not for our users: cmdstanpy's lines, prophet's notes, and a
-    warning on how prophet calls pandas."""
-    library = _library()
-    import cmdstanpy
-
-    logger = logging.getLogger("prophet")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with cmdstanpy.disable_logging(), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning, module="prophet")
-            yield library
-    finally:
-        logger.setLevel(level)

@@ -1,6 +1,6 @@
 """Prophet per series: that it is Prophet, and what a planner would notice of it."""
 
-import logging
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from storecast.models.base import FitContext, Forecaster
 from storecast.models.closures import closures
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.models.prophet import Prophet, ProphetConfig
-from storecast.models.stan import Program
 from storecast.panel import Floats, Panel
 from storecast.synthetic import make_panel
 
@@ -51,22 +50,27 @@ def test_it_is_a_forecaster() -> None:
 
 
 def test_what_is_learnt_and_forecast_is_what_the_library_learns_and_predicts(past: Panel) -> None:
+    """To a fifth of the noise, as Stan's search stops a little below the top: test_posterior.py."""
     model = Prophet(CONFIG.model_copy(update={"level_dates": 0}))
     some = past.select(slice(0, 3))
     model.fit(some, FitContext())
-    point = model.forecast(some).point
+    point = np.log1p(model.forecast(some).point)
     for i in range(3):
-        np.testing.assert_allclose(np.log1p(point[i]), the_librarys(some, i, model), atol=1e-9)
+        own, given_ours = the_librarys(some, i, model)
+        np.testing.assert_allclose(point[i], given_ours, atol=1e-9)
+        np.testing.assert_allclose(point[i], own, atol=0.2 * model._learnt["sigma"][i])
 
 
-def the_librarys(panel: Panel, i: int, model: Prophet) -> Floats:
-    """Log sales that the library itself predicts of a series, given the same regressors."""
+def the_librarys(panel: Panel, i: int, model: Prophet) -> tuple[Floats, Floats]:
+    """Log sales that the library itself predicts of a series, given the same regressors: by the parameters
+    that it finds, and by those that the model has found."""
     on_sale = slice(int(panel.first_sale[i]), panel.n_history)
     dates, x = panel.dates[on_sale], model._regressors(panel).of(i)
     logs = np.log1p(np.where(closures(panel).days[i], np.nan, panel.y[i]))[on_sale]
     used = np.flatnonzero(np.ptp(x[on_sale], axis=0) > 0)
-    with module._quiet() as library:
-        other = library.Prophet(
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+        other = module._library().Prophet(
             n_changepoints=CONFIG.changepoints,
             changepoint_prior_scale=CONFIG.changepoint_scale,
             yearly_seasonality=False,
@@ -74,15 +78,22 @@ def the_librarys(panel: Panel, i: int, model: Prophet) -> Floats:
             daily_seasonality=False,
             uncertainty_samples=0,
         )
+        seasons = 2 * CONFIG.week_order
         other.add_seasonality("weekly", 7, CONFIG.week_order, prior_scale=CONFIG.season_scale)
         if (dates[-1] - dates[0]).days >= CONFIG.year_after_days:
+            seasons += 2 * CONFIG.year_order
             other.add_seasonality("yearly", 365.25, CONFIG.year_order, prior_scale=CONFIG.season_scale)
         for k in used:
             other.add_regressor(f"x{k}", prior_scale=CONFIG.regressor_scale, standardize=False)
         other.fit(pd.DataFrame({"ds": dates, "y": logs, **{f"x{k}": x[on_sale, k] for k in used}}), seed=1)
-        ahead = {f"x{k}": x[panel.n_history :, k] for k in used}
-        told = other.predict(pd.DataFrame({"ds": panel.future_dates, **ahead}))
-    return np.asarray(np.maximum(told["yhat"], 0.0))
+        ahead = pd.DataFrame({"ds": panel.future_dates, **{f"x{k}": x[panel.n_history :, k] for k in used}})
+        told = [other.predict(ahead)["yhat"]]
+        ours = {name: values[i] for name, values in model._learnt.items()}
+        other.params = {name: np.atleast_2d(ours[name]) for name in ("k", "m", "delta")}
+        other.params["beta"] = np.r_[ours["season"][:seasons], ours["beta"][used]][None, :]
+        told.append(other.predict(ahead)["yhat"])
+    own, given_ours = (np.asarray(np.maximum(values, 0.0)) for values in told)
+    return own, given_ours
 
 
 def test_it_beats_the_seasonal_naive(panel: Panel, past: Panel, fitted: Prophet) -> None:
@@ -143,13 +154,10 @@ def test_a_series_is_fitted_the_same_whatever_stands_beside_it(past: Panel, fitt
     )
 
 
-def test_the_log_stays_quiet_and_levels_are_put_back(
+def test_the_log_stays_quiet(
     past: Panel, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     Prophet(CONFIG).fit(past.select(slice(0, 1)), FitContext())
-    before = logging.getLogger("cmdstanpy").level
-    Prophet(CONFIG).fit(past.select(slice(0, 1)), FitContext())
-    assert logging.getLogger("cmdstanpy").level == before
     assert caplog.records == []
     assert capfd.readouterr().err == ""
 
@@ -176,15 +184,11 @@ def test_a_series_that_prophet_cannot_fit_keeps_its_recent_mean_and_is_named(
     assert min(sold) - 1e-9 <= point.min() <= point.max() <= max(sold) + 1e-9
 
 
-def test_a_failed_optimisation_falls_back_with_stans_words(
-    past: Panel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("line search failed")
-
-    monkeypatch.setattr(Program, "solve", fail)
-    report = Prophet(CONFIG).fit(past.select(slice(0, 1)), FitContext())
-    assert "line search failed" in report.fallbacks[0].reason
+def test_a_failed_optimisation_falls_back_and_says_why(past: Panel) -> None:
+    report = Prophet(CONFIG.model_copy(update={"max_iterations": 1})).fit(
+        past.select(slice(0, 1)), FitContext()
+    )
+    assert "not settled after 1 turns" in report.fallbacks[0].reason
 
 
 def test_a_series_that_has_ended_is_forecast_as_zero(panel: Panel, fitted: Prophet) -> None:
