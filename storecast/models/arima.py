@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from storecast.errors import ModelError
 from storecast.models.arma import START, START_MA, Noise, estimate, innovations
@@ -165,13 +166,14 @@ class Arima:
         effects = _Effects(penalty, view.regressors.yearly, self.config.year_after_days / days, self.config)
         known = self._known_noise(context.previous)
         self._series = []
-        for i, uid in enumerate(panel.ids):
-            y = view.logs[i, view.start[i] :]
-            x = view.regressors.of(i)[view.start[i] : view.panel.n_history]
-            prior = _level_effects(y, x, view.regressors, self.config.level_ridge)
-            self._series.append(_fit_series(y, x, prior, effects, known.get(uid), self.config))
-            if (i + 1) % 20 == 0 or i + 1 == panel.n_series:
-                context.progress(i + 1, panel.n_series)
+        with threadpool_limits(1, "blas"):  # a series' matrices are too small for threads
+            for i, uid in enumerate(panel.ids):
+                y = view.logs[i, view.start[i] :]
+                x = view.regressors.of(i)[view.start[i] : view.panel.n_history]
+                prior = _level_effects(y, x, view.regressors, self.config.level_ridge)
+                self._series.append(_fit_series(y, x, prior, effects, known.get(uid), self.config))
+                if (i + 1) % 20 == 0 or i + 1 == panel.n_series:
+                    context.progress(i + 1, panel.n_series)
         return self._report()
 
     def forecast(self, panel: Panel) -> Forecast:

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from storecast.calendar import DAYS_PER_YEAR
 from storecast.errors import ModelError
@@ -56,6 +57,7 @@ class ProphetConfig(ModelConfig):
     year_order: int = Field(default=4, ge=0, le=20, description="Fourier order of the year (daily panels).")
     weekly_year_order: int = Field(default=4, ge=0, le=20, description="The same in weekly panels.")
     year_after_days: int = Field(default=300, ge=30, description="Yearly season only after so many days.")
+    weekly_year_after_days: int = Field(default=700, ge=30, description="The same in weekly panels.")
     changepoints: int = Field(default=10, ge=0, description="Places where the trend may bend.")
     changepoint_scale: float = Field(default=0.05, gt=0, description="Prior deviation of a bend.")
     season_scale: float = Field(default=10.0, gt=0, description="Prior deviation of seasonal effects.")
@@ -90,16 +92,17 @@ class Prophet:
         seasons = self._season_terms(last.dates)
         self._learnt = self._blank(panel.n_series, seasons.shape[1])
         fallbacks = []
-        for i, uid in enumerate(panel.ids):
-            on_sale = slice(starts[i], last.n_history)
-            y, x = logs[i, on_sale], regressors.of(i)[on_sale]
-            reason = self._unfit(y)
-            if not reason:
-                reason = self._solve(i, *self._problem(last.dates[on_sale], y, seasons[on_sale], x))
-            if reason:
-                fallbacks.append(Fallback(str(uid), reason, FALLBACK))
-            if (i + 1) % 10 == 0 or i + 1 == panel.n_series:
-                context.progress(i + 1, panel.n_series)
+        with threadpool_limits(1, "blas"):  # a series' matrices are too small for threads
+            for i, uid in enumerate(panel.ids):
+                on_sale = slice(starts[i], last.n_history)
+                y, x = logs[i, on_sale], regressors.of(i)[on_sale]
+                reason = self._unfit(y)
+                if not reason:
+                    reason = self._solve(i, *self._problem(last.dates[on_sale], y, seasons[on_sale], x))
+                if reason:
+                    fallbacks.append(Fallback(str(uid), reason, FALLBACK))
+                if (i + 1) % 10 == 0 or i + 1 == panel.n_series:
+                    context.progress(i + 1, panel.n_series)
         return FitReport(tuple(fallbacks))
 
     def forecast(self, panel: Panel) -> Forecast:
@@ -179,8 +182,10 @@ class Prophet:
         terms = seasons.shape[1]
         used = np.r_[np.zeros(terms, dtype=bool), np.ptp(x, axis=0) > 0]
         week = 2 * self.config.week_order
-        used[:week] = dates.freqstr == "D"
-        used[week:terms] = (dates[-1] - dates[0]).days >= self.config.year_after_days
+        daily = dates.freqstr == "D"
+        year_after = self.config.year_after_days if daily else self.config.weekly_year_after_days
+        used[:week] = daily
+        used[week:terms] = (dates[-1] - dates[0]).days >= year_after
         scales = np.repeat([self.config.season_scale, self.config.regressor_scale], [terms, x.shape[1]])
         known = ~np.isnan(y)
         columns = np.column_stack([seasons, x])[known][:, used]

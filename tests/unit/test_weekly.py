@@ -33,3 +33,12 @@ def test_a_year_of_several_waves_is_followed_after_two_of_them(model: Arima | Pr
     error = np.log1p(model.forecast(panel).point) - expected
     spread = expected - expected.mean(axis=1, keepdims=True)
     assert np.sqrt((error**2).mean()) < 0.5 * np.sqrt((spread**2).mean())
+
+
+def test_prophet_takes_no_season_from_less_than_two_of_them() -> None:
+    panel, _ = departments()
+    early, model = panel.at(panel.dates[94], AHEAD), Prophet(ProphetConfig())
+    model.fit(early, FitContext())
+    assert not model._learnt["season"].any()
+    model.fit(panel, FitContext())
+    assert model._learnt["season"].any(axis=1).all()
