@@ -55,6 +55,10 @@ class PanelFiles:
         """Covariates whose future is known, promotions among them."""
         return [str(name) for name in self.about["known"]]
 
+    def least(self, name: str) -> float | None:
+        """The smallest value that a known covariate may have; None: any, as it has been below 0."""
+        return None if name in self.about.get("signed", ()) else 0.0
+
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def open_panel(folder: str) -> PanelFiles:

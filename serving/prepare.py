@@ -116,6 +116,7 @@ def build(release: Release, source: Path, folder: Path) -> None:
         "dates": dates,
         "columns": columns,
         "known": panel["known"],
+        "signed": panel.get("signed", []),
         "files": sums(folder),
         "about": dict(release.about),
         "lineage": json.loads(lineage.read_text()) if lineage.is_file() else {},

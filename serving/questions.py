@@ -8,12 +8,11 @@ from typing import Any
 
 from serving import asking
 from serving.problems import Problem, invalid
-from serving.table import ReleaseTable
+from serving.table import LARGEST, ReleaseTable
 
 EVENT_KINDS = ("holiday", "bridge", "additional", "event", "workday")
 """As `storecast.calendar` has them, which would bring pandas into the workers; a test compares the two."""
 MOST_EVENTS = 20
-LARGEST = 1e9
 
 
 def key(item: Any, columns: Sequence[str], where: str) -> tuple[str, ...]:
@@ -70,24 +69,26 @@ def read(body: bytes, table: ReleaseTable, most: int) -> dict[str, Any]:
 def _known(content: Any, table: ReleaseTable, where: str) -> dict[str, Any]:
     names: list[str] = table.about["known"]
     asking.members(content, where, names)
-    return {name: _values(value, table, f"{where}.{name}") for name, value in content.items()}
+    return {
+        name: _values(value, table, table.least(name), f"{where}.{name}") for name, value in content.items()
+    }
 
 
-def _values(content: Any, table: ReleaseTable, where: str) -> dict[str, float]:
+def _values(content: Any, table: ReleaseTable, least: float, where: str) -> dict[str, float]:
     """A number for every date, or numbers by date."""
     if isinstance(content, dict):
         if set(content) - set(table.dates):
             raise invalid(where, f"dates from {table.dates[0]} to {table.dates[-1]}")
-        return {day: _number(value, f"{where}.{day}") for day, value in content.items()}
-    number = _number(content, where)
+        return {day: _number(value, least, f"{where}.{day}") for day, value in content.items()}
+    number = _number(content, least, where)
     return dict.fromkeys(table.dates, number)
 
 
-def _number(value: Any, where: str) -> float:
+def _number(value: Any, least: float, where: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise invalid(where, "a number")
-    if not 0 <= value <= LARGEST:
-        raise invalid(where, f"a number from 0 to {LARGEST:.0f}")
+    if not least <= value <= LARGEST:
+        raise invalid(where, f"a number from {least:.0f} to {LARGEST:.0f}")
     return float(value)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from serving.actuals import MOST_ROWS, TABLE
 from serving.asking import MOST_LETTERS
-from serving.questions import EVENT_KINDS, LARGEST, MOST_EVENTS
-from serving.table import ReleaseTable
+from serving.questions import EVENT_KINDS, MOST_EVENTS
+from serving.table import LARGEST, ReleaseTable
 from storecast.settings import Settings
 
 Json = dict[str, Any]
@@ -40,6 +40,14 @@ def levels(table: ReleaseTable) -> Json:
         "uniqueItems": True,
         "examples": [table.levels[1:-1] or table.levels],
     }
+
+
+def _values(table: ReleaseTable, name: str) -> Json:
+    """A covariate's values: a number for every date, or numbers by date."""
+    number = {"type": "number", "minimum": table.least(name), "maximum": LARGEST}
+    dates = {"enum": table.dates}
+    by_date = {"type": "object", "additionalProperties": number, "propertyNames": dates}
+    return {"oneOf": [number, by_date]}
 
 
 def _object(properties: Json, required: Sequence[str] | None = None, *, closed: bool = True) -> Json:
@@ -99,9 +107,7 @@ def schemas(table: ReleaseTable, settings: Settings) -> Json:
 def _asking(table: ReleaseTable, settings: Settings, key: Json) -> Json:
     """The bodies of requests."""
     most = settings.serving_max_keys
-    number = {"type": "number", "minimum": 0, "maximum": LARGEST}
-    by_date = {"type": "object", "additionalProperties": number, "propertyNames": {"enum": table.dates}}
-    known = {name: {"oneOf": [number, by_date]} for name in table.about["known"]}
+    known = {name: _values(table, name) for name in table.about["known"]}
     example = dict(zip(table.keys, table.names[0][1:], strict=True))
     event = {
         "ds": {"type": "string", "enum": table.dates},

@@ -27,6 +27,8 @@ FILES = ("values.npy", "answers.bin", "offsets.npy", "series.json")
 DECIMALS = 4
 """Digits after the point in JSON answers; Arrow answers carry the numbers as they were released."""
 POINT = "yhat"
+LARGEST = 1e9
+"""Of the values that a question may give a covariate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +75,10 @@ class ReleaseTable:
     def id(self) -> str:
         """The release."""
         return str(self.about["release"])
+
+    def least(self, name: str) -> float:
+        """The smallest value that a known covariate may be given: below 0 where its data have been."""
+        return -LARGEST if name in self.about.get("signed", ()) else 0.0
 
     @property
     def keys(self) -> list[str]:

@@ -48,11 +48,13 @@ def write_parts(
     rest = iter(parts)
     first = next(rest)
     static: list[dict[str, list[str]]] = []
+    signed: set[str] = set()
 
     def groups() -> Iterator[pa.Table]:
         for part in chain([first], rest):
             texts = {str(c): part.static[c].astype(str).tolist() for c in part.static}
             static.append({"unique_id": part.ids.tolist(), **texts})
+            signed.update(name for name, values in part.known.items() if (values < 0).any())
             yield _rows(part)
 
     parquet.write_groups(groups(), folder / "panel.parquet")
@@ -70,6 +72,7 @@ def write_parts(
         "dates": len(first.dates),
         "keys": list(keys),
         "known": list(first.known),
+        "signed": sorted(signed),
         "past": list(first.past),
         "static": [str(c) for c in first.static],
     }

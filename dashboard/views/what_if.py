@@ -46,7 +46,8 @@ def draw(release: Release, current: Release, selection: Selection) -> None:
             disabled=["date"],
             height=320,
             column_config={
-                name: st.column_config.NumberColumn(name, min_value=0.0, step=1.0) for name in panel.known
+                name: st.column_config.NumberColumn(name, min_value=panel.least(name), step=1.0)
+                for name in panel.known
             },
             key=f"plan {release.id} {selection.file_name}",
             alt="What is planned for each date; the figures can be changed",

@@ -26,6 +26,7 @@ from storecast.bundle import Bundle, write_bundle
 from storecast.conformal import Calibration
 from storecast.models.base import FitContext
 from storecast.models.gbm import BoosterConfig, Gbm, GbmConfig
+from storecast.panel import Panel
 from storecast.panel_io import write_panel
 from storecast.settings import Settings
 from storecast.store.datasets import DatasetStore
@@ -37,9 +38,15 @@ KEYS = ("store_nbr", "family")
 PLAIN = Calibration((0.025, 0.1, 0.5, 0.9, 0.975), 16, 1, (1.0,) * 5, {}, {})
 
 
-def publish(home: Path, seed: int, change: Callable[[pd.DataFrame], pd.DataFrame] = lambda f: f) -> Release:
-    """A release of the panel of a seed; `change` makes its forecasts others than the model's."""
-    panel = make_panel(n_stores=3, n_families=3, n_days=200, seed=seed)
+def publish(
+    home: Path,
+    seed: int,
+    change: Callable[[pd.DataFrame], pd.DataFrame] = lambda f: f,
+    given: Callable[[Panel], Panel] = lambda p: p,
+) -> Release:
+    """A release of the panel of a seed; `change` makes its forecasts others than the model's, `given` the panel
+    another one."""
+    panel = given(make_panel(n_stores=3, n_families=3, n_days=200, seed=seed))
     store = ReleaseStore(DatasetStore(str(home)), "shop")
     context = home / f"panel-{seed}"
     context.mkdir(parents=True, exist_ok=True)

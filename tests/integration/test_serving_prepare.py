@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,11 @@ import pytest
 from serving_shop import ROOT, Shop, make_shop, publish, stored
 
 from serving import prepare, questions
+from serving.problems import Problem
 from serving.table import ReleaseTable
 from storecast.calendar import EVENT_KINDS
 from storecast.errors import ReleaseError
+from storecast.panel import Panel
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +108,28 @@ def test_workers_are_not_given_pandas() -> None:
 
 def test_the_events_of_a_what_if_are_those_of_the_calendar() -> None:
     assert questions.EVENT_KINDS == EVENT_KINDS
+
+
+def cold(panel: Panel) -> Panel:
+    """Degrees instead of promotions."""
+    return panel.with_known("onpromotion", panel.known["onpromotion"] - 3)
+
+
+@pytest.mark.parametrize(("given", "least"), [(lambda panel: panel, 0), (cold, -1_000_000_000)])
+def test_a_what_if_may_go_below_0_where_the_data_did(
+    given: Callable[[Panel], Panel], least: int, tmp_path: Path
+) -> None:
+    release = publish(tmp_path / "home", 6, given=given)
+    local = tmp_path / "local"
+    table = ReleaseTable.open(prepare.prepare(str(tmp_path / "home"), "shop", release.id, local))
+
+    def asked(value: float) -> Any:
+        series = [
+            {"key": dict(zip(table.keys, table.names[0][1:], strict=True)), "known": {"onpromotion": value}}
+        ]
+        return questions.read(json.dumps({"series": series}).encode(), table, 10)
+
+    assert set(asked(least)["series"][0]["known"]["onpromotion"].values()) == {least}
+    with pytest.raises(Problem, match="not valid") as refused:
+        asked(least - 1)
+    assert refused.value.expected == f"a number from {least} to 1000000000"
