@@ -17,6 +17,7 @@ from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.ingest import ingest
 from storecast.ingest.arrived import raw_tables
+from storecast.ingest.source import Source
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
@@ -66,10 +67,11 @@ def run(
 
 
 def raw_hashes(config: DatasetConfig, data: str) -> dict[str, str]:
-    """Content hash of each file that the config names and that is there."""
-    candidates = [name for files in raw_tables(config).values() for name in files]
-    there = {name: uris.join(data, name) for name in dict.fromkeys(candidates)}
-    return {name: uris.content_hash(uri) for name, uri in there.items() if uris.exists(uri)}
+    """Content hash of each file that the config names, or has a pattern for, and that is there."""
+    source = Source(data, config.csv)
+    candidates = dict.fromkeys(name for files in raw_tables(config).values() for name in files)
+    there = dict.fromkeys(name for candidate in candidates for name in source.names(candidate))
+    return {name: uris.content_hash(uris.join(data, name)) for name in there}
 
 
 if __name__ == "__main__":

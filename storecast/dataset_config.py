@@ -56,7 +56,9 @@ class CsvFormat(_Strict):
 class Table(_Strict):
     """A further file whose columns are joined to the series."""
 
-    files: Files = Field(description="candidate file names; the first that exists is read")
+    files: Files = Field(
+        description="candidate file names or patterns (sales_*.csv); the first that exists is read"
+    )
     kind: Literal["static", "known", "past"] = Field(
         description="static: one value per key; known: also known for future dates; past: up to the cutoff"
     )
@@ -75,7 +77,9 @@ class Table(_Strict):
 class Holidays(_Strict):
     """The holiday table and how its words map to the platform's."""
 
-    files: Files = Field(description="candidate file names; the first that exists is read")
+    files: Files = Field(
+        description="candidate file names or patterns (sales_*.csv); the first that exists is read"
+    )
     date: str = Field(default="date", description="column with the day")
     name: str = Field(default="description", description="column with the event's name")
     kind: str | None = Field(default=None, description="column with the kind; without it all are `holiday`")
@@ -158,7 +162,8 @@ class DatasetConfig(_Strict):
     )
     horizon: int = Field(ge=1, le=3660, description="dates to forecast")
     train: Files = Field(
-        min_length=1, description="candidate file names of the history; the first that exists is read"
+        min_length=1,
+        description="candidate file names or patterns (sales_*.csv) of the history; the first that exists is read",
     )
     future: Files = Field(
         default_factory=list,

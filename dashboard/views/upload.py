@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _keep(name: str, files: Sequence[UploadedFile], wanted: Sequence[str]) -> st
     Raises:
         DataError: a file has a name that the config does not read.
     """
-    strange = [file.name for file in files if file.name not in wanted]
+    strange = [file.name for file in files if not any(fnmatch.fnmatchcase(file.name, w) for w in wanted)]
     if strange:
         raise DataError(
             "the data set's config reads no such file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import fnmatch
 import re
 
 import pandas as pd
@@ -13,7 +14,7 @@ from storecast.ingest.checks import Field
 from storecast.ingest.context import Context
 from storecast.ingest.ledger import Arrival, one_frame
 from storecast.ingest.rows import future_fields, train_fields
-from storecast.ingest.source import Source
+from storecast.ingest.source import Source, is_pattern
 from storecast.ingest.tables import holiday_fields, table_fields
 
 READABLE = (".csv", ".csv.gz", ".parquet", ".pq", ".json")
@@ -36,7 +37,8 @@ def table_of(config: DatasetConfig, name: str) -> str:
     stem, best = _stem(name), ("", config.train[0])
     for table, files in raw_tables(config).items():
         for candidate in map(_stem, files):
-            same = stem == candidate or re.match(re.escape(candidate) + r"[^A-Za-z0-9]", stem)
+            pattern = fnmatch.translate(candidate) if is_pattern(candidate) else re.escape(candidate)
+            same = re.match(pattern.removesuffix(r"\Z") + r"([^A-Za-z0-9]|$)", stem)
             if same and len(candidate) > len(best[0]):
                 best = (candidate, table)
     return best[1]
@@ -106,7 +108,8 @@ def require_files(config: DatasetConfig, source: str) -> None:
         DataError: a file is missing, damaged or lacks a column; names it and what is there.
     """
     for table, files in raw_tables(config).items():
-        Source(source, config.csv).open(files).columns(*columns_of(config, table))
+        for file in Source(source, config.csv).open(files):
+            file.columns(*columns_of(config, table))
 
 
 def _stem(name: str) -> str:

@@ -15,6 +15,7 @@ from storecast.ingest.audit import Audit
 from storecast.ingest.checks import Field, check_table
 from storecast.ingest.ledger import Arrival, Ledger, latest, one_frame
 from storecast.ingest.numbered import numbers_of, parts
+from storecast.ingest.parse import Kind
 from storecast.ingest.quality import DataQualityReport
 from storecast.ingest.raw_table import RawTable
 from storecast.ingest.source import Source
@@ -41,34 +42,35 @@ class Context:
         by: Sequence[str] = (),
         arrived: Sequence[Field] | None = None,
     ) -> tuple[pd.DataFrame, Ledger]:
-        """Read and validate a raw table: its base file and what has arrived of it. `close` must follow.
+        """Read and validate a raw table: its base files and what has arrived of it. `close` must follow.
 
         Args:
-            files: candidate names of the base file.
+            files: candidate names of the base file, or patterns that stand for several.
             fields: its columns.
             role: role of the table in the report; "": the base file's name.
             optional: columns that a file need not have.
-            by: fields that name a row: of rows in several files the latest file's stand. None: all stay.
+            by: fields that name a row: of rows that have arrived again the latest stand. None: all stay.
             arrived: columns of the files that have arrived, where they are checked otherwise.
 
         Raises:
-            DataError: the base file is missing or damaged. An arrival that is, or has too many wrong rows,
+            DataError: a base file is missing or damaged. An arrival that is, or has too many wrong rows,
                 is left out with a note instead: it must not stop what else has arrived.
         """
-        raw = self._read(self.source, files, fields, optional)
-        frame, audit = self._check(raw, fields, role or raw.file)
-        frames, audits = [frame], [audit]
+        base = self.source.read(files, _kinds(fields), optional)
+        checked = [self._check(raw, fields, role or raw.file) for raw in base]
+        frames, audits = [frame for frame, _ in checked], [audit for _, audit in checked]
+        del checked
         for arrival in self.arrivals:
             if arrival.table != files[0]:
                 continue
             try:
-                frame, audit = self.arrived(arrival, arrived or fields, role or raw.file, optional)
+                frame, audit = self.arrived(arrival, arrived or fields, role or base[0].file, optional)
             except DataError as error:
                 self.report.notes.append(f"{arrival.label} is left out: {error.what}")
                 continue
             frames.append(frame)
             audits.append(audit)
-        whole, ledger = one_frame(frames, audits)
+        whole, ledger = one_frame(frames, audits, len(base))
         return (latest(whole, by, ledger) if by else whole), ledger
 
     def arrived(
@@ -80,7 +82,7 @@ class Context:
             DataError: it is damaged, lacks a column or has too many wrong rows.
         """
         source, name = Source.of_file(arrival.uri, self.config.csv)
-        raw = self._read(source, [name], fields, optional)
+        raw = RawTable.read(source.file(name), _kinds(fields), optional, self.config.csv)
         frame, audit = self._check(replace(raw, file=arrival.label), fields, role)
         audit.refuse_too_many(self.config.rules.max_quarantined_share)
         return frame, audit
@@ -98,15 +100,15 @@ class Context:
             self.report.files.append(quality)
             self.quarantine.append(quarantined)
 
-    def _read(
-        self, source: Source, files: Sequence[str], fields: Sequence[Field], optional: Sequence[str]
-    ) -> RawTable:
-        return source.read(files, [(f.column, f.kind) for f in fields], optional)
-
     def _check(self, raw: RawTable, fields: Sequence[Field], role: str) -> tuple[pd.DataFrame, Audit]:
         audit = Audit(raw, role)
         here = [field for field in fields if field.column in raw.names]
         return check_table(raw, here, self.config.csv, audit), audit
+
+
+def _kinds(fields: Sequence[Field]) -> list[tuple[str, Kind]]:
+    """The columns to read, each with what it holds."""
+    return [(field.column, field.kind) for field in fields]
 
 
 def settle_duplicates(

@@ -1,4 +1,4 @@
-"""A raw table in several files: the base file and what has arrived since, as one frame with one account."""
+"""A raw table in several files: the base files and what has arrived since, as one frame with one account."""
 
 from __future__ import annotations
 
@@ -38,10 +38,15 @@ class Arrival:
 
 
 class Ledger:
-    """The accounts of a table's files as one. Positions count through all files, in their order."""
+    """The accounts of a table's files as one. Positions count through all files, in their order.
 
-    def __init__(self, audits: Sequence[Audit]) -> None:
-        self.audits = list(audits)
+    Args:
+        audits: the accounts, those of the base files first.
+        base: how many files the base has.
+    """
+
+    def __init__(self, audits: Sequence[Audit], base: int = 1) -> None:
+        self.audits, self.base = list(audits), base
         sizes = [audit.raw.n_rows for audit in self.audits]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.lost_rows = pd.concat(
@@ -64,7 +69,7 @@ class Ledger:
             audit.leave_out(name, part, rule)
 
     def file_of(self, rows: Positions) -> Positions:
-        """Number of the file that each row stands in, the base file being 0."""
+        """Number of the file that each row stands in."""
         return np.searchsorted(self._starts, rows, side="right") - 1
 
     def where(self, row: int) -> str:
@@ -93,12 +98,19 @@ class Ledger:
                 yield audit, part
 
 
-def one_frame(frames: Sequence[pd.DataFrame], audits: Sequence[Audit]) -> tuple[pd.DataFrame, Ledger]:
+def one_frame(
+    frames: Sequence[pd.DataFrame], audits: Sequence[Audit], base: int = 1
+) -> tuple[pd.DataFrame, Ledger]:
     """The checked rows of a table's files, one below the other, and their common account.
 
     A column that not every file has is missing (NaN) for the rows of the others.
+
+    Args:
+        frames: the rows of each file, those of the base files first.
+        audits: their accounts.
+        base: how many files the base has.
     """
-    ledger = Ledger(audits)
+    ledger = Ledger(audits, base)
     if len(frames) == 1:
         return frames[0], ledger
     names = list(dict.fromkeys(name for frame in frames for name in frame.columns))
@@ -122,14 +134,16 @@ def _column(frames: Sequence[pd.DataFrame], name: str) -> object:
 def latest(frame: pd.DataFrame, by: Sequence[str], ledger: Ledger) -> pd.DataFrame:
     """The frame without the rows of files that a later file has again: what arrives later wins.
 
-    Rows of one file that share their key all stay: the rule for duplicates decides about them.
+    Rows of one file that share their key all stay, as do those of the base files: the rule for duplicates
+    decides about them.
     """
-    if len(ledger.audits) == 1:
+    if len(ledger.audits) == ledger.base:
         return frame
     twice = frame[frame.duplicated(list(by), keep=False)]
     if twice.empty:
         return frame
-    file = pd.Series(ledger.file_of(twice.index.to_numpy(dtype=np.int64)), index=twice.index)
+    number = ledger.file_of(twice.index.to_numpy(dtype=np.int64))
+    file = pd.Series(np.maximum(number, ledger.base - 1), index=twice.index)
     newest = file.groupby([twice[name] for name in by], observed=True).transform("max")
     gone = twice.index[(file < newest).to_numpy()]
     if len(gone):

@@ -49,9 +49,9 @@ def about_rows(config: DatasetConfig, source: str) -> int:
     """How many rows of sales the raw files have, told from little of them.
 
     Raises:
-        DataError: the file is missing or damaged.
+        DataError: a file is missing or damaged.
     """
-    return Source(source, config.csv).open(config.train).about_rows()
+    return sum(file.about_rows() for file in Source(source, config.csv).open(config.train))
 
 
 def ingest(
@@ -64,8 +64,8 @@ def ingest(
 ) -> IngestResult:
     """Read, validate, repair and quarantine the raw files, and write the panel into an existing folder.
 
-    A table's base file and what has arrived of it are one table; of rows for the same key in several files
-    the one of the latest file stands, and the others are counted as superseded.
+    A table's base files and what has arrived of it are one table; of rows for the same key that have arrived
+    again the one of the latest file stands, and the others are counted as superseded.
 
     Args:
         config: what the files mean.

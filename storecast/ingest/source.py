@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 from storecast.dataset_config import CsvFormat
 from storecast.errors import DataError
@@ -32,8 +33,8 @@ class Source:
 
     def read(
         self, files: Sequence[str], wanted: Iterable[tuple[str, Kind]], optional: Sequence[str] = ()
-    ) -> RawTable:
-        """Read the first of `files` that exists.
+    ) -> list[RawTable]:
+        """Read what `open` finds, each file as a table of its own.
 
         Args:
             files: candidate names in the folder.
@@ -41,34 +42,21 @@ class Source:
             optional: those of them that need not be there.
 
         Raises:
-            DataError: no candidate exists, the file is damaged, or a column is missing.
+            DataError: no candidate exists, a file is damaged, or a column is missing.
         """
-        return RawTable.read(self.open(files), wanted, optional, self.csv)
+        kinds = list(wanted)
+        return [RawTable.read(file, kinds, optional, self.csv) for file in self.open(files)]
 
-    def open(self, files: Sequence[str]) -> RawFile:
-        """The first of `files` that exists.
+    def open(self, files: Sequence[str]) -> list[RawFile]:
+        """The first of `files` that exists: one file, or all that a pattern stands for, by name.
 
         Raises:
-            DataError: no candidate exists, or it is empty.
+            DataError: no candidate exists, or a file is empty.
         """
-        name, path, filesystem = self.find(files)
-        if filesystem.size(path) == 0:
-            raise empty_file(name)
-        if name.endswith(parquet.ENDINGS):
-            return OneHot(ParquetFile(name, path, filesystem))
-        return OneHot(CsvFile(name, path, filesystem, self.csv))
-
-    def find(self, files: Sequence[str]) -> tuple[str, str, Any]:
-        """The first of `files` that exists: its name, its path, and the filesystem that has it.
-
-        Raises:
-            DataError: none of them exists.
-        """
+        for candidate in files:
+            if names := self.names(candidate):
+                return [self.file(name) for name in names]
         filesystem, root = uris.filesystem(self.root)
-        for name in files:
-            path = f"{root.rstrip('/')}/{name}"
-            if filesystem.isfile(path):
-                return name, path, filesystem
         try:
             here = sorted(entry.rsplit("/", 1)[-1] for entry in filesystem.ls(root, detail=False))
         except (OSError, NotADirectoryError):
@@ -80,3 +68,31 @@ class Source:
             found=", ".join(here[:20]) or "no files",
             cure="put the file there, or correct its name in the dataset config",
         )
+
+    def names(self, candidate: str) -> list[str]:
+        """The files of the folder that a name stands for: itself, or what fits its `*` and `?`."""
+        filesystem, root = uris.filesystem(self.root)
+        folder = root.rstrip("/")
+        if not is_pattern(candidate):
+            return [candidate] if filesystem.isfile(f"{folder}/{candidate}") else []
+        found = filesystem.glob(f"{glob.escape(folder)}/{candidate}")
+        return sorted(path.removeprefix(f"{folder}/") for path in found if filesystem.isfile(path))
+
+    def file(self, name: str) -> RawFile:
+        """The file of that very name.
+
+        Raises:
+            DataError: it is empty.
+        """
+        filesystem, root = uris.filesystem(self.root)
+        path = f"{root.rstrip('/')}/{name}"
+        if filesystem.size(path) == 0:
+            raise empty_file(name)
+        if name.endswith(parquet.ENDINGS):
+            return OneHot(ParquetFile(name, path, filesystem))
+        return OneHot(CsvFile(name, path, filesystem, self.csv))
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a name in a data set's config stands for all files that fit it."""
+    return "*" in name or "?" in name

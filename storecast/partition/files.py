@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,18 +85,19 @@ def cut(
     for number in live:
         (folder / part_name(config.name, number)).mkdir()
     for table, name in names_of(config).items():
-        file = Source(source, config.csv).open(raw_tables(config)[table])
+        read_from = Source(source, config.csv).open(raw_tables(config)[table])
         paths = {n: folder / part_name(config.name, n) / name for n in live}
         split = _split(config, grouping, table)
         route = _route(*split, places, live, config.csv) if split else None
-        lost = malformed.setdefault(file.name, [])
-        rows = _write(file, *columns_of(config, table), route, paths, lost)
+        lost: dict[str, list[Malformed]] = {}
+        rows = _write(read_from, *columns_of(config, table), route, paths, lost)
         read = sum(rows.values()) if route else max(rows.values(), default=0)
-        _refuse_too_many(file.name, lost, read, config.rules.max_quarantined_share)
+        _refuse_too_many(lost, read, config.rules.max_quarantined_share)
+        malformed |= lost
         history = history or rows
         bare = {n: path for n, path in paths.items() if not rows.get(n)}
         if bare and table not in config.future[:1]:  # rows of other groups are better than a file of none
-            _write(file, *columns_of(config, table), None, bare, [])
+            _write(read_from, *columns_of(config, table), None, bare, {})
         for number in live:
             if paths[number].exists():
                 files[number][table] = paths[number]
@@ -103,7 +105,7 @@ def cut(
         named = {table: path.name for table, path in files[number].items()}
         text = yaml.safe_dump(_own(config, number, named), sort_keys=False, allow_unicode=True)
         (folder / part_name(config.name, number) / CONFIG).write_text(text, encoding="utf-8")
-    return Cut(history, {name: lost for name, lost in malformed.items() if lost})
+    return Cut(history, malformed)
 
 
 def cut_arrival(
@@ -134,7 +136,7 @@ def cut_arrival(
     split = _split(config, grouping, arrival.table)
     route = _route(*split, places, live, config.csv) if split else None
     stamp = {"storecast.arrival": arrival.hash}
-    rows = _write(_opened(config, arrival), *columns_of(config, arrival.table), route, paths, [], stamp)
+    rows = _write([_opened(config, arrival)], *columns_of(config, arrival.table), route, paths, {}, stamp)
     return {number: paths[number] for number in sorted(rows)}
 
 
@@ -151,7 +153,7 @@ def key_values(config: DatasetConfig, grouping: Grouping, arrival: Arrival) -> l
 
 def _opened(config: DatasetConfig, arrival: Arrival) -> RawFile:
     source, name = Source.of_file(arrival.uri, config.csv)
-    return source.open([name])
+    return source.file(name)
 
 
 def _sales_tables(config: DatasetConfig) -> list[str]:
@@ -163,7 +165,7 @@ def names_of(config: DatasetConfig) -> dict[str, str]:
     """The file of each raw table in a partition's folder, the history first."""
     names: dict[str, str] = {}
     for table in raw_tables(config):
-        stem = table.rsplit("/", 1)[-1].split(".", 1)[0]
+        stem = re.sub(r"[*?]+", "", table.rsplit("/", 1)[-1].split(".", 1)[0]).strip("-_ ") or "table"
         taken = {name.removesuffix(".parquet") for name in names.values()}
         names[table] = f"{stem if stem not in taken else f'{stem}-{len(names)}'}.parquet"
     return names
@@ -194,18 +196,20 @@ def _route(
 
 
 def _write(
-    file: RawFile,
+    files: Sequence[RawFile],
     needed: Sequence[str],
     optional: Sequence[str],
     route: Route | None,
     paths: Mapping[int, Path],
-    malformed: list[Malformed],
+    malformed: dict[str, list[Malformed]],
     stamp: Mapping[str, str] | None = None,
 ) -> dict[int, int]:
-    """Write a file's rows to the partitions that they go to, or all to each; how many rows each has."""
-    names = file.columns(needed, optional)
+    """Write a table's rows to the partitions that they go to, or all to each; how many rows each has.
+
+    Lines that are no rows are entered into `malformed`, by the file's name.
+    """
     with Spill(paths) as spill:
-        for read in file.batches(names, malformed.append):
+        for read in _batches(files, needed, optional, malformed):
             batch = read.replace_schema_metadata(stamp) if stamp else read
             for number in paths if route is None else ():
                 spill.add(number, batch)
@@ -213,16 +217,63 @@ def _write(
                 spill.add(number, part)
         spill.write()
     if not spill.rows and not malformed:
-        raise header_only(file.name)
+        raise header_only(files[0].name)
     return spill.rows
 
 
-def _refuse_too_many(name: str, malformed: Sequence[Malformed], rows: int, most: float) -> None:
-    share = len(malformed) / max(rows + len(malformed), 1)
-    if share > most:
-        first = malformed[0]
+def _batches(
+    files: Sequence[RawFile],
+    needed: Sequence[str],
+    optional: Sequence[str],
+    malformed: dict[str, list[Malformed]],
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a table's files, one after the other, in columns as the first file has them.
+
+    Raises:
+        DataError: a file is damaged, or has other columns than the first one.
+    """
+    names, schema = files[0].columns(needed, optional), None
+    for file in files:
+        here = file.columns(needed, optional)
+        if here != names:
+            raise DataError(
+                "the files of one table have different columns",
+                where=f"{file.name}, header",
+                expected=f"{', '.join(names)}, as in {files[0].name}",
+                found=", ".join(here),
+                cure="give all of them the same columns",
+            )
+        lost: list[Malformed] = []
+        for batch in file.batches(names, lost.append):
+            schema = schema or batch.schema
+            yield _as(schema, batch, file.name)
+        if lost:
+            malformed[file.name] = lost
+
+
+def _as(schema: pa.Schema, batch: pa.RecordBatch, name: str) -> pa.RecordBatch:
+    """The batch in these types, told from another file of its table."""
+    if batch.schema.types == schema.types:
+        return batch
+    try:
+        return batch.cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(
-            f"{len(malformed):,} of {rows + len(malformed):,} lines are no rows ({share:.1%})",
+            "a column holds another kind of values than in another file of its table",
+            where=name,
+            expected=", ".join(f"{field.name}: {field.type}" for field in schema),
+            found=str(error).splitlines()[0],
+            cure="write all files of the table with the same types",
+        ) from error
+
+
+def _refuse_too_many(malformed: Mapping[str, Sequence[Malformed]], rows: int, most: float) -> None:
+    count = sum(map(len, malformed.values()))
+    share = count / max(rows + count, 1)
+    if share > most:
+        name, (first, *_) = next(iter(malformed.items()))
+        raise DataError(
+            f"{count:,} of {rows + count:,} lines are no rows ({share:.1%})",
             where=f"{name}, row {first.row}",
             expected=f"{first.expected} values in each line, in all but {most:.1%}",
             found=f"{first.actual} values: {first.text[:100]}",

@@ -173,16 +173,16 @@ class _Census:
         self.series = [np.zeros(0, dtype=np.int64) for _ in config.keys]
 
     def take(self, source: str, files: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Read the keys of a file's rows; how many rows each value has, by key."""
-        file = Source(source, self._config.csv).open(files)
+        """Read the keys of a table's rows; how many rows each value has, by key."""
         rows = [np.zeros(0, dtype=np.int64) for _ in self._config.keys]
-        for batch in file.batches(file.columns(self._config.keys, ()), lambda _: None):
-            numbers = [
-                words.numbers(batch.column(key))
-                for key, words in zip(self._config.keys, self.words, strict=True)
-            ]
-            rows = [_added(counts, each) for counts, each in zip(rows, numbers, strict=True)]
-            self._add(numbers)
+        for file in Source(source, self._config.csv).open(files):
+            for batch in file.batches(file.columns(self._config.keys, ()), lambda _: None):
+                numbers = [
+                    words.numbers(batch.column(key))
+                    for key, words in zip(self._config.keys, self.words, strict=True)
+                ]
+                rows = [_added(counts, each) for counts, each in zip(rows, numbers, strict=True)]
+                self._add(numbers)
         return rows
 
     def _add(self, numbers: Sequence[NDArray[np.int64]]) -> None:

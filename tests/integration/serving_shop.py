@@ -44,8 +44,8 @@ def publish(
     change: Callable[[pd.DataFrame], pd.DataFrame] = lambda f: f,
     given: Callable[[Panel], Panel] = lambda p: p,
 ) -> Release:
-    """A release of the panel of a seed; `change` makes its forecasts others than the model's, `given` the panel
-    another one."""
+    """A release of the panel of a seed, or of what `given` makes of it; `change` makes its forecasts others
+    than the model's."""
     panel = given(make_panel(n_stores=3, n_families=3, n_days=200, seed=seed))
     store = ReleaseStore(DatasetStore(str(home)), "shop")
     context = home / f"panel-{seed}"

@@ -177,5 +177,5 @@ def test_more_combinations_of_keys_than_64_bits_can_number_are_told_apart() -> N
 
 def test_a_source_reads_only_what_is_asked_for(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1], "b": ["x"], "c": [2.5]}).to_csv(tmp_path / "t.csv", index=False)
-    table = Source(str(tmp_path)).read(["t.csv"], [("a", "number"), ("d", "key")], ["d"])
+    (table,) = Source(str(tmp_path)).read(["t.csv"], [("a", "number"), ("d", "key")], ["d"])
     assert (table.names, list(table.typed)) == (("a",), [("a", "number")])

@@ -25,7 +25,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 def values_of(file: str, column: str, kind: Kind = "covariate") -> list[float]:
     folder, _, name = file.rpartition("/")
-    found: list[float] = Source(folder).read([name], [(column, kind)]).typed[column, kind].values.tolist()
+    found: list[float] = Source(folder).read([name], [(column, kind)])[0].typed[column, kind].values.tolist()
     return [-1.0 if math.isnan(value) else value for value in found]
 
 
@@ -47,5 +47,5 @@ def test_a_word_of_a_column_that_is_not_there_is_refused_by_the_columns_name(fil
 def test_a_word_of_a_column_that_need_not_be_there_is_left_out(file: str) -> None:
     folder, _, name = file.rpartition("/")
     wanted: list[tuple[str, Kind]] = [("offer=BOGO", "covariate"), ("event=fair", "covariate")]
-    table = Source(folder).read([name], wanted, ["offer=BOGO", "event=fair"])
+    (table,) = Source(folder).read([name], wanted, ["offer=BOGO", "event=fair"])
     assert list(table.typed) == [("offer=BOGO", "covariate")]

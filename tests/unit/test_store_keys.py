@@ -296,8 +296,8 @@ def test_a_parquet_file_that_arrives_is_kept_encrypted_and_reads_as_it_came(
     kept = Path(receipt.arrival.uri)
     assert kept.read_bytes()[:4] == b"PARE"
     columns: list[tuple[str, Kind]] = [(name, "key") for name in pq.read_schema(came).names]
-    wanted = Source(str(tmp_path)).read(["day.parquet"], columns).cells(np.arange(4))
-    assert Source(str(kept.parent)).read([kept.name], columns).cells(np.arange(4)) == wanted
+    wanted = Source(str(tmp_path)).read(["day.parquet"], columns)[0].cells(np.arange(4))
+    assert Source(str(kept.parent)).read([kept.name], columns)[0].cells(np.arange(4)) == wanted
     assert actuals.add(str(came)).status == "known"
 
 
