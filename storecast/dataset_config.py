@@ -163,7 +163,7 @@ class DatasetConfig(_Strict):
     horizon: int = Field(ge=1, le=3660, description="dates to forecast")
     train: Files = Field(
         min_length=1,
-        description="candidate file names or patterns (sales_*.csv) of the history; the first that exists is read",
+        description="candidate file names or patterns (sales_*.csv) of the history; the first that exists",
     )
     future: Files = Field(
         default_factory=list,
