@@ -18,6 +18,9 @@ from storecast.errors import DataError
 from storecast.ingest.parse import Kind
 from storecast.ingest.typed import Typed, builder
 
+SHOWN = 20
+"""Columns that an error names."""
+WIDE = "Where each date has a column of its own, make rows of them first: docs/adding-a-dataset.md shows how"
 BROKEN = (EOFError, zlib.error, lzma.LZMAError, OSError)
 """What readers raise on damaged bytes, besides Arrow's own errors."""
 
@@ -153,7 +156,7 @@ def present(name: str, header: Sequence[str], columns: Sequence[str], optional: 
             f"column {twice[0]!r} occurs twice",
             where=f"{name}, header",
             expected="each column once",
-            found=", ".join(header),
+            found=_some(header),
             cure="rename or remove one of the two columns",
         )
     for column in columns:
@@ -163,11 +166,25 @@ def present(name: str, header: Sequence[str], columns: Sequence[str], optional: 
                 f"column {column!r} is missing",
                 where=f"{name}, header",
                 expected=f"the columns {', '.join(columns)}",
-                found=", ".join(header),
+                found=_some(header),
                 cure=(f"did you mean {near[0]!r}? " if near else "")
-                + "Correct the column's name in the dataset config, or add the column",
+                + (
+                    WIDE
+                    if _is_wide(header)
+                    else "Correct the column's name in the dataset config, or add the column"
+                ),
             )
     return [column for column in dict.fromkeys([*columns, *optional]) if column in header]
+
+
+def _some(header: Sequence[str]) -> str:
+    more = len(header) - SHOWN
+    return ", ".join(header[:SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _is_wide(header: Sequence[str]) -> bool:
+    """Whether each date seems to have a column of its own: most names end with a number."""
+    return sum(name[-1:].isdigit() for name in header) > max(SHOWN, len(header) / 2)
 
 
 def empty_file(name: str) -> DataError:

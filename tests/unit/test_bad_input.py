@@ -628,6 +628,15 @@ def test_a_file_without_its_columns_or_gone_is_told_before_a_row_is_read(table: 
         raw.look(tmp_path)
 
 
+def test_a_table_with_a_column_for_each_date_is_told_in_a_few_words(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.tables["train"] = pd.DataFrame([{"item": "a", **{f"d_{n}": 1 for n in range(1, 1942)}}])
+    with pytest.raises(DataError, match="make rows of them first") as refused:
+        raw.look(tmp_path)
+    assert "d_19 and 1,922 more" in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
 @pytest.mark.parametrize("case", HANDLED, ids=lambda case: case.name)
 def test_odd_input_is_repaired_or_quarantined_by_a_stated_rule(case: Handled, tmp_path: Path) -> None:
     raw = Raw()
