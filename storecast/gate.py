@@ -212,9 +212,11 @@ def _reasons(
     ]
     if checked and not lost:
         worst = max(checked, key=lambda line: line.change)
+        told = f"{worst.column} = {worst.segment} at {worst.change:+.1%}"
         out.append(
-            f"None of {len(checked)} segments loses more than {config.margin:.1%}; the least favourable is "
-            f"{worst.column} = {worst.segment} at {worst.change:+.1%}."
+            f"None of {len(checked)} segments loses more than {config.margin:.1%}; the least favourable is {told}."
+            if len(checked) > 1
+            else f"The only segment does not lose more than {config.margin:.1%}: {told}."
         )
     return out
 
