@@ -213,11 +213,9 @@ def _reasons(
     if checked and not lost:
         worst = max(checked, key=lambda line: line.change)
         told = f"{worst.column} = {worst.segment} at {worst.change:+.1%}"
-        out.append(
-            f"None of {len(checked)} segments loses more than {config.margin:.1%}; the least favourable is {told}."
-            if len(checked) > 1
-            else f"The only segment does not lose more than {config.margin:.1%}: {told}."
-        )
+        many = f"None of {len(checked)} segments loses more than {config.margin:.1%}; the least favourable is"
+        one = f"The only segment does not lose more than {config.margin:.1%}:"
+        out.append(f"{many if len(checked) > 1 else one} {told}.")
     return out
 
 
