@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 SHORT = 1e-9
 
@@ -98,9 +101,16 @@ class Bars:
         reached = None if times is None else ratio >= times
         self._add(Line(name, value, unit, bar, reached, peer, beside, ratio))
 
-    def _add(self, line: Line) -> None:
+    def _add(self, told: Line) -> None:
+        plain = {name: _plain(value) for name, value in asdict(told).items()}
+        line = Line(**plain)
         self.lines.append(line)
         print(text(line), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """A number or truth of NumPy's as Python's own, which JSON has and `is False` knows."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _times(times: float) -> str:
