@@ -1,7 +1,5 @@
 """Prophet's posterior: that what is found is its top, also where the library's search gives up."""
 
-import logging
-import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stock_prophet import stock
 
 from storecast.models.posterior import LEAST_VARIANCE, Optimum, Problem, most_likely
 from storecast.panel import Floats
@@ -89,24 +88,11 @@ def test_it_is_at_least_as_high_as_where_the_library_ends(dates: int, seed: int)
 
 def the_librarys(problem: Problem) -> Optimum:
     """What the library's own fit finds, given the same columns as regressors."""
-    import prophet
-
-    for name in ("prophet", "cmdstanpy"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    model = prophet.Prophet(
-        n_changepoints=problem.bends,
-        changepoint_prior_scale=problem.bend_scale,
-        yearly_seasonality=False,
-        weekly_seasonality=False,
-        daily_seasonality=False,
-        uncertainty_samples=0,
-    )
     columns = {f"x{k}": problem.x[:, k] for k in range(len(problem.scales))}
-    for name, scale in zip(columns, problem.scales, strict=True):
-        model.add_regressor(name, prior_scale=scale, standardize=False)
     dates = pd.Timestamp("2024-01-01") + pd.to_timedelta(problem.days, unit="D")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
+    with stock(problem.bends, problem.bend_scale) as model:
+        for name, scale in zip(columns, problem.scales, strict=True):
+            model.add_regressor(name, prior_scale=scale, standardize=False)
         model.fit(pd.DataFrame({"ds": dates, "y": problem.y, **columns}), seed=1)
     p: dict[str, Any] = {name: np.asarray(value)[0] for name, value in model.params.items()}
     return Optimum(p["k"].item(), p["m"].item(), p["sigma_obs"].item(), p["delta"], p["beta"])

@@ -1,15 +1,14 @@
 """Prophet per series: that it is Prophet, and what a planner would notice of it."""
 
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from stock_prophet import stock
 
 from storecast.errors import ModelError
-from storecast.models import prophet as module
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.closures import closures
 from storecast.models.naive import NaiveConfig, SeasonalNaive
@@ -68,16 +67,7 @@ def the_librarys(panel: Panel, i: int, model: Prophet) -> tuple[Floats, Floats]:
     dates, x = panel.dates[on_sale], model._regressors(panel).of(i)
     logs = np.log1p(np.where(closures(panel).days[i], np.nan, panel.y[i]))[on_sale]
     used = np.flatnonzero(np.ptp(x[on_sale], axis=0) > 0)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=pd.errors.Pandas4Warning)
-        other = module._library().Prophet(
-            n_changepoints=CONFIG.changepoints,
-            changepoint_prior_scale=CONFIG.changepoint_scale,
-            yearly_seasonality=False,
-            weekly_seasonality=False,
-            daily_seasonality=False,
-            uncertainty_samples=0,
-        )
+    with stock(CONFIG.changepoints, CONFIG.changepoint_scale) as other:
         seasons = 2 * CONFIG.week_order
         other.add_seasonality("weekly", 7, CONFIG.week_order, prior_scale=CONFIG.season_scale)
         if (dates[-1] - dates[0]).days >= CONFIG.year_after_days:
