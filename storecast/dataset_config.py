@@ -5,6 +5,7 @@ A new panel is a new YAML file of this form, never new code; see docs/adding-a-d
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -231,6 +232,16 @@ def _check_join(table: Table, static: set[str]) -> None:
         )
     if table.kind == "known" and table.fill == "missing":
         raise ValueError(f"table {file}: a known covariate needs `fill: zero` or `fill: forward`")
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a file's name in a config stands for all files that fit it."""
+    return "*" in name or "?" in name
+
+
+def fits(file: str, name: str) -> bool:
+    """Whether a file is one that a name in a config stands for."""
+    return fnmatch.fnmatchcase(file, name) if is_pattern(name) else file == name
 
 
 def load_dataset_config(path: str | Path) -> DatasetConfig:

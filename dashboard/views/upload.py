@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 from dashboard import audit, backends
 from dashboard.views import common
 from storecast.configs import config_file, config_folder
-from storecast.dataset_config import DatasetConfig, load_dataset_config
+from storecast.dataset_config import DatasetConfig, fits, load_dataset_config
 from storecast.errors import DataError
 from storecast.store import parquet
 from storecast.store import uri as uris
@@ -59,7 +58,7 @@ def _keep(name: str, files: Sequence[UploadedFile], wanted: Sequence[str]) -> st
     Raises:
         DataError: a file has a name that the config does not read.
     """
-    strange = [file.name for file in files if not any(fnmatch.fnmatchcase(file.name, w) for w in wanted)]
+    strange = [file.name for file in files if not any(fits(file.name, w) for w in wanted)]
     if strange:
         raise DataError(
             "the data set's config reads no such file",

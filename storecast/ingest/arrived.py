@@ -8,13 +8,13 @@ import re
 
 import pandas as pd
 
-from storecast.dataset_config import DatasetConfig
+from storecast.dataset_config import DatasetConfig, is_pattern
 from storecast.errors import DataError
 from storecast.ingest.checks import Field
 from storecast.ingest.context import Context
 from storecast.ingest.ledger import Arrival, one_frame
 from storecast.ingest.rows import future_fields, train_fields
-from storecast.ingest.source import Source, is_pattern
+from storecast.ingest.source import Source
 from storecast.ingest.tables import holiday_fields, table_fields
 
 READABLE = (".csv", ".csv.gz", ".parquet", ".pq", ".json")

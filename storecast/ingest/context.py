@@ -81,8 +81,8 @@ class Context:
         Raises:
             DataError: it is damaged, lacks a column or has too many wrong rows.
         """
-        source, name = Source.of_file(arrival.uri, self.config.csv)
-        raw = RawTable.read(source.file(name), _kinds(fields), optional, self.config.csv)
+        file = Source.of_file(arrival.uri, self.config.csv)
+        raw = RawTable.read(file, _kinds(fields), optional, self.config.csv)
         frame, audit = self._check(replace(raw, file=arrival.label), fields, role)
         audit.refuse_too_many(self.config.rules.max_quarantined_share)
         return frame, audit

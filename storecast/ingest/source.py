@@ -5,9 +5,8 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
-from storecast.dataset_config import CsvFormat
+from storecast.dataset_config import CsvFormat, is_pattern
 from storecast.errors import DataError
 from storecast.ingest.csv_file import CsvFile
 from storecast.ingest.one_hot import OneHot
@@ -26,10 +25,14 @@ class Source:
     csv: CsvFormat = field(default_factory=CsvFormat)
 
     @classmethod
-    def of_file(cls, uri: str, csv: CsvFormat) -> tuple[Self, str]:
-        """The folder of a raw file, and the file's name there."""
+    def of_file(cls, uri: str, csv: CsvFormat) -> RawFile:
+        """The raw file at a URI.
+
+        Raises:
+            DataError: it is empty.
+        """
         folder, _, name = uri.rpartition("/")
-        return cls(folder, csv), name
+        return cls(folder, csv).file(name)
 
     def read(
         self, files: Sequence[str], wanted: Iterable[tuple[str, Kind]], optional: Sequence[str] = ()
@@ -91,8 +94,3 @@ class Source:
         if name.endswith(parquet.ENDINGS):
             return OneHot(ParquetFile(name, path, filesystem))
         return OneHot(CsvFile(name, path, filesystem, self.csv))
-
-
-def is_pattern(name: str) -> bool:
-    """Whether a name in a data set's config stands for all files that fit it."""
-    return "*" in name or "?" in name

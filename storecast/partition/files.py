@@ -136,7 +136,9 @@ def cut_arrival(
     split = _split(config, grouping, arrival.table)
     route = _route(*split, places, live, config.csv) if split else None
     stamp = {"storecast.arrival": arrival.hash}
-    rows = _write([_opened(config, arrival)], *columns_of(config, arrival.table), route, paths, {}, stamp)
+    rows = _write(
+        [Source.of_file(arrival.uri, config.csv)], *columns_of(config, arrival.table), route, paths, {}, stamp
+    )
     return {number: paths[number] for number in sorted(rows)}
 
 
@@ -145,15 +147,10 @@ def key_values(config: DatasetConfig, grouping: Grouping, arrival: Arrival) -> l
     no such key none."""
     if arrival.table not in _sales_tables(config):
         return []
-    words, file = Words(config.csv), _opened(config, arrival)
+    words, file = Words(config.csv), Source.of_file(arrival.uri, config.csv)
     for batch in file.batches(file.columns([grouping.key], ()), lambda _: None):
         words.numbers(batch.column(grouping.key))
     return [text for text in words.texts if text]
-
-
-def _opened(config: DatasetConfig, arrival: Arrival) -> RawFile:
-    source, name = Source.of_file(arrival.uri, config.csv)
-    return source.file(name)
 
 
 def _sales_tables(config: DatasetConfig) -> list[str]:
