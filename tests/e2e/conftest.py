@@ -16,11 +16,11 @@ READY_SECONDS = 300.0
 
 @pytest.fixture(scope="session")
 def platform() -> Iterator[Platform]:
-    """The installed platform. STORECAST_E2E=keep leaves the cluster there, and uses one that is there.
+    """The installed platform. E2E=keep leaves the cluster there, and uses one that is there.
 
     CLUSTER is its name if it is not to be storecast-e2e.
     """
-    keep = os.environ.pop("STORECAST_E2E", "") == "keep"
+    keep = os.environ.get("E2E", "") == "keep"
     made = Platform(os.environ.get("CLUSTER", "storecast-e2e"), NAMESPACE, TIMELINE)
     with TIMELINE.step("make kind-up: a new cluster of two nodes"):
         if not keep:
@@ -44,8 +44,8 @@ def platform() -> Iterator[Platform]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Begin no further test after STORECAST_E2E_UNTIL, in seconds since 1970: CI's time is limited."""
-    until_then = float(os.environ.get("STORECAST_E2E_UNTIL", "inf"))
+    """Begin no further test after E2E_UNTIL, in seconds since 1970: CI's time is limited."""
+    until_then = float(os.environ.get("E2E_UNTIL", "inf"))
     if time.time() > until_then:
         pytest.skip("not begun: no time was left for it")
 
