@@ -32,7 +32,7 @@ def conformal_naive(panel: Panel, cutoff: pd.Timestamp) -> pd.DataFrame:
     """
     seen = panel.at(cutoff, panel.horizon)
     histories = np.nan_to_num(seen.history)
-    found = np.stack([_naive(y, panel.season_length, panel.horizon) for y in histories])
+    found = np.stack([_naive(y, panel.frequency.season, panel.horizon) for y in histories])
     return peer_rows(panel, NAIVE, cutoff, found[:, :, 0], found[:, :, 1:])
 
 
@@ -65,7 +65,7 @@ def lightgbm(panel: Panel, cutoff: pd.Timestamp) -> pd.DataFrame:
     frame = frame.merge(seen.static.astype("category"), left_on="unique_id", right_index=True)
     future = frame["ds"] > cutoff
     known = frame[~future].assign(y=frame["y"].fillna(0.0))
-    daily = panel.freq == "D"
+    daily = panel.frequency.daily
     booster = lgb.LGBMRegressor(
         n_estimators=600,
         learning_rate=0.05,
@@ -80,7 +80,7 @@ def lightgbm(panel: Panel, cutoff: pd.Timestamp) -> pd.DataFrame:
     model = MLForecast(
         models={LIGHTGBM: booster},
         freq=panel.freq,
-        lags=list(LAGS[panel.season_length]),
+        lags=list(LAGS[panel.frequency.season]),
         lag_transforms={1: [RollingMean(size) for size in MEANS]},
         date_features=["dayofweek", "day", "month"] if daily else ["month"],
         target_transforms=[GlobalSklearnTransformer(FunctionTransformer(np.log1p, np.expm1))],

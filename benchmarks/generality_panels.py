@@ -22,7 +22,7 @@ class Source:
     """A panel to try.
 
     Attributes:
-        freq: pandas frequency, daily or weekly.
+        freq: pandas frequency, daily, weekly or monthly.
         horizon: dates to forecast.
         season: of the peers, in dates.
         table: makes it.
@@ -111,6 +111,30 @@ def weekly_year(n: int = 60, weeks: int = 220, seed: int = 2) -> pd.DataFrame:
     return pd.concat(parts)
 
 
+def passengers() -> pd.DataFrame:
+    """Thousands of airline passengers a month, 1949 to 1960 (Box & Jenkins 1976)."""
+    from statsforecast.utils import AirPassengersDF
+
+    table = AirPassengersDF.rename(columns={"unique_id": "series", "ds": "date"})
+    return table.assign(series="passengers")
+
+
+def categories(n: int = 100, months: int = 66, seed: int = 9) -> pd.DataFrame:
+    """Monthly sales of categories with a trend, a level that moves, Christmas and a season of their own."""
+    rng = np.random.default_rng(seed)
+    dates = pd.date_range(end="2024-06-01", periods=months, freq="MS")
+    t, month = np.arange(months), dates.month.to_numpy()
+    parts = []
+    for i in range(n):
+        season = rng.uniform(0.05, 0.5) * np.cos(2 * np.pi * (month - rng.uniform(0, 12)) / 12)
+        season += rng.uniform(0, 0.8) * (month == 12) - rng.uniform(0, 0.2) * (month == 1)
+        level = rng.uniform(4, 9) + rng.normal(0, 0.006) * t + np.cumsum(rng.normal(0, 0.04, months))
+        sales = rng.poisson(np.exp(level + season + rng.normal(0, 0.06, months)))
+        begins = rng.integers(0, 40) if rng.random() < 0.3 else 0
+        parts.append(_series(i, dates[begins:], sales[begins:]))
+    return pd.concat(parts)
+
+
 def short(n: int = 80, seed: int = 3) -> pd.DataFrame:
     """Daily sales of articles that came 40 to 120 days ago."""
     rng = np.random.default_rng(seed)
@@ -150,6 +174,8 @@ SOURCES = {
     "seattle": Source("D", 14, 7, seattle, "public, 2 series, daily"),
     "intermittent": Source("D", 14, 7, intermittent, "synthetic, 120 series, daily"),
     "weekly_year": Source("W-SUN", 8, 52, weekly_year, "synthetic, 60 series, weekly"),
+    "passengers": Source("ME", 12, 12, passengers, "public, 1 series, monthly"),
+    "categories": Source("MS", 6, 12, categories, "synthetic, 100 categories, monthly"),
     "short": Source("D", 7, 7, short, "synthetic, 80 series of 40 to 120 days"),
     "daily": Source("D", 14, 7, daily, "synthetic, 60 series, daily"),
     "drugstores": Source(

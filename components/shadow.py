@@ -80,13 +80,14 @@ def duel_of(panel: Panel, newer: Path, older: Path) -> Duel:
     """Two releases' forecasts from the newer one's cutoff, on the days that the panel knows since."""
     about = json.loads((newer / "bundle" / "bundle.json").read_text())
     cutoff, horizon = pd.Timestamp(about["cutoff"]), int(about["horizon"])
-    actual = panel.actuals(cutoff, horizon)[:, : max((panel.cutoff - cutoff).days, 0)]
+    since = max(panel.n_history - int(panel.dates.searchsorted(cutoff, side="right")), 0)
+    actual = panel.actuals(cutoff, min(since, horizon))
     released = parquet.read_frame(newer / "forecasts.parquet", ["unique_id", "ds", "yhat"])
     if actual.shape[1] == 0:
         return Duel(0, 0, float("nan"), float("nan"))
     anew = Bundle.load(older / "bundle").forecast(panel.at(cutoff, horizon))
-    wide = [_wide(frame, panel, cutoff, actual.shape[1]) for frame in (released, anew)]
-    return Duel.of(actual, *wide)
+    one, other = (_wide(frame, panel, cutoff, actual.shape[1]) for frame in (released, anew))
+    return Duel.of(actual, one, other, panel.frequency.days)
 
 
 def _wide(forecast: pd.DataFrame, panel: Panel, cutoff: pd.Timestamp, days: int) -> Floats:

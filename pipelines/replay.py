@@ -126,7 +126,7 @@ def period(panel: Panel, first: str, last: str) -> pd.DatetimeIndex:
         ConfigError: it is empty, begins before there is history to learn from, or ends after the last actual.
     """
     start, end = pd.Timestamp(first), pd.Timestamp(last)
-    earliest = panel.dates[min(8 * 7 + panel.horizon, len(panel.dates) - 1)]
+    earliest = panel.dates[min(8 * panel.frequency.week + panel.horizon, len(panel.dates) - 1)]
     if not earliest <= start < end < panel.cutoff:
         raise ConfigError(
             "the period cannot be replayed",

@@ -21,7 +21,7 @@ def fold_cutoffs(panel: Panel, folds: int) -> list[pd.Timestamp]:
             horizon, if that is longer) must be left to learn from.
     """
     left = panel.n_history - folds * panel.horizon
-    weekly_seasons = 2 * min(panel.season_length, 7)
+    weekly_seasons = 2 * min(panel.frequency.season, 7)
     need = max(weekly_seasons, panel.horizon)
     if panel.horizon < 1 or left < need:
         raise DataError(

@@ -42,7 +42,7 @@ def event_days(panel: Panel, kinds: Collection[str] | None = None, *, local: boo
     """(n, T) 1 on the days of events that hold for the series, 0 elsewhere.
 
     Args:
-        panel: the panel whose axes are used; in a weekly panel an event marks the week that holds it.
+        panel: the panel whose axes are used; of weeks or months an event marks the one that holds it.
         kinds: only these kinds; None: all but "workday".
         local: True: only events bound to a static value (a city); False: only those for all; None: both.
     """
@@ -59,9 +59,16 @@ def event_days(panel: Panel, kinds: Collection[str] | None = None, *, local: boo
 
 
 def event_positions(panel: Panel, ds: pd.DatetimeIndex) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """(len(ds),) column of each day on the panel's axis (the period that ends on or after it), -1 outside."""
-    if panel.freq == "D":
+    """(len(ds),) column of the period on the panel's axis that holds each day, -1 outside.
+
+    A period is known by its last day, but a month of frequency "MS" by its first.
+    """
+    if panel.frequency.daily:
         return panel.dates.get_indexer(ds)
+    step = pd.tseries.frequencies.to_offset(panel.freq)
+    if panel.freq == "MS":
+        cols = panel.dates.searchsorted(ds, side="right") - 1
+        return np.where(ds < panel.dates[-1] + step, cols, -1)
     cols = panel.dates.searchsorted(ds, side="left")
-    inside = (cols < len(panel.dates)) & (ds > panel.dates[0] - pd.Timedelta(days=7))
+    inside = (cols < len(panel.dates)) & (ds > panel.dates[0] - step)
     return np.where(inside, cols, -1)

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from storecast.calendar import EVENT_KINDS
+from storecast.frequency import Freq
 from storecast.yaml_model import load_yaml_model
 
-Frequency = Literal["D", "W", "W-MON", "W-TUE", "W-WED", "W-THU", "W-FRI", "W-SAT", "W-SUN"]
 RESERVED = ("unique_id", "ds", "y")
 
 
@@ -155,11 +155,12 @@ class Rules(_Strict):
 
 
 class DatasetConfig(_Strict):
-    """A daily or weekly panel: where its rows are and what they mean."""
+    """A daily, weekly or monthly panel: where its rows are and what they mean."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", description="name of the data set")
-    freq: Frequency = Field(
-        description="D, or W-MON … W-SUN after the weekday that dates fall on; W is W-SUN"
+    freq: Freq = Field(
+        description="D; W-MON … W-SUN after the weekday that dates fall on, W is W-SUN; MS or ME for months "
+        "that are dated by their first or last day"
     )
     horizon: int = Field(ge=1, le=3660, description="dates to forecast")
     train: Files = Field(
@@ -188,7 +189,7 @@ class DatasetConfig(_Strict):
 
     @property
     def frequency(self) -> str:
-        """The pandas frequency: D or W-MON … W-SUN."""
+        """The pandas frequency: D, W-MON … W-SUN, MS or ME."""
         return "W-SUN" if self.freq == "W" else self.freq
 
     def covariates(self, kind: Literal["static", "known", "past"]) -> list[str]:

@@ -122,7 +122,7 @@ def naive_scale(panel: Panel) -> pd.Series:
     Returns:
         Series by unique_id, in units of sales; NaN where the history is shorter than a season and a date.
     """
-    season = panel.season_length if panel.n_history >= 2 * panel.season_length else 1
+    season = panel.frequency.season if panel.n_history >= 2 * panel.frequency.season else 1
     parts = range(0, panel.n_series, SERIES_AT_ONCE)
     scales = [_naive_errors(panel.select(slice(at, at + SERIES_AT_ONCE)), season) for at in parts]
     return pd.Series(np.concatenate([[], *scales]), index=pd.Index(panel.ids, name="unique_id"))

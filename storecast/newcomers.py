@@ -91,7 +91,7 @@ def peer_mean(panel: Panel) -> Floats:
     The mean of log(1+y) over the last weeks and over the series with the same value of a key column: of the
     one that tells levels best (a family, rather than a store) and has series with a history.
     """
-    week = 7 if panel.freq == "D" else 1
+    week = panel.frequency.week
     recent = panel.history[:, -PEER_WEEKS * week :]
     recent = np.pad(recent, ((0, 0), (PEER_WEEKS * week - recent.shape[1], 0)), constant_values=np.nan)
     recent = np.log1p(np.maximum(recent, 0.0)).reshape(panel.n_series, PEER_WEEKS, week)

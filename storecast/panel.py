@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from storecast.errors import DataError
+from storecast.frequency import Frequency, frequency
 
 Floats = NDArray[np.float64]
 EVENT_COLUMNS = ("ds", "event", "kind", "column", "value")
@@ -45,7 +46,7 @@ class Panel:
         static: n rows indexed by unique_id, one string column per static covariate (keys included).
         events: holidays, columns `ds, event, kind, column, value`: the event counts for series whose
             static `column` equals `value`, and for all series where `column` is "".
-        freq: pandas frequency of the axis: "D" or a weekly one such as "W-SUN".
+        freq: pandas frequency of the axis: "D", a weekly one such as "W-SUN", or "MS" or "ME" of months.
         cutoff: the last date whose target may be seen.
     """
 
@@ -92,9 +93,9 @@ class Panel:
         return len(self.dates) - self.n_history
 
     @property
-    def season_length(self) -> int:
-        """Dates in the shortest season: 7 for daily panels, 52 for weekly ones."""
-        return 7 if self.freq == "D" else 52
+    def frequency(self) -> Frequency:
+        """How its dates follow each other."""
+        return frequency(self.freq)
 
     @property
     def history(self) -> Floats:

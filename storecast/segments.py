@@ -30,7 +30,8 @@ class VolumeConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     window: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Last dates of history to look at; None: 8 weeks of days, or 26 weeks."
+        default=None,
+        description="Last dates of history to look at; None: 8 weeks of days, 26 weeks, or 12 months.",
     )
     rare_zeros: float = Field(
         default=0.5, gt=0, le=1, description="Share of dates without sales from which a series is rare."
@@ -50,7 +51,7 @@ def volume_classes(panel: Panel, config: VolumeConfig | None = None) -> pd.Serie
         Series named "volume" by unique_id, an ordered categorical of `VOLUME_CLASSES`.
     """
     config = config or VolumeConfig()
-    window = config.window or (56 if panel.freq == "D" else 26)
+    window = config.window or panel.frequency.recent
     recent = panel.history[:, -window:]
     seen = np.isfinite(recent)
     count = np.maximum(seen.sum(axis=1), 1)

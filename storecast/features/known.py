@@ -44,7 +44,7 @@ def signed_log(values: Floats) -> Floats:
 def calendar_features(panel: Panel) -> dict[str, Floats]:
     """The date itself, (T,) each: weekday, day, week, month, season of the year, days since and to payday.
 
-    A weekly date stands for the week that ends there; its weekday is left out.
+    A weekly date stands for the week that ends there, a monthly one for its month; their weekday is left out.
     """
     dates = panel.dates
     since, until = payday_distance(dates)
@@ -59,7 +59,7 @@ def calendar_features(panel: Panel) -> dict[str, Floats]:
         "payday_since": since,
         "payday_until": until,
     }
-    if panel.freq == "D":
+    if panel.frequency.daily:
         columns["weekday"] = dates.day_of_week.to_numpy(dtype=np.float64)
     return columns
 

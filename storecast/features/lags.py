@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 
 from storecast.features.known import calendar_features, holiday_features, signed_log
 from storecast.features.table import static_codes
+from storecast.frequency import Frequency
 from storecast.panel import Floats, Panel
 
 DAILY_LAGS = (*range(1, 22), *range(28, 64, 7))
 WEEKLY_LAGS = (*range(1, 10), 13, 26, 52)
+MONTHLY_LAGS = (*range(1, 14), 24)
 MEAN_WEEKS = (1, 2, 4, 8)
 SAME_WEEKDAY = (1, 2, 4, 8, 16)
 BASE = "base"
@@ -28,6 +30,7 @@ BASE_WEEKS = 4
 OF_THE_YEAR = ("month", "day_of_year", "year_sin", "year_cos")
 
 Block = NDArray[np.float32]
+_LAGS = {"day": DAILY_LAGS, "week": WEEKLY_LAGS, "month": MONTHLY_LAGS}
 
 
 class Lags:
@@ -41,9 +44,9 @@ class Lags:
     """
 
     def __init__(self, panel: Panel, categories: Mapping[str, Sequence[str]]) -> None:
-        self.week = 7 if panel.freq == "D" else 1
-        self._lags = DAILY_LAGS if self.week > 1 else WEEKLY_LAGS
-        self.reach = reach(panel.freq)
+        self.week = panel.frequency.week
+        self._lags = _LAGS[panel.frequency.unit]
+        self.reach = reach(panel.frequency)
         end = panel.n_history
         self._logs = self._padded(np.full(panel.y.shape, np.nan))
         self._logs[:, self.reach : self.reach + end] = np.log1p(np.maximum(panel.history, 0.0))
@@ -102,9 +105,10 @@ class Lags:
         return np.pad(values, ((0, 0), (self.reach, 0)), constant_values=np.nan).astype(np.float32)
 
 
-def reach(freq: str) -> int:
+def reach(frequency: Frequency) -> int:
     """How many dates before a date its features tell of."""
-    return 7 * max(SAME_WEEKDAY) if freq == "D" else max(WEEKLY_LAGS)
+    longest: int = max(_LAGS[frequency.unit])
+    return max(longest, frequency.week * max(SAME_WEEKDAY))
 
 
 def _few_lags(week: int) -> Sequence[int]:

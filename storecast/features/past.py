@@ -21,8 +21,7 @@ EFFECT_WEEKS = (6, 26)
 """Windows over which the effect of a known-future covariate is estimated, in weeks."""
 EFFECT_RIDGE = 0.02
 """Variance of the covariate, per date, at which an estimated effect is halved."""
-YEAR_WEEKS = 52
-REACH_WEEKS = YEAR_WEEKS + 9
+REACH_WEEKS = max(WEEK_WINDOWS) + 9
 """No feature but the time since a sale looks further back than this."""
 ZERO_WEEKS = (1, 2, 8, 52)
 SPREAD_WEEKS = (2, 8)
@@ -55,7 +54,7 @@ class Past:
         until: int | None = None,
     ) -> None:
         self.panel = panel
-        self.week = 7 if panel.freq == "D" else 1
+        self.week = panel.frequency.week
         kept = Kept(self.week, start, REACH_WEEKS)
         self._first = first = kept.first(REACH_WEEKS)
         end = len(panel.dates) if until is None else until + 1
@@ -159,7 +158,7 @@ class Past:
 
     def _year_ago(self, at: int, ahead: NDArray[np.int64], mid: Floats) -> Columns:
         """The same weekday a year ago and the days around it, against the level of that time and of today."""
-        then = at - YEAR_WEEKS * self.week
+        then = at - self.panel.frequency.year
         days = np.minimum(then + ahead, at)
         level = self.level.over(then, 4 * self.week)[:, None]
         inside = then + ahead <= at
@@ -273,7 +272,7 @@ def recent_slopes(panel: Panel) -> tuple[Floats, NDArray[np.float32], NDArray[np
         own first, then pooled over the series that share each static value. A position sees the dates up to
         it and no later one.
     """
-    week = 7 if panel.freq == "D" else 1
+    week = panel.frequency.week
     n, end = panel.history.shape
     seen = ~np.isnan(panel.history)
     logs = np.log1p(np.maximum(np.nan_to_num(panel.history), 0.0))

@@ -94,14 +94,14 @@ def training_cutoffs(
 
     They lie on a grid fixed in time, so that the cutoffs of two folds coincide where their windows
     overlap. The last are less than a horizon before the cutoff: their rows that are not observed yet
-    are left out. Some weeks of history precede each, where the panel has them. In a weekly panel every
-    date of the window is a cutoff.
+    are left out. Some weeks of history precede each, where the panel has them. In a weekly or monthly panel
+    every date of the window is a cutoff, and the window of a monthly one has as many dates as a weekly one's.
     """
     history = panel.dates[: panel.n_history]
-    week = 7 if panel.freq == "D" else 1
+    week = panel.frequency.week
     start = history[min(MIN_HISTORY_WEEKS * week, len(history) // 2)]
     inside = (history >= start) & (history < panel.cutoff)
-    inside &= history > panel.cutoff - pd.Timedelta(days=window_days)
+    inside &= history > panel.cutoff - pd.Timedelta(days=window_days * panel.frequency.stretch)
     if week > 1:
         inside &= (history - pd.Timestamp("2000-01-03")).days % step_days == 0
     return history[inside]

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from storecast.errors import DataError
+from storecast.frequency import frequency
 from storecast.ingest.context import Context
 from storecast.ingest.ledger import Ledger
 from storecast.ingest.numbered import Numbers, numbers_of, parts
@@ -259,7 +260,7 @@ def _fill_future(context: Context, axes: Axes, values: Floats, name: str) -> Non
             cure="add the rows or the column to the future file, or set `rules: {future_known: zero}` or "
             "`last_season`",
         )
-    season = 7 if context.config.frequency == "D" else 52
+    season = frequency(context.config.frequency).season
     for column in range(axes.n_history, axes.shape[1]):
         source = column - season
         before = values[:, source] if rule == "last_season" and source >= 0 else np.zeros(axes.shape[0])

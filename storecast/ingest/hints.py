@@ -17,9 +17,15 @@ DATE_FORMATS = (
     "%m/%d/%Y",
     "%d-%m-%Y",
     "%m-%d-%Y",
+    "%Y-%m",
+    "%m/%Y",
+    "%Y%m",
 )
 IN_WORDS = " is not a number, true or false"
 """How the reason ends where a covariate is written in words."""
+
+WEEKDAY, DAY_OF_MONTH = "wrong weekday", "wrong day of the month"
+"""How it ends where a date is not on the grid of weeks or months."""
 
 
 def hints(reasons: Iterable[str], cells: Callable[[str], Sequence[str]]) -> list[str]:
@@ -36,7 +42,8 @@ def hints(reasons: Iterable[str], cells: Callable[[str], Sequence[str]]) -> list
         "is not a number": _decimal(cells("is not a number")),
         IN_WORDS: _words(refused, cells(IN_WORDS.strip())),
         "is not in": "add the missing keys to that table",
-        "weekday": "set `freq` to the weekday the dates fall on",
+        WEEKDAY: "set `freq` to the weekday the dates fall on",
+        DAY_OF_MONTH: "set `freq` to MS or ME, if months are dated by their first or last day",
         "differs from another row": "set `rules: {conflicting_duplicates: sum}` or `last`",
     }
     return [hint for reason, hint in found.items() if hint and reason in told]

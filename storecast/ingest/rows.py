@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,14 @@ import pandas as pd
 from storecast.errors import DataError
 from storecast.ingest.checks import Field, Rule, finite, known_values, not_negative
 from storecast.ingest.context import Context, settle_duplicates
+from storecast.ingest.hints import DAY_OF_MONTH, WEEKDAY
 from storecast.ingest.ledger import Ledger
 
 WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_MONTH_DAYS: Mapping[str, tuple[str, Callable[[pd.Series], pd.Series]]] = {
+    "MS": ("first", lambda ds: ds.dt.is_month_start),
+    "ME": ("last", lambda ds: ds.dt.is_month_end),
+}
 Allowed = Mapping[str, tuple[Sequence[str], str]]
 """Values that a key may have, and the file that lists them."""
 
@@ -105,22 +110,18 @@ def future_start(frame: pd.DataFrame) -> pd.Timestamp | None:
     return None if usual.empty else pd.Timestamp(usual.index[0])
 
 
-def weekday(frequency: str) -> int | None:
-    """Weekday (0 Monday) that dates of a weekly frequency fall on; None for daily ones."""
-    return WEEKDAYS.index(frequency[2:]) if frequency.startswith("W-") else None
-
-
 def on_grid(frequency: str) -> tuple[Rule, ...]:
-    """Dates carry no time of day and, in weekly data, fall on the frequency's weekday."""
+    """Dates carry no time of day, and fall on a weekly frequency's weekday or on a monthly one's day."""
     whole = Rule("whole_day", lambda ds: ds == ds.dt.normalize(), "has a time of day", "a date without time")
-    day = weekday(frequency)
-    if day is None:
-        return (whole,)
-    reason = f"is not on the {frequency} grid: wrong weekday"
-    return (
-        whole,
-        Rule("on_grid", lambda ds: ds.dt.day_of_week == day, reason, f"a {WEEKDAYS[day].title()}."),
-    )
+    reason = f"is not on the {frequency} grid: "
+    if frequency in _MONTH_DAYS:
+        name, fits = _MONTH_DAYS[frequency]
+        return (whole, Rule("on_grid", fits, f"{reason}{DAY_OF_MONTH}", f"the {name} day of a month"))
+    if frequency.startswith("W-"):
+        day = WEEKDAYS.index(frequency[2:])
+        expected = f"a {WEEKDAYS[day].title()}."
+        return (whole, Rule("on_grid", lambda ds: ds.dt.day_of_week == day, f"{reason}{WEEKDAY}", expected))
+    return (whole,)
 
 
 def _not_future(today: pd.Timestamp, start: pd.Timestamp | None) -> tuple[Rule, ...]:

@@ -14,11 +14,11 @@ from storecast.panel import Floats
 
 @dataclass(frozen=True)
 class Duel:
-    """How two models forecast the same days from the same cutoff.
+    """How two models forecast the same dates from the same cutoff.
 
     Attributes:
         days: days of actuals since the cutoff.
-        rows: series and days that were compared.
+        rows: series and dates that were compared.
         newer: pooled RMSLE of the newer model: the challenger, or the release on trial.
         older: that of the model before it.
     """
@@ -29,16 +29,17 @@ class Duel:
     older: float
 
     @classmethod
-    def of(cls, actual: Floats, newer: Floats, older: Floats) -> Duel:
+    def of(cls, actual: Floats, newer: Floats, older: Floats, step: int) -> Duel:
         """Compare forecasts.
 
         Args:
-            actual: (n, days) what happened; NaN where it is not known.
-            newer: (n, days) the newer model's forecast.
-            older: (n, days) the older model's.
+            actual: (n, dates) what happened; NaN where it is not known.
+            newer: (n, dates) the newer model's forecast.
+            older: (n, dates) the older model's.
+            step: days from a date to the next.
         """
         known = np.isfinite(actual) & np.isfinite(newer) & np.isfinite(older)
-        days = int(np.isfinite(actual).any(axis=0).sum())
+        days = step * int(np.isfinite(actual).any(axis=0).sum())
         rows = int(known.sum())
         if not rows:
             return cls(days, 0, float("nan"), float("nan"))

@@ -163,10 +163,10 @@ class Replay:
 
     def _duel(self, newer: pd.Timestamp, older: pd.Timestamp, since: pd.Timestamp, day: pd.Timestamp) -> Duel:
         """Both models' forecasts of the days from `since` to `day`."""
-        days = min((day - since).days, self.parts.panel.horizon)
-        actual = self.parts.panel.actuals(since, days)
-        pair = (self.parts.forecast(model, since)[:, :days] for model in (newer, older))
-        return Duel.of(actual, *pair)
+        panel = self.parts.panel
+        dates = min(self._dates_between(since, day), panel.horizon)
+        one, other = (self.parts.forecast(model, since)[:, :dates] for model in (newer, older))
+        return Duel.of(panel.actuals(since, dates), one, other, panel.frequency.days)
 
     def _gate(self, day: pd.Timestamp) -> GateVerdict:
         """The challenger fitted a horizon ago against the champion and the naive on the days since."""
@@ -212,10 +212,10 @@ class Replay:
     def _health(self, day: pd.Timestamp) -> Health:
         """The error check: RMSLE over the seasonal naive's, on the last days, beside what was promised."""
         totals = {LOOP: 0.0, NAIVE: 0.0}
-        rows = 0
+        rows, window = 0, self.parts.panel.frequency.dates(WINDOW_DAYS)
         for cutoff, served in self.served.items():
-            ahead = (day - cutoff).days
-            inside = slice(max(0, ahead - WINDOW_DAYS), min(ahead, len(served.rows)))
+            ahead = self._dates_between(cutoff, day)
+            inside = slice(max(0, ahead - window), min(ahead, len(served.rows)))
             rows += int(served.rows[inside].sum())
             for name in totals:
                 totals[name] += float(served.errors[name][inside].sum())
@@ -231,10 +231,16 @@ class Replay:
     def _promise(self, fitted: pd.Timestamp) -> float:
         """RMSLE over the seasonal naive's on the fold before a fit."""
         fold = self._fold(fitted)
-        actual = self.parts.panel.actuals(fold, (fitted - fold).days)
-        duel = Duel.of(actual, self.parts.forecast(fold, fold), self.parts.naive(fold))
+        panel = self.parts.panel
+        actual = panel.actuals(fold, panel.horizon)
+        duel = Duel.of(actual, self.parts.forecast(fold, fold), self.parts.naive(fold), panel.frequency.days)
         return duel.newer / duel.older
 
     def _fold(self, day: pd.Timestamp) -> pd.Timestamp:
         """The cutoff a horizon before a day."""
-        return day - pd.Timedelta(days=self.parts.panel.horizon)
+        dates = self.parts.panel.dates
+        return dates[int(dates.searchsorted(day)) - self.parts.panel.horizon]
+
+    def _dates_between(self, first: pd.Timestamp, last: pd.Timestamp) -> int:
+        dates = self.parts.panel.dates
+        return int(dates.searchsorted(last)) - int(dates.searchsorted(first))

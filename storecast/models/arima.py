@@ -162,8 +162,10 @@ class Arima:
         view = self._view(panel)
         self._names, self._ids = view.regressors.names, panel.ids
         penalty = self._penalties(view.regressors)
-        days = (panel.dates[1] - panel.dates[0]).days
-        effects = _Effects(penalty, view.regressors.yearly, self.config.year_after_days / days, self.config)
+        year_dates = self.config.year_after_days / panel.frequency.days
+        effects = _Effects(penalty, view.regressors.yearly, year_dates, self.config)
+        least = panel.frequency.fewer(self.config.min_history)
+        config = self.config.model_copy(update={"min_history": least})
         known = self._known_noise(context.previous)
         self._series = []
         with threadpool_limits(1, "blas"):  # a series' matrices are too small for threads
@@ -171,7 +173,7 @@ class Arima:
                 y = view.logs[i, view.start[i] :]
                 x = view.regressors.of(i)[view.start[i] : view.panel.n_history]
                 prior = _level_effects(y, x, view.regressors, self.config.level_ridge)
-                self._series.append(_fit_series(y, x, prior, effects, known.get(uid), self.config))
+                self._series.append(_fit_series(y, x, prior, effects, known.get(uid), config))
                 if (i + 1) % 20 == 0 or i + 1 == panel.n_series:
                     context.progress(i + 1, panel.n_series)
         return self._report()
@@ -192,7 +194,8 @@ class Arima:
                 cure="ask with the data set that the model was fitted on",
             )
         mean, sd = np.zeros((2, panel.n_series, panel.horizon))
-        dead = ~(view.logs[:, -self.config.dead_after :] > 0).any(axis=1)
+        dead_after = panel.frequency.fewer(self.config.dead_after)
+        dead = ~(view.logs[:, -dead_after:] > 0).any(axis=1)
         sd[dead] = MIN_SD
         for i in np.flatnonzero(~dead).tolist():
             x = view.regressors.of(i)[view.start[i] :]
@@ -242,7 +245,7 @@ class Arima:
         known = closures(panel)
         closed = known.days[:, skipped:]
         missing = closed[:, : last.n_history] | np.isnan(last.history)
-        source = stand_ins(missing, panel.season_length)
+        source = stand_ins(missing, panel.frequency.season)
         regressors = build_regressors(last, self._events, self.config.week_order, self.config.year_order)
         return _View(
             panel=last,

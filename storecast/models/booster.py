@@ -108,7 +108,7 @@ class Booster:
             target = np.log1p(table.y[those])
             if config.learns == "change":
                 target = target - base[those]
-            weight = 0.5 ** (age / config.half_life_days)
+            weight = 0.5 ** (age / (config.half_life_days * panel.frequency.stretch))
             values = _some(table.values, those)
             return train(config, values, target, weight, table.names, table.categories, threads, seed, report)
 

@@ -52,7 +52,7 @@ def closures(panel: Panel) -> Closures:
 
 def _calendar_kinds(panel: Panel) -> Iterator[NDArray[np.int64]]:
     """(T,) what kind of day each date is, once by the year and once by the week."""
-    if panel.freq == "D":
+    if panel.frequency.daily:
         yield (panel.dates.month * 32 + panel.dates.day).to_numpy(dtype=np.int64)
         yield panel.dates.day_of_week.to_numpy(dtype=np.int64)
 

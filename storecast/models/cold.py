@@ -90,7 +90,7 @@ class Cold:
         names = _describing(table.names, panel)
         values, base = _columns(table, names), table.column("base").astype(np.float64)
         age = (panel.cutoff.to_datetime64() - table.cutoff) / np.timedelta64(1, "D")
-        weight = 0.5 ** (age / config.booster.half_life_days)
+        weight = 0.5 ** (age / (config.booster.half_life_days * panel.frequency.stretch))
         target = np.log1p(table.y.astype(np.float64)) - base
 
         def learnt(rows: NDArray[np.bool_]) -> Any:
@@ -134,7 +134,7 @@ class Cold:
 
 def _played(config: ColdConfig, panel: Panel, known: FeatureTable, seed: int) -> list[FeatureTable]:
     """Rows of series with a past, as if they had none: a new series' features, and what it then sold."""
-    week = 7 if panel.freq == "D" else 1
+    week = panel.frequency.week
     recent = panel.last((config.booster.window_days // 7 + HISTORY_WEEKS) * week)
     every = training_cutoffs(recent, config.booster.step_days, config.booster.window_days)[::-1]
     pairs = pairs_in(known.names, panel.static.columns)

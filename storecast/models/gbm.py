@@ -251,7 +251,7 @@ class Gbm:
         first = self.config.boosters[0]
         config = first.model_copy(update={"rounds": self.config.spread_rounds, "extra_trees": False})
         age = (panel.cutoff.to_datetime64() - some.cutoff) / np.timedelta64(1, "D")
-        weight = 0.5 ** (age / first.half_life_days)
+        weight = 0.5 ** (age / (first.half_life_days * panel.frequency.stretch))
         report = _reporter(context, total - self.config.spread_rounds, total)
         told = (some.values, np.abs(error), weight, table.names, table.categories)
         spread = train(config, *told, context.threads, context.seed, report)

@@ -73,9 +73,9 @@ class SeasonalNaive:
 
 
 def _season(panel: Panel) -> int:
-    season = panel.season_length
+    season = panel.frequency.season
     enough = panel.n_history >= 2 * season
-    return season if enough or panel.freq == "D" else 1
+    return season if enough or panel.frequency.daily else 1
 
 
 def _spread(errors: Floats) -> Floats:

@@ -91,12 +91,12 @@ class Prophet:
         logs = np.log1p(np.where(closed, np.nan, last.history))
         seasons = self._season_terms(last.dates)
         self._learnt = self._blank(panel.n_series, seasons.shape[1])
-        fallbacks = []
+        fallbacks, least = [], panel.frequency.fewer(self.config.min_history)
         with threadpool_limits(1, "blas"):  # a series' matrices are too small for threads
             for i, uid in enumerate(panel.ids):
                 on_sale = slice(starts[i], last.n_history)
                 y, x = logs[i, on_sale], regressors.of(i)[on_sale]
-                reason = self._unfit(y)
+                reason = _unfit(y, least)
                 if not reason:
                     reason = self._solve(i, *self._problem(last.dates[on_sale], y, seasons[on_sale], x))
                 if reason:
@@ -112,7 +112,8 @@ class Prophet:
             ModelError: a series was not fitted, or the panel lacks a covariate that the fit had.
         """
         rows = rows_of(self._ids, panel.ids, "Prophet")
-        recent = panel.last(min(max(self.config.level_dates, self.config.dead_after), panel.n_history))
+        dead_after = panel.frequency.fewer(self.config.dead_after)
+        recent = panel.last(min(max(self.config.level_dates, dead_after), panel.n_history))
         expected, trend_sd = self._predict(recent, rows)
         history = recent.n_history
         closed = closures(panel).days[:, panel.n_history - history :]
@@ -121,7 +122,7 @@ class Prophet:
         mean = expected[:, history:] + shift[:, None]
         noise = np.where(self._learnt["fitted"][rows], self._learnt["sigma"][rows], level_sd)
         sd = np.maximum(np.hypot(noise[:, None], trend_sd[:, history:]), MIN_SD)
-        latest = logs[:, -self.config.dead_after :]
+        latest = logs[:, -dead_after:]
         dead = np.any(latest == 0, axis=1) & ~np.any(latest > 0, axis=1)
         over = np.logical_or(dead[:, None], closed[:, history:])
         mean[over], sd[over] = 0.0, MIN_SD
@@ -155,15 +156,6 @@ class Prophet:
             "season": np.zeros((n, terms)),
             "beta": np.zeros((n, len(self._names))),
         }
-
-    def _unfit(self, y: Floats) -> str:
-        """Why Prophet should not be tried on a series, or ""."""
-        known = y[~np.isnan(y)]
-        if len(known) == 0 or not known.any():
-            return "no sale in the history used"
-        if len(known) < self.config.min_history:
-            return f"on sale for {len(known)} dates, fewer than {self.config.min_history}"
-        return "all values are the same" if known.min() == known.max() else ""
 
     def _problem(
         self, dates: pd.DatetimeIndex, y: Floats, seasons: Floats, x: Floats
@@ -261,6 +253,16 @@ class Prophet:
         mean = (weights * residuals).sum(axis=1) / total
         variance = (weights * (residuals - mean[:, None]) ** 2).sum(axis=1) / total
         return mean, np.sqrt(variance)
+
+
+def _unfit(y: Floats, least: int) -> str:
+    """Why Prophet should not be tried on log sales (T,) of which `least` must be known, or ""."""
+    known = y[~np.isnan(y)]
+    if len(known) == 0 or not known.any():
+        return "no sale in the history used"
+    if len(known) < least:
+        return f"on sale for {len(known)} dates, fewer than {least}"
+    return "all values are the same" if known.min() == known.max() else ""
 
 
 def _starts(panel: Panel, last: Panel) -> NDArray[np.int64]:

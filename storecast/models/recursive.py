@@ -93,7 +93,9 @@ class Recursive:
         """
         column = splitting_column(panel) if config.split else ""
         dates = panel.dates[: panel.n_history]
-        positions = np.flatnonzero(dates > panel.cutoff - pd.Timedelta(days=config.window_days))
+        positions = np.flatnonzero(
+            dates > panel.cutoff - pd.Timedelta(days=config.window_days * panel.frequency.stretch)
+        )
         positions = positions[positions > 0]
         groups = dict(_groups(panel, column, np.arange(panel.n_series)))
         most = max(1, config.most_rows // max(len(rows) for rows in groups.values()))
@@ -109,7 +111,9 @@ class Recursive:
                 return None
             lags = Lags(some, categories)
             values = _in_parts(lags, positions, some.n_series)[known]
-            weight = np.broadcast_to(0.5 ** (age / config.half_life_days), target.shape)[known]
+            weight = np.broadcast_to(
+                0.5 ** (age / (config.half_life_days * panel.frequency.stretch)), target.shape
+            )[known]
             change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
             return train(config, values, change, weight, lags.names, categories, threads, seed, report)
 
@@ -119,7 +123,7 @@ class Recursive:
 
     def prepare(self, panel: Panel) -> Lags:
         """What `predict` needs of the panel's past, for being asked about several known futures."""
-        return Lags(panel.last(reach(panel.freq)), self.categories)
+        return Lags(panel.last(reach(panel.frequency)), self.categories)
 
     def predict(
         self, panel: Panel, rows: NDArray[np.int64] | None = None, prepared: Lags | None = None
@@ -133,7 +137,7 @@ class Recursive:
             prepared: what `prepare` made of a panel with the same history.
         """
         rows = np.arange(panel.n_series) if rows is None else rows
-        recent = panel.last(reach(panel.freq))
+        recent = panel.last(reach(panel.frequency))
         lags = prepared.asked(recent, rows) if prepared else Lags(recent.select(rows), self.categories)
         groups = [
             (self._by_row[v], those) for v, those in _groups(panel, self.column, rows) if v in self.models

@@ -122,11 +122,11 @@ def build_regressors(panel: Panel, events: Sequence[str], week_order: int, year_
 
 
 def _seasons(panel: Panel, week_order: int, year_order: int) -> dict[str, Floats]:
-    daily = panel.freq == "D"
+    daily = panel.frequency.daily
     columns: dict[str, Floats] = {}
     blocks = [
         ("week", 7.0, week_order * daily),
-        ("year", DAYS_PER_YEAR, year_order),
+        ("year", DAYS_PER_YEAR, min(year_order, (panel.frequency.year - 1) // 2)),
         ("month", DAYS_PER_MONTH, 2 * daily),
     ]
     for label, period, order in blocks:

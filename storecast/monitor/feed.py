@@ -48,7 +48,7 @@ def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> 
         expected: forecast by unique_id; None: nothing was served for it.
     """
     at = int(panel.dates.searchsorted(day))
-    step = 7 if panel.freq == "D" else 1
+    step = panel.frequency.week
     back = [each for k in range(LOOK_BACK) if (each := at - step * (k + 1)) >= 0 and not _closed(panel, each)]
     back = back[:SEASONS]
     history = panel.y[:, back] if back else np.full((panel.n_series, 1), np.nan)
@@ -154,7 +154,7 @@ def scale_factors(
         return left
     around = panel.dates[
         np.abs((panel.dates - (day - pd.DateOffset(years=1))).days)
-        <= AROUND * (1 if panel.freq == "D" else 7)
+        <= min(AROUND * panel.frequency.days, MONTH_DAYS)
     ]
     for date in around:
         ago = figures(look(panel, date), groups, len(found))["over_usual"].to_numpy()
@@ -162,7 +162,7 @@ def scale_factors(
     return left
 
 
-AROUND = 3
+AROUND, MONTH_DAYS = 3, 31
 """Dates around the same date a year ago whose sales are compared: feasts move."""
 
 

@@ -30,10 +30,10 @@ def feed_table(panel: Panel, served: pd.DataFrame, limits: FeedLimits) -> pd.Dat
     codes = pd.Index(names).get_indexer(pd.Index(panel.static[column]))
     together = np.zeros(panel.n_series, dtype=np.int64)
     rows: list[pd.DataFrame] = []
-    step = 1 if panel.freq == "D" else 7
-    wanted = panel.dates[max(0, panel.n_history - max(1, limits.days // step)) : panel.n_history]
-    earlier = limits.sender_days // step - 1
-    for day in panel.dates[max(0, panel.n_history - len(wanted) - max(0, earlier)) : panel.n_history]:
+    dates = panel.frequency.dates
+    wanted = panel.dates[max(0, panel.n_history - dates(limits.days)) : panel.n_history]
+    earlier = dates(limits.sender_days) - 1
+    for day in panel.dates[max(0, panel.n_history - len(wanted) - earlier) : panel.n_history]:
         mine = served[served["ds"] == day]
         expected = pd.Series(mine["yhat"].to_numpy(np.float64), index=pd.Index(mine["unique_id"]))
         today = look(panel, day, expected[~expected.index.duplicated()] if len(mine) else None)
@@ -43,7 +43,7 @@ def feed_table(panel: Panel, served: pd.DataFrame, limits: FeedLimits) -> pd.Dat
             table["scale"] = scale_factors(panel, day, table, groups, asked)
             table["n_scale"] = table["n_over_usual"]
             rows += [_kind(table, kind, day, labels, limits) for kind in KINDS]
-    found = _lasting(pd.concat(rows, ignore_index=True), max(1, limits.sender_days // step))
+    found = _lasting(pd.concat(rows, ignore_index=True), dates(limits.sender_days))
     return found[found["ds"].isin(wanted)].reset_index(drop=True)
 
 

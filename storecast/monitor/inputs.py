@@ -63,7 +63,7 @@ def panel_figures(panel: Panel, since: int) -> dict[str, Floats]:
     y = panel.history[:, since:]
     seen = np.isfinite(y)
     logs = np.where(seen, np.log1p(np.maximum(np.where(seen, y, 0.0), 0.0)), np.nan)
-    step = 7 if panel.freq == "D" else 1
+    step = panel.frequency.week
     usual = np.mean([_later(logs, step * week) for week in (1, 2, 3, 4)], axis=0)
     out = {
         "zeros": np.where(seen, (y == 0).astype(np.float64), np.nan),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from storecast.frequency import Frequency
 from storecast.monitor.config import DriftLimits, MonitorConfig
 from storecast.monitor.drift import YEAR_DAYS, Reference, corrected, moves, outlying, p_values
 from storecast.monitor.health import ALL
@@ -51,9 +52,9 @@ def drift_table(
         year before, `adjusted` the p-value corrected for the number of tests of the day. Figures ending in
         "series" are the share of series that have moved each by itself; they have no p-value.
     """
-    step = 1 if panel.freq == "D" else 7
+    dates_in = panel.frequency.dates
     limits = config.drift
-    need = (2 * YEAR_DAYS + 4 * limits.before_days + 4 * max(limits.windows_days)) // step + days
+    need = dates_in(2 * YEAR_DAYS + 4 * limits.before_days + 4 * max(limits.windows_days)) + days
     since = max(0, panel.n_history - need)
     groups = Groups.of(segments.loc[list(panel.ids)], columns).decisive(config.decisive_share)
     figures = {ERROR: served_errors(served, panel, since), **panel_figures(panel, since)}
@@ -62,7 +63,7 @@ def drift_table(
     parts = []
     for window_days in limits.windows_days:
         reference = Reference(
-            max(1, window_days // step), limits.before_days // step, YEAR_DAYS // step, FIGURE_FLOOR
+            dates_in(window_days), dates_in(limits.before_days), panel.frequency.year, FIGURE_FLOOR
         )
         for name, mean in means.items():
             moved, spread = (part[-days:] for part in moves(mean, reference))
@@ -72,7 +73,9 @@ def drift_table(
     table = pd.concat(parts, ignore_index=True)
     table["adjusted"] = table.groupby("ds")["p"].transform(lambda p: corrected(p.to_numpy()))
     table["breached"] = (table["move"].abs() >= table["limit"]) & (table["adjusted"] < limits.alpha)
-    series = pd.DataFrame(list(_series_rows(figures, limits, step, dates)), columns=list(DRIFT_COLUMNS))
+    series = pd.DataFrame(
+        list(_series_rows(figures, limits, panel.frequency, dates)), columns=list(DRIFT_COLUMNS)
+    )
     return pd.concat([table, series], ignore_index=True)[list(DRIFT_COLUMNS)]
 
 
@@ -107,11 +110,11 @@ def _long(
 
 
 def _series_rows(
-    figures: dict[str, Floats], limits: DriftLimits, step: int, dates: pd.DatetimeIndex
+    figures: dict[str, Floats], limits: DriftLimits, frequency: Frequency, dates: pd.DatetimeIndex
 ) -> Iterator[tuple[object, ...]]:
     """Shares of series that have moved each by itself, over the longest window."""
     window_days = max(limits.windows_days)
-    window, before = max(1, window_days // step), limits.before_days // step
+    window, before = frequency.dates(window_days), frequency.dates(limits.before_days)
     for name, values in figures.items():
         if name == ERROR:
             share = outlying(values.T, window, before, limits.sds, ERROR_FLOOR)

@@ -29,15 +29,15 @@ def scores_need(served: pd.DataFrame, panel: Panel, rows: int, limits: ScoreLimi
             f"What is served begins on {first.date()}, and the last actuals are of {panel.cutoff.date()}: "
             f"actuals from {first.date()} on are needed; {HAND_IN}."
         )
-    window, step = max(limits.windows_days), 1 if panel.freq == "D" else 7
-    most = panel.n_series * max(1, window // step)
+    window = max(limits.windows_days)
+    most = panel.n_series * panel.frequency.dates(window)
     said = f"{rows} rows of what was served have actuals, {limits.min_rows} are needed"
     if most < limits.min_rows:
         return (
             f"{said}, and {panel.n_series} series have at most {most} in {window} days: "
             "lower scores.min_rows in the monitoring config."
         )
-    more = ceil((limits.min_rows - rows) / panel.n_series) * step
+    more = ceil((limits.min_rows - rows) / panel.n_series) * panel.frequency.days
     return f"{said}: about {more} more days of actuals; {HAND_IN}."
 
 
@@ -50,13 +50,13 @@ def drift_needs(name: str, dates: int, limits: DriftLimits, panel: Panel) -> str
         limits: windows, and the days before them that say what is usual.
         panel: the panel, for the step of its dates.
     """
-    step = 1 if panel.freq == "D" else 7
-    before = limits.before_days // step
+    dates_in = panel.frequency.dates
+    before = dates_in(limits.before_days)
     if name == "error_drift":  # a series' level and how far it varies: each of half the days before
-        need = 2 * max(1, max(limits.windows_days) // step) + 2 * (before // 2) - 2
+        need = 2 * dates_in(max(limits.windows_days)) + 2 * (before // 2) - 2
         what = "what was served, with actuals"
     else:  # a segment's level, then the moves from it
-        window = max(1, min(limits.windows_days) // step)
+        window = dates_in(min(limits.windows_days))
         need = 2 * window + before // 2 + before + max(1, window // 2) - 2
         what = "sales"
     return f"Moves are told after about {need} dates of {what}; there are {dates}."

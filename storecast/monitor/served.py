@@ -129,7 +129,7 @@ def _naive(panel: Panel, cutoff: pd.Timestamp, horizon: int, series: Rows, ahead
     if cutoff not in panel.dates or cutoff > panel.cutoff:
         return np.full(len(series), np.nan)
     since = panel.n_history - int(panel.dates.searchsorted(cutoff)) - 1
-    known = panel.last(since + 2 * panel.season_length).at(cutoff, horizon)
+    known = panel.last(since + 2 * panel.frequency.season).at(cutoff, horizon)
     point = SeasonalNaive(NaiveConfig()).forecast(known).point
     there = ahead <= point.shape[1]
     return np.asarray(np.where(there, point[series, np.where(there, ahead, 1) - 1], np.nan))

@@ -174,7 +174,7 @@ def feed_checks(
 ) -> Iterator[Check]:
     """Checks of freshness, volume and scale: of each kind the worst of the last days, and every breach."""
     late = (as_of - panel.cutoff).days
-    limit = limits.stale_days + (0 if panel.freq == "D" else 6)
+    limit = limits.stale_days + panel.frequency.oldest
     note = f"the last actuals are of {panel.cutoff.date()}"
     yield Check("freshness", ALL, float(late), float(limit), late > limit, 1, note)
     found = feed_table(panel, served, limits)

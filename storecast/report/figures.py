@@ -67,7 +67,7 @@ def by_horizon(inputs: ReportInputs) -> Figure:
             zorder=3 + strong,
         )
     _label_ends(axis, table, colours)
-    axis.set_xlabel("days ahead" if inputs.panel.freq == "D" else "weeks ahead")
+    axis.set_xlabel(f"{inputs.panel.frequency.unit}s ahead")
     axis.set_ylabel("RMSLE")
     axis.set_ylim(bottom=0)
     if len(table) > 1:

@@ -70,14 +70,27 @@ def no_covariates() -> Panel:
 
 
 def weeks() -> Panel:
-    daily = make_panel(n_stores=2, n_families=2, n_days=7 * 130, horizon=7 * 6)
-    frame = daily.to_frame().groupby(["unique_id", pd.Grouper(key="ds", freq="W-SUN")], as_index=False)
+    return _summed("W-SUN", 7 * 130)
+
+
+def months() -> Panel:
+    return _summed("MS", 30 * 40)
+
+
+def a_year_of_months() -> Panel:
+    return _summed("ME", 365)
+
+
+def _summed(freq: str, days: int) -> Panel:
+    """Sales by week or month; the last six of them are to come."""
+    daily = make_panel(n_stores=2, n_families=2, n_days=days, horizon=42)
+    frame = daily.to_frame().groupby(["unique_id", pd.Grouper(key="ds", freq=freq)], as_index=False)
     table = frame[["y", "onpromotion"]].sum(min_count=1)
     cutoff = table["ds"].unique()[-7]
     return Panel.from_frame(
         table.assign(y=table["y"].where(table["ds"] <= cutoff)),
         static=daily.static,
-        freq="W-SUN",
+        freq=freq,
         cutoff=cutoff,
         known=["onpromotion"],
         events=daily.events,
@@ -95,6 +108,8 @@ PANELS: tuple[Callable[[], Panel], ...] = (
     one_huge_sale,
     no_covariates,
     weeks,
+    months,
+    a_year_of_months,
 )
 
 

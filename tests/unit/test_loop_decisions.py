@@ -132,7 +132,7 @@ def test_a_duel_counts_the_rows_that_both_forecast_and_that_happened() -> None:
     actual = np.array([[10.0, 20.0, np.nan], [5.0, np.nan, np.nan]])
     right, half = actual.copy(), actual / 2
     half[1, 0] = np.nan
-    duel = Duel.of(actual, right, half)
+    duel = Duel.of(actual, right, half, 1)
     assert (duel.days, duel.rows, duel.newer) == (2, 2, 0.0)
     assert duel.older == pytest.approx(np.sqrt(np.mean((np.log1p([10, 20]) - np.log1p([5, 10])) ** 2)))
 

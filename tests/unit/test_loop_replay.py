@@ -37,6 +37,12 @@ class Levels:
         return self.panel.at(at, 0).history[:, -7:]
 
 
+def by(freq: str, levels: Levels) -> Levels:
+    """The same sales on dates of another frequency."""
+    dates = pd.date_range("2000-01-01", periods=len(levels.panel.dates), freq=freq)
+    return Levels(replace(levels.panel, dates=dates, freq=freq, cutoff=dates[levels.panel.n_history - 1]))
+
+
 def shifted(days: int = 60, factor: float = 3.0) -> tuple[Levels, pd.DatetimeIndex]:
     """Noisy level series; half-way through the period all are `factor` times what they were."""
     panel = make_panel(n_stores=2, n_families=3, n_days=200, horizon=HORIZON)
@@ -71,6 +77,20 @@ def test_after_a_level_shift_the_loop_gains_most_of_what_training_daily_gains_at
     first = next(d for d in replay.log if d.action == "train")
     assert first.rule == "breach"
     assert 0 < (pd.Timestamp(first.as_of) - days[len(days) // 2]).days < 14
+
+
+@pytest.mark.parametrize(("freq", "step"), [("W-SUN", 7), ("MS", 30)])
+def test_weeks_and_months_are_replayed_date_by_date(freq: str, step: int) -> None:
+    daily, days = shifted()
+    levels = by(freq, daily)
+    days = levels.panel.dates[daily.panel.dates.get_indexer(days)]
+    policy = Policy(name="p", every_days=3 * step, consecutive=1, cooldown_days=0, shadow_days=2 * step)
+    replay = run(levels, days, policy)
+    table = replay.result()
+    assert table["sse_loop"].sum() < table["sse_never"].sum()
+    told = [d.because for d in replay.log if d.rule == "shadow" and d.action in {"promote", "reject"}]
+    assert told
+    assert all(because.startswith(f"On {2 * step} days since") for because in told)
 
 
 def test_on_a_steady_panel_the_loop_leaves_the_model_alone() -> None:

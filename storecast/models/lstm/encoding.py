@@ -8,7 +8,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from storecast.errors import ModelError
+from storecast.frequency import frequency
 from storecast.panel import Floats, Panel
+
+LEVEL_WEEKS = 8
+"""Weeks that say what a series' level is."""
 
 UNKNOWN = 0
 """Code of a series or static value that was not there at the fit."""
@@ -43,7 +47,13 @@ class Encoding(BaseModel):
     @property
     def week(self) -> int:
         """Dates in a week."""
-        return 7 if self.freq == "D" else 1
+        return frequency(self.freq).week
+
+    @property
+    def year_back(self) -> int:
+        """Dates in as many years as bring the horizon and a week back before its origin."""
+        year = frequency(self.freq).year
+        return year * -(-(self.horizon + self.week) // year)
 
     @classmethod
     def of(cls, panel: Panel, use_past: bool) -> Encoding:
@@ -142,8 +152,7 @@ def _apply(values: Floats, scale: tuple[float, float]) -> Floats:
 
 def _levels(panel: Panel, static: dict[str, tuple[str, ...]]) -> tuple[float, dict[str, dict[str, float]]]:
     """Ridge regression of the series' recent levels on their static values (one-hot)."""
-    weeks = 8 if panel.freq != "D" else 56
-    logs = np.log1p(panel.history[:, -weeks:])
+    logs = np.log1p(panel.history[:, -LEVEL_WEEKS * panel.frequency.week :])
     seen = np.isfinite(logs)
     levels = np.nan_to_num(logs).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
     has = seen.any(axis=1)

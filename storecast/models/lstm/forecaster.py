@@ -155,7 +155,7 @@ class Lstm:
 
 
 def _check_trainable(panel: Panel) -> None:
-    least = (7 if panel.freq == "D" else 1) + panel.horizon
+    least = panel.frequency.week + panel.horizon
     if panel.horizon < 1 or panel.n_history < least:
         raise ModelError(
             "the panel is too short to train the LSTM on",

@@ -26,7 +26,6 @@ LEVEL = 2
 SAME_DAY_WEEKS = (1, 4, 8, 26)
 """Weeks of the same-weekday means; the forecast starts from the second of them."""
 BASE = 1
-WEEKS_PER_YEAR = 52
 EVENT_GROUPS: tuple[tuple[tuple[str, ...], bool | None], ...] = (
     (("holiday",), False),
     (("holiday",), True),
@@ -62,9 +61,7 @@ class Batch:
 
 def reach(encoding: Encoding, context_weeks: int) -> int:
     """Dates of history that a window's inputs go back to."""
-    longest = max(
-        context_weeks, 1 + MEAN_WEEKS[-1], _lag(encoding.horizon, encoding.week) // encoding.week + 5
-    )
+    longest = max(context_weeks, 1 + MEAN_WEEKS[-1], encoding.year_back // encoding.week + 5)
     return longest * encoding.week
 
 
@@ -76,6 +73,7 @@ class Windows:
         self.pad = context_weeks * self.week
         self.horizon = panel.horizon
         self.longest = encoding.horizon
+        self.year_back = encoding.year_back
         self.n_history = panel.n_history
         self._device = device
         series, static = encoding.codes(panel)
@@ -162,7 +160,7 @@ class Windows:
         self, rows: Tensor, last: Tensor, ahead: Tensor, spread: Tensor, show: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(B, H, ·) the same days of last year against the level then; (B, 1) how the level rose then."""
-        lag = _lag(self.longest, self.week)
+        lag = self.year_back
         n = len(MEAN_WEEKS)
         then = take(self._means, rows, (last - lag).clamp(min=0))
         level, seen = then[:, LEVEL : LEVEL + 1], then[:, n + LEVEL : n + LEVEL + 1] > 0
@@ -187,12 +185,6 @@ class Windows:
     def _ahead(self, origins: Tensor) -> Tensor:
         """(B, H) padded positions of the dates from the origins on."""
         return origins[:, None] + self.pad + torch.arange(self.horizon, device=self._device)
-
-
-def _lag(horizon: int, week: int) -> int:
-    """Dates in as many years of 52 weeks as bring the horizon and a week back before its origin."""
-    year = WEEKS_PER_YEAR * week
-    return year * -(-(horizon + week) // year)
 
 
 def _log_history(panel: Panel, left: int) -> tuple[Floats, Floats]:
