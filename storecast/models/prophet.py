@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from storecast.calendar import DAYS_PER_YEAR
 from storecast.errors import ModelError
+from storecast.frequency import frequency
 from storecast.models.base import (
     Fallback,
     FitContext,
@@ -56,8 +57,9 @@ class ProphetConfig(ModelConfig):
     week_order: int = Field(default=3, ge=1, le=3, description="Fourier order of the week (daily panels).")
     year_order: int = Field(default=4, ge=0, le=20, description="Fourier order of the year (daily panels).")
     weekly_year_order: int = Field(default=4, ge=0, le=20, description="The same in weekly panels.")
+    monthly_year_order: int = Field(default=5, ge=0, le=5, description="The same in monthly panels.")
     year_after_days: int = Field(default=300, ge=30, description="Yearly season only after so many days.")
-    weekly_year_after_days: int = Field(default=700, ge=30, description="The same in weekly panels.")
+    weekly_year_after_days: int = Field(default=700, ge=30, description="The same in others.")
     changepoints: int = Field(default=10, ge=0, description="Places where the trend may bend.")
     changepoint_scale: float = Field(default=0.05, gt=0, description="Prior deviation of a bend.")
     season_scale: float = Field(default=10.0, gt=0, description="Prior deviation of seasonal effects.")
@@ -174,7 +176,7 @@ class Prophet:
         terms = seasons.shape[1]
         used = np.r_[np.zeros(terms, dtype=bool), np.ptp(x, axis=0) > 0]
         week = 2 * self.config.week_order
-        daily = dates.freqstr == "D"
+        daily = frequency(dates.freqstr).daily
         year_after = self.config.year_after_days if daily else self.config.weekly_year_after_days
         used[:week] = daily
         used[week:terms] = (dates[-1] - dates[0]).days >= year_after
@@ -238,8 +240,13 @@ class Prophet:
         """(T, terms) the library's own Fourier terms, in the order of the parameters."""
         series = _library().Prophet.fourier_series
         stamps = pd.Series(dates)
-        year = self.config.year_order if dates.freqstr == "D" else self.config.weekly_year_order
-        seasons = ((7.0, self.config.week_order), (DAYS_PER_YEAR, year))
+        config = self.config
+        years = {
+            "day": config.year_order,
+            "week": config.weekly_year_order,
+            "month": config.monthly_year_order,
+        }
+        seasons = ((7.0, config.week_order), (DAYS_PER_YEAR, years[frequency(dates.freqstr).unit]))
         return np.column_stack([series(stamps, period, order) for period, order in seasons if order])
 
     def _level(self, residuals: Floats, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
