@@ -29,7 +29,7 @@ class NaiveConfig(ModelConfig):
 
 
 class SeasonalNaive:
-    """Repeats the last season: 7 days; a year of weeks or months where the history has two, else the last date."""
+    """Repeats the last season: 7 days; a year of weeks or months where there are two, else the last date."""
 
     scope: ClassVar[Literal["local", "global"]] = "global"
     Config: ClassVar[type[ModelConfig]] = NaiveConfig
