@@ -17,6 +17,7 @@ import pandas as pd
 import streamlit as st
 
 from storecast.errors import StoreError
+from storecast.frequency import Frequency, frequency
 from storecast.store import parquet
 
 Floats = npt.NDArray[np.float64]
@@ -49,6 +50,11 @@ class PanelFiles:
     def keys(self) -> list[str]:
         """The columns that name a series."""
         return [str(key) for key in self.about["keys"]]
+
+    @property
+    def frequency(self) -> Frequency:
+        """How its dates follow each other."""
+        return frequency(self.about["freq"])
 
     @property
     def known(self) -> list[str]:

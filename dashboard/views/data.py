@@ -40,11 +40,13 @@ def _data(release: Release) -> None:
     panel = released.panel(release.uri)
     totals = quality["totals"]
     past = int((panel.dates <= panel.cutoff).sum())
-    unit = "days" if panel.about["freq"] == "D" else "weeks"
     cells = st.columns(4)
     _figure(cells[0], "Series", f"{len(panel.static):,}", f"by {' and '.join(panel.keys)}")
     _figure(
-        cells[1], "History", f"{past:,} {unit}", f"{look.day(panel.dates[0])} to {look.day(panel.cutoff)}"
+        cells[1],
+        "History",
+        f"{past:,} {panel.frequency.unit}s",
+        f"{look.day(panel.dates[0])} to {look.day(panel.cutoff)}",
     )
     kept = f"{look.number(totals['rows_kept'])} kept"
     _figure(cells[2], "Rows read", look.number(totals["rows_read"]), kept)
@@ -77,13 +79,11 @@ def _coverage(panel: history.PanelFiles) -> None:
     sales = history.column(panel.folder, "y")
     past = panel.dates <= panel.cutoff
     selling = pd.Series((sales[:, past] > 0).sum(axis=0), index=panel.dates[past])
-    weekly = selling.resample("W").mean() if panel.about["freq"] == "D" else selling
-    st.caption("Series with sales, weekly mean" if panel.about["freq"] == "D" else "Series with sales")
-    charts.show(
-        charts.columns(weekly, "series"),
-        key="coverage",
-        alt=f"Series with sales by week, from {int(weekly.min())} to {int(weekly.max())}",
-    )
+    daily = panel.frequency.daily
+    weekly = selling.resample("W").mean() if daily else selling
+    st.caption("Series with sales, weekly mean" if daily else "Series with sales")
+    by_date = f"{'week' if daily else panel.frequency.unit}, from {int(weekly.min())} to {int(weekly.max())}"
+    charts.show(charts.columns(weekly, "series"), key="coverage", alt=f"Series with sales by {by_date}")
     by = st.selectbox("By", panel.keys, key="coverage by")
     seen = sales[:, past]
     shares = pd.DataFrame(

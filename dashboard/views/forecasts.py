@@ -13,7 +13,9 @@ from storecast.blend import BLEND
 from storecast.store.releases import Release, ReleaseStore
 from storecast.sums import sum_intervals
 
-SPANS = {"4 weeks": 4, "12 weeks": 12, "1 year": 52, "All": 0}
+SPANS = {"4 weeks": 28, "12 weeks": 84, "1 year": 364, "All": 0}
+SPANS_OF_MONTHS = {"1 year": 360, "3 years": 1080, "All": 0}
+"""What may be shown of the history, in days; the second is."""
 
 
 def page() -> None:
@@ -37,7 +39,8 @@ def _chosen(store: ReleaseStore, current: Release) -> None:
     selection = choose(panel)
     span, pick, against = st.columns([3, 3, 3])
     with span:
-        weeks = SPANS[st.segmented_control("History", list(SPANS), default="12 weeks", required=True)]
+        spans = SPANS_OF_MONTHS if panel.frequency.unit == "month" else SPANS
+        days = spans[st.segmented_control("History", list(spans), default=list(spans)[1], required=True)]
     with pick:
         name = st.selectbox(
             "Release", ids, format_func=lambda each: f"{each} (current)" if each == current.id else each
@@ -52,7 +55,7 @@ def _chosen(store: ReleaseStore, current: Release) -> None:
     if not len(selection.rows):
         st.warning("The release has none of these series.")
         return
-    _picture(store, release, selection, weeks, others)
+    _picture(store, release, selection, days, others)
     models, ask, take = st.tabs(["Compare models", "What if", "Export"])
     with models, part("Comparison"):
         comparison.draw(release, selection)
@@ -63,10 +66,10 @@ def _chosen(store: ReleaseStore, current: Release) -> None:
 
 
 def _picture(
-    store: ReleaseStore, release: Release, selection: Selection, weeks: int, others: list[str]
+    store: ReleaseStore, release: Release, selection: Selection, days: int, others: list[str]
 ) -> None:
     panel = selection.panel
-    steps = weeks * (7 if panel.about["freq"] == "D" else 1) or None
+    steps = panel.frequency.dates(days) if days else None
     sold = history.total(panel.folder, "y", tuple(selection.rows.tolist()))
     table = selection.forecasts(release.uri)
     expected = table.groupby("ds")["yhat"].sum()

@@ -16,6 +16,7 @@ from storecast.monitor.health import ALL
 from storecast.store.releases import Release, ReleaseStore
 
 WEEKS_SHOWN = 12
+"""Of months, as many of them."""
 
 
 def page() -> None:
@@ -156,7 +157,7 @@ def _all_sales(panel: history.PanelFiles) -> pd.Series:
 def _total(release: Release) -> None:
     panel = released.panel(release.uri)
     sold = _all_sales(panel)
-    steps = WEEKS_SHOWN * (7 if panel.about["freq"] == "D" else 1)
+    steps = max(panel.frequency.dates(7 * WEEKS_SHOWN), WEEKS_SHOWN)
     expected = released.table(release.uri, "forecasts", ("ds", "yhat")).groupby("ds")["yhat"].sum()
     story = charts.Story(common.history_window(sold, panel.cutoff, steps), expected, pd.DataFrame())
     st.header(f"All sales: {len(panel.static):,} series of {release.about['dataset']}")

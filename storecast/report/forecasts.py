@@ -96,7 +96,7 @@ def _draw(axis: Axes, inputs: ReportInputs, name: str, fold: pd.DataFrame) -> No
     axis.axvline(fold["cutoff"].iloc[0], color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
     axis.set_title(style.short(name.replace("|", " · "), TITLE_WIDTH), fontsize=9.5)
     _limit(axis, shown, fold)
-    _date_axis(axis)
+    _date_axis(axis, "%b %Y" if inputs.panel.frequency.unit == "month" else "%d %b")
 
 
 def _limit(axis: Axes, shown: np.ndarray[tuple[int], np.dtype[np.float64]], fold: pd.DataFrame) -> None:
@@ -105,11 +105,13 @@ def _limit(axis: Axes, shown: np.ndarray[tuple[int], np.dtype[np.float64]], fold
     axis.set_ylim(0, max(1.0, min(tallest * 1.5, max(tallest, float(fold["q0.975"].max())) * 1.06)))
 
 
-def _date_axis(axis: Axes) -> None:
-    from matplotlib.dates import AutoDateLocator, DateFormatter
+def _date_axis(axis: Axes, form: str) -> None:
+    from matplotlib.dates import MONTHLY, AutoDateLocator, DateFormatter
 
-    axis.xaxis.set_major_locator(AutoDateLocator(minticks=3, maxticks=5))  # type: ignore[no-untyped-call]
-    axis.xaxis.set_major_formatter(DateFormatter("%d %b"))  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(minticks=3, maxticks=5)  # type: ignore[no-untyped-call]
+    locator.maxticks[MONTHLY] = 8  # three years, which it cuts into no less than six
+    axis.xaxis.set_major_locator(locator)
+    axis.xaxis.set_major_formatter(DateFormatter(form))  # type: ignore[no-untyped-call]
     axis.grid(visible=False, axis="x")
     axis.yaxis.set_major_formatter(
         lambda value, _: f"{value:,.0f}" if value == round(value) else f"{value:g}"
