@@ -24,7 +24,6 @@ from threadpoolctl import threadpool_limits
 
 from storecast.calendar import DAYS_PER_YEAR
 from storecast.errors import ModelError
-from storecast.frequency import frequency
 from storecast.models.base import (
     Fallback,
     FitContext,
@@ -91,16 +90,19 @@ class Prophet:
         starts = _starts(panel, last)
         closed = closures(panel).days[:, panel.n_history - last.n_history :][:, : last.n_history]
         logs = np.log1p(np.where(closed, np.nan, last.history))
-        seasons = self._season_terms(last.dates)
+        seasons = self._season_terms(last)
         self._learnt = self._blank(panel.n_series, seasons.shape[1])
         fallbacks, least = [], panel.frequency.fewer(self.config.min_history)
+        daily = panel.frequency.daily
         with threadpool_limits(1, "blas"):  # a series' matrices are too small for threads
             for i, uid in enumerate(panel.ids):
                 on_sale = slice(starts[i], last.n_history)
                 y, x = logs[i, on_sale], regressors.of(i)[on_sale]
                 reason = _unfit(y, least)
                 if not reason:
-                    reason = self._solve(i, *self._problem(last.dates[on_sale], y, seasons[on_sale], x))
+                    reason = self._solve(
+                        i, *self._problem(last.dates[on_sale], y, seasons[on_sale], x, daily)
+                    )
                 if reason:
                     fallbacks.append(Fallback(str(uid), reason, FALLBACK))
                 if (i + 1) % 10 == 0 or i + 1 == panel.n_series:
@@ -160,7 +162,7 @@ class Prophet:
         }
 
     def _problem(
-        self, dates: pd.DatetimeIndex, y: Floats, seasons: Floats, x: Floats
+        self, dates: pd.DatetimeIndex, y: Floats, seasons: Floats, x: Floats, daily: bool
     ) -> tuple[Problem, NDArray[np.bool_]]:
         """What Prophet is asked of a series on sale on these dates; missing ones are left out.
 
@@ -169,6 +171,7 @@ class Prophet:
             y: (T,) log sales, NaN where missing.
             seasons: (T, terms) seasonal terms, those of the week first.
             x: (T, K) regressors.
+            daily: whether dates are days, which have a week.
 
         Returns:
             The problem, and which (terms + K,) of the columns are in it.
@@ -176,7 +179,6 @@ class Prophet:
         terms = seasons.shape[1]
         used = np.r_[np.zeros(terms, dtype=bool), np.ptp(x, axis=0) > 0]
         week = 2 * self.config.week_order
-        daily = frequency(dates.freqstr).daily
         year_after = self.config.year_after_days if daily else self.config.weekly_year_after_days
         used[:week] = daily
         used[week:terms] = (dates[-1] - dates[0]).days >= year_after
@@ -230,23 +232,21 @@ class Prophet:
         for delta, bend in zip(p["delta"].T, p["bend"].T, strict=True):
             trend += delta[:, None] * np.maximum(t - bend[:, None], 0.0)
         n_common = regressors.common.shape[1]
-        effects = (
-            p["season"] @ self._season_terms(panel.dates).T + p["beta"][:, :n_common] @ regressors.common.T
-        )
+        effects = p["season"] @ self._season_terms(panel).T + p["beta"][:, :n_common] @ regressors.common.T
         effects += np.einsum("ntk,nk->nt", regressors.own, p["beta"][:, n_common:])
         return (trend + effects) * p["scale"][:, None], _bend_sd(p, t)
 
-    def _season_terms(self, dates: pd.DatetimeIndex) -> Floats:
+    def _season_terms(self, panel: Panel) -> Floats:
         """(T, terms) the library's own Fourier terms, in the order of the parameters."""
         series = _library().Prophet.fourier_series
-        stamps = pd.Series(dates)
+        stamps = pd.Series(panel.dates)
         config = self.config
         years = {
             "day": config.year_order,
             "week": config.weekly_year_order,
             "month": config.monthly_year_order,
         }
-        seasons = ((7.0, config.week_order), (DAYS_PER_YEAR, years[frequency(dates.freqstr).unit]))
+        seasons = ((7.0, config.week_order), (DAYS_PER_YEAR, years[panel.frequency.unit]))
         return np.column_stack([series(stamps, period, order) for period, order in seasons if order])
 
     def _level(self, residuals: Floats, starts: NDArray[np.int64]) -> tuple[Floats, Floats]:
