@@ -162,6 +162,9 @@ class DatasetConfig(_Strict):
         description="D; W-MON … W-SUN after the weekday that dates fall on, W is W-SUN; MS or ME for months "
         "that are dated by their first or last day"
     )
+    weeks_dated_by: Literal["last_day", "first_day"] = Field(
+        default="last_day", description="which day of its week a weekly date is, which tells a holiday's week"
+    )
     horizon: int = Field(ge=1, le=3660, description="dates to forecast")
     train: Files = Field(
         min_length=1,

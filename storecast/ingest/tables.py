@@ -10,7 +10,7 @@ from storecast.calendar import EVENT_KINDS
 from storecast.dataset_config import DatasetConfig, Holidays, Table
 from storecast.ingest.checks import Field, Rule, finite, known_values
 from storecast.ingest.context import Context, settle_duplicates
-from storecast.ingest.rows import Allowed, on_grid
+from storecast.ingest.rows import WEEKDAYS, Allowed, on_grid
 from storecast.panel import Floats, no_events
 
 UNKNOWN = "unknown"
@@ -163,7 +163,7 @@ def read_holidays(context: Context, static: pd.DataFrame) -> pd.DataFrame:
     place = frame["place"].astype(str) if spec.place else pd.Series("", index=frame.index)
     events = pd.DataFrame(
         {
-            "ds": frame["ds"].astype("datetime64[ns]"),
+            "ds": _by_week(frame["ds"].astype("datetime64[ns]"), context.config),
             "event": frame["event"].astype(str).str.removeprefix(spec.transfer_prefix),
             "kind": frame["kind"].astype(str).map(kinds) if spec.kind else "holiday",
             "column": column,
@@ -172,6 +172,14 @@ def read_holidays(context: Context, static: pd.DataFrame) -> pd.DataFrame:
     )
     _note_idle_places(context, events, static)
     return events.sort_values("ds", kind="stable").reset_index(drop=True)
+
+
+def _by_week(ds: pd.Series, config: DatasetConfig) -> pd.Series:
+    """The days, or, where weeks are dated by their first day, the first day of each one's week."""
+    if config.weeks_dated_by == "last_day" or not config.frequency.startswith("W-"):
+        return ds
+    since = (ds.dt.day_of_week - WEEKDAYS.index(config.frequency[2:])) % len(WEEKDAYS)
+    return ds - pd.to_timedelta(since, unit="D")
 
 
 def holiday_fields(spec: Holidays) -> list[Field]:

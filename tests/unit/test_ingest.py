@@ -245,6 +245,7 @@ def test_a_weekly_panel_is_another_yaml_and_no_code(tmp_path: Path) -> None:
     fair = event_days(panel, local=True)
     assert fair[:2].sum() == 0
     assert fair[2:].sum() == 2
+    assert panel.dates[fair[2].argmax()] == pd.Timestamp("2023-06-05")  # the week that holds 8 June
 
 
 def test_an_earlier_value_stands_in_where_a_past_table_is_carried_forward(tmp_path: Path) -> None:
