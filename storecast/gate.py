@@ -1,7 +1,9 @@
 """The gate: whether a challenger may become the champion.
 
 It may if, on the very same rows of the backtest, its pooled RMSLE is lower than the champion's and the
-seasonal naive's, and it loses no segment to either by more than a margin. A tie changes nothing.
+seasonal naive's, and it loses no segment to either by more than a margin. A tie changes nothing; but where
+there is no champion yet, and both it and the naive are near 0, sales are so regular that there is nothing to
+beat, and it may be the first.
 """
 
 from __future__ import annotations
@@ -134,7 +136,7 @@ def decide(
     for column in ("", *config.segments):
         table = _table(known, [challenger, *rivals], column)
         for rival in rivals:
-            lines += _compare(table, challenger, rival, column, config)
+            lines += _compare(table, challenger, rival, column, config, first=champion is None)
     reasons = _reasons(lines, challenger, champion, config)
     promoted = bool(lines) and all(line.passed for line in lines)
     return Decision(promoted, challenger, champion, tuple(reasons), tuple(lines))
@@ -167,18 +169,18 @@ def _table(known: pd.DataFrame, models: Sequence[str], column: str) -> pd.DataFr
 
 
 def _compare(
-    table: pd.DataFrame, challenger: str, rival: str, column: str, config: GateConfig
+    table: pd.DataFrame, challenger: str, rival: str, column: str, config: GateConfig, *, first: bool
 ) -> list[Comparison]:
     lines = []
     for segment, mine, other, count in zip(
         table.index, table[challenger], table[rival], table["rows"], strict=True
     ):
+        easy = max(mine, other) < config.floor
         if column:
-            easy = max(mine, other) < config.floor
             decisive = bool(count >= config.min_rows and not easy)
             fine = bool(mine <= other * (1 + config.margin))
         else:
-            decisive, fine = True, bool(mine < other)
+            decisive, fine = True, bool(mine < other or (first and easy))
         change = float(mine / other - 1) if other > 0 else (0.0 if mine == 0 else float(np.finfo(float).max))
         lines.append(
             Comparison(
@@ -202,6 +204,8 @@ def _reasons(
     out = [_overall_sentence(line, champion) for line in lines if not line.column]
     if champion is None:
         out.append(f"There is no champion yet: {challenger} has only to beat the seasonal naive.")
+        if any(line.passed and line.challenger >= line.other for line in lines if not line.column):
+            out.append(f"Both are below {config.floor:g}: sales so regular leave nothing to beat.")
     checked = [line for line in lines if line.column and line.decisive]
     lost = [line for line in checked if not line.passed]
     out += [

@@ -39,6 +39,14 @@ def test_what_is_worse_than_no_error_at_all_is_told_without_a_share() -> None:
     assert "0.1000 does not beat the seasonal naive at 0.0000 (2,000 rows)" in decision.reasons[0]
 
 
+def test_where_sales_are_so_regular_that_there_is_nothing_to_beat_the_first_model_is_promoted() -> None:
+    rows = pd.concat([model("naive", 0.0), model("blend", 0.001)])
+    decision = decide(rows, "blend")
+    assert decision.promoted
+    assert "Both are below 0.05" in decision.reasons[2]
+    assert not decide(pd.concat([rows, model("old", 0.0)]), "blend", "old").promoted
+
+
 def test_a_challenger_must_beat_the_champion_and_a_tie_changes_nothing() -> None:
     rows = [model("naive", 0.5), model("champion", 0.4)]
     assert decide(pd.concat([*rows, model("new", 0.39)]), "new", "champion").promoted
