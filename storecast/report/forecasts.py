@@ -18,6 +18,8 @@ N_SERIES = 6
 HISTORY_HORIZONS, HISTORY_DATES = 3, 21
 """What is shown before a fold: three times what it forecasts, and at least so many dates."""
 TITLE_WIDTH = 44
+SPAN_OF_MONTHS = 500
+"""Days from which an axis tells months and years instead of days and months."""
 INTERVALS = (
     ("q0.025", "q0.975", "#dbe7f4", "95 % interval"),
     ("q0.1", "q0.9", "#b3cde8", "80 % interval"),
@@ -96,7 +98,7 @@ def _draw(axis: Axes, inputs: ReportInputs, name: str, fold: pd.DataFrame) -> No
     axis.axvline(fold["cutoff"].iloc[0], color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
     axis.set_title(style.short(name.replace("|", " · "), TITLE_WIDTH), fontsize=9.5)
     _limit(axis, shown, fold)
-    _date_axis(axis, "%b %Y" if inputs.panel.frequency.unit == "month" else "%d %b")
+    _date_axis(axis, (pd.Timestamp(ds[-1]) - dates[start]).days)
 
 
 def _limit(axis: Axes, shown: np.ndarray[tuple[int], np.dtype[np.float64]], fold: pd.DataFrame) -> None:
@@ -105,13 +107,15 @@ def _limit(axis: Axes, shown: np.ndarray[tuple[int], np.dtype[np.float64]], fold
     axis.set_ylim(0, max(1.0, min(tallest * 1.5, max(tallest, float(fold["q0.975"].max())) * 1.06)))
 
 
-def _date_axis(axis: Axes, form: str) -> None:
-    from matplotlib.dates import MONTHLY, AutoDateLocator, DateFormatter
+def _date_axis(axis: Axes, days: int) -> None:
+    """A few dates below the axis, which spans so many days."""
+    from matplotlib.dates import AutoDateLocator, DateFormatter, MonthLocator
 
-    locator = AutoDateLocator(minticks=3, maxticks=5)  # type: ignore[no-untyped-call]
-    locator.maxticks[MONTHLY] = 8  # three years, which it cuts into no less than six
-    axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(DateFormatter(form))  # type: ignore[no-untyped-call]
+    long = days > SPAN_OF_MONTHS
+    months = MonthLocator(interval=1 + days // (30 * 4))  # type: ignore[no-untyped-call]
+    auto = AutoDateLocator(minticks=3, maxticks=5)  # type: ignore[no-untyped-call]
+    axis.xaxis.set_major_locator(months if long else auto)
+    axis.xaxis.set_major_formatter(DateFormatter("%b %Y" if long else "%d %b"))  # type: ignore[no-untyped-call]
     axis.grid(visible=False, axis="x")
     axis.yaxis.set_major_formatter(
         lambda value, _: f"{value:,.0f}" if value == round(value) else f"{value:g}"
