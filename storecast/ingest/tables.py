@@ -179,7 +179,8 @@ def _by_week(ds: pd.Series, config: DatasetConfig) -> pd.Series:
     if config.weeks_dated_by == "last_day" or not config.frequency.startswith("W-"):
         return ds
     since = (ds.dt.day_of_week - WEEKDAYS.index(config.frequency[2:])) % len(WEEKDAYS)
-    return ds - pd.to_timedelta(since, unit="D")
+    first: pd.Series = ds - pd.to_timedelta(since, unit="D")
+    return first
 
 
 def holiday_fields(spec: Holidays) -> list[Field]:

@@ -58,6 +58,12 @@ class TreesConfig(ModelConfig):
     )
 
 
+def recency(config: TreesConfig, panel: Panel, dates: NDArray[np.datetime64]) -> Floats:
+    """(rows,) weights of rows of these dates by their age at the panel's cutoff."""
+    age = (panel.cutoff.to_datetime64() - dates) / np.timedelta64(1, "D")
+    return np.asarray(0.5 ** (age / (config.half_life_days * panel.frequency.stretch)))
+
+
 class BoosterConfig(TreesConfig):
     """Parameters of one booster."""
 
@@ -104,11 +110,10 @@ class Booster:
 
         def fit(value: str, threads: int, report: Report) -> Any:
             those = parts[value]
-            age = (panel.cutoff.to_datetime64() - table.cutoff[those]) / np.timedelta64(1, "D")
             target = np.log1p(table.y[those])
             if config.learns == "change":
                 target = target - base[those]
-            weight = 0.5 ** (age / (config.half_life_days * panel.frequency.stretch))
+            weight = recency(config, panel, table.cutoff[those])
             values = _some(table.values, those)
             return train(config, values, target, weight, table.names, table.categories, threads, seed, report)
 

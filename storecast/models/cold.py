@@ -24,7 +24,7 @@ from pydantic import Field
 from storecast.features import FeatureTable, pairs_in, training_cutoffs
 from storecast.features.table import each_table, stacked
 from storecast.models.base import QUANTILES, FitContext, ModelConfig
-from storecast.models.booster import FEWEST_ROWS, BoosterConfig, read_text, text_of, train
+from storecast.models.booster import FEWEST_ROWS, BoosterConfig, read_text, recency, text_of, train
 from storecast.newcomers import hidden, key_columns
 from storecast.panel import Floats, Panel
 
@@ -89,8 +89,7 @@ class Cold:
         table = stacked(tables, sum(len(table.y) for table in tables))
         names = _describing(table.names, panel)
         values, base = _columns(table, names), table.column("base").astype(np.float64)
-        age = (panel.cutoff.to_datetime64() - table.cutoff) / np.timedelta64(1, "D")
-        weight = 0.5 ** (age / (config.booster.half_life_days * panel.frequency.stretch))
+        weight = recency(config.booster, panel, table.cutoff)
         target = np.log1p(table.y.astype(np.float64)) - base
 
         def learnt(rows: NDArray[np.bool_]) -> Any:

@@ -37,6 +37,7 @@ from storecast.models.booster import (
     BoosterConfig,
     Report,
     read_text,
+    recency,
     text_of,
     train,
     trees,
@@ -250,8 +251,7 @@ class Gbm:
         error = np.log1p(some.y) - mean
         first = self.config.boosters[0]
         config = first.model_copy(update={"rounds": self.config.spread_rounds, "extra_trees": False})
-        age = (panel.cutoff.to_datetime64() - some.cutoff) / np.timedelta64(1, "D")
-        weight = 0.5 ** (age / (first.half_life_days * panel.frequency.stretch))
+        weight = recency(first, panel, some.cutoff)
         report = _reporter(context, total - self.config.spread_rounds, total)
         told = (some.values, np.abs(error), weight, table.names, table.categories)
         spread = train(config, *told, context.threads, context.seed, report)

@@ -30,6 +30,7 @@ from storecast.models.booster import (
     Report,
     TreesConfig,
     read_models,
+    recency,
     side_by_side,
     splitting_column,
     texts_of,
@@ -93,15 +94,14 @@ class Recursive:
         """
         column = splitting_column(panel) if config.split else ""
         dates = panel.dates[: panel.n_history]
-        positions = np.flatnonzero(
-            dates > panel.cutoff - pd.Timedelta(days=config.window_days * panel.frequency.stretch)
-        )
+        window = pd.Timedelta(days=config.window_days * panel.frequency.stretch)
+        positions = np.flatnonzero(dates > panel.cutoff - window)
         positions = positions[positions > 0]
         groups = dict(_groups(panel, column, np.arange(panel.n_series)))
         most = max(1, config.most_rows // max(len(rows) for rows in groups.values()))
         if len(positions) > most:
             positions = np.sort(np.random.default_rng(seed).choice(positions, most, replace=False))
-        age = np.asarray((panel.cutoff - dates[positions]).days, dtype=np.float64)
+        recent = recency(config, panel, dates[positions].to_numpy())
 
         def fit(value: str, threads: int, report: Report) -> Any:
             some = panel.select(groups[value])
@@ -111,9 +111,7 @@ class Recursive:
                 return None
             lags = Lags(some, categories)
             values = _in_parts(lags, positions, some.n_series)[known]
-            weight = np.broadcast_to(
-                0.5 ** (age / (config.half_life_days * panel.frequency.stretch)), target.shape
-            )[known]
+            weight = np.broadcast_to(recent, target.shape)[known]
             change: Floats = target[known] - values[:, lags.names.index(BASE)].astype(np.float64)
             return train(config, values, change, weight, lags.names, categories, threads, seed, report)
 
