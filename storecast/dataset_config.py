@@ -208,6 +208,8 @@ class DatasetConfig(_Strict):
             raise ValueError(
                 f"names must be unique and none of {', '.join(RESERVED)}; {', '.join(repeated)} is not"
             )
+        if self.weeks_dated_by == "first_day" and not self.frequency.startswith("W-"):
+            raise ValueError(f"weeks_dated_by: first_day is for weekly data, and freq is {self.freq}")
         static = set(self.keys)
         for table in self.tables:
             _check_join(table, static)

@@ -54,7 +54,7 @@ class Shop:
         return str(folder)
 
 
-@pytest.fixture(scope="module", params=["W-WED", "MS", "ME"])
+@pytest.fixture(scope="module", params=["W-WED", "MS"])
 def shop(
     request: pytest.FixtureRequest,
     prefect_api: None,

@@ -9,7 +9,8 @@ import pytest
 from components import ingest
 from components.stage import open_panel, open_store
 from storecast.calendar import event_days
-from storecast.errors import DataError
+from storecast.dataset_config import load_dataset_config
+from storecast.errors import ConfigError, DataError
 from storecast.features.table import training_cutoffs
 from storecast.frequency import frequency
 from storecast.models.arima import Arima, ArimaConfig
@@ -87,6 +88,13 @@ def test_months_are_read_by_their_first_or_last_day(
 def test_another_day_of_the_month_is_refused_with_what_to_set(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="set `freq` to MS or ME"):
         read(tmp_path, "ME", ["2023-11-01", "2023-12-01", "2024-01-01", "2024-02-01"])
+
+
+def test_what_weeks_are_dated_by_is_asked_of_weeks_alone(tmp_path: Path) -> None:
+    file = tmp_path / "months.yaml"
+    file.write_text(CONFIG.format("MS") + "weeks_dated_by: first_day\n")
+    with pytest.raises(ConfigError, match="weeks_dated_by: first_day is for weekly data, and freq is MS"):
+        load_dataset_config(file)
 
 
 @pytest.mark.parametrize("freq", ["MS", "ME"])
