@@ -80,7 +80,7 @@ def duel_of(panel: Panel, newer: Path, older: Path) -> Duel:
     """Two releases' forecasts from the newer one's cutoff, on the days that the panel knows since."""
     about = json.loads((newer / "bundle" / "bundle.json").read_text())
     cutoff, horizon = pd.Timestamp(about["cutoff"]), int(about["horizon"])
-    since = max(panel.n_history - int(panel.dates.searchsorted(cutoff, side="right")), 0)
+    since = max(panel.between(cutoff, panel.cutoff), 0)
     actual = panel.actuals(cutoff, min(since, horizon))
     released = parquet.read_frame(newer / "forecasts.parquet", ["unique_id", "ds", "yhat"])
     if actual.shape[1] == 0:

@@ -65,10 +65,9 @@ def event_positions(panel: Panel, ds: pd.DatetimeIndex) -> np.ndarray[tuple[int]
     """
     if panel.frequency.daily:
         return panel.dates.get_indexer(ds)
-    step = pd.tseries.frequencies.to_offset(panel.freq)
     if panel.freq == "MS":
         cols = panel.dates.searchsorted(ds, side="right") - 1
-        return np.where(ds < panel.dates[-1] + step, cols, -1)
+        return np.where(ds < panel.dates[-1] + panel.offset, cols, -1)
     cols = panel.dates.searchsorted(ds, side="left")
-    inside = (cols < len(panel.dates)) & (ds > panel.dates[0] - step)
+    inside = (cols < len(panel.dates)) & (ds > panel.dates[0] - panel.offset)
     return np.where(inside, cols, -1)

@@ -98,6 +98,16 @@ class Panel:
         return frequency(self.freq)
 
     @property
+    def offset(self) -> pd.offsets.BaseOffset:
+        """From one date to the next."""
+        return pd.tseries.frequencies.to_offset(self.freq)
+
+    def between(self, first: pd.Timestamp, last: pd.Timestamp) -> int:
+        """How many of its dates come after `first`, up to `last`; negative the other way round."""
+        before, end = self.dates.searchsorted(pd.DatetimeIndex([first, last]), side="right").tolist()
+        return int(end - before)
+
+    @property
     def history(self) -> Floats:
         """(n, n_history) the target up to the cutoff."""
         return self.y[:, : self.n_history]

@@ -85,8 +85,7 @@ def holiday_features(panel: Panel) -> dict[str, Small]:
 
 def _widened(panel: Panel, by: int) -> Panel:
     """An empty panel with `by` more dates at both ends, so that holidays beyond the axis are seen."""
-    offset = pd.tseries.frequencies.to_offset(panel.freq)
-    first, last = panel.dates[0] - by * offset, panel.dates[-1] + by * offset
+    first, last = panel.dates[0] - by * panel.offset, panel.dates[-1] + by * panel.offset
     dates = pd.date_range(first, last, freq=panel.freq)
     return replace(panel, dates=dates, y=np.zeros((panel.n_series, len(dates))), known={}, past={})
 

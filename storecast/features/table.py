@@ -87,6 +87,11 @@ def pairs_in(names: Sequence[str], static: Iterable[str]) -> list[Pair]:
     return [pair for pair in pairs if any(name.startswith(f"{pair_name(pair)}_") for name in names)]
 
 
+def window_start(panel: Panel, days: int) -> pd.Timestamp:
+    """The date before a window of so many days that ends at the cutoff; of months it is longer."""
+    return panel.cutoff - pd.Timedelta(days=days * panel.frequency.stretch)
+
+
 def training_cutoffs(
     panel: Panel, step_days: int = STEP_DAYS, window_days: int = WINDOW_DAYS
 ) -> pd.DatetimeIndex:
@@ -101,7 +106,7 @@ def training_cutoffs(
     week = panel.frequency.week
     start = history[min(MIN_HISTORY_WEEKS * week, len(history) // 2)]
     inside = (history >= start) & (history < panel.cutoff)
-    inside &= history > panel.cutoff - pd.Timedelta(days=window_days * panel.frequency.stretch)
+    inside &= history > window_start(panel, window_days)
     if week > 1:
         inside &= (history - pd.Timestamp("2000-01-03")).days % step_days == 0
     return history[inside]

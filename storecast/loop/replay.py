@@ -164,7 +164,7 @@ class Replay:
     def _duel(self, newer: pd.Timestamp, older: pd.Timestamp, since: pd.Timestamp, day: pd.Timestamp) -> Duel:
         """Both models' forecasts of the days from `since` to `day`."""
         panel = self.parts.panel
-        dates = min(self._dates_between(since, day), panel.horizon)
+        dates = min(panel.between(since, day), panel.horizon)
         one, other = (self.parts.forecast(model, since)[:, :dates] for model in (newer, older))
         return Duel.of(panel.actuals(since, dates), one, other, panel.frequency.days)
 
@@ -214,7 +214,7 @@ class Replay:
         totals = {LOOP: 0.0, NAIVE: 0.0}
         rows, window = 0, self.parts.panel.frequency.dates(WINDOW_DAYS)
         for cutoff, served in self.served.items():
-            ahead = self._dates_between(cutoff, day)
+            ahead = self.parts.panel.between(cutoff, day)
             inside = slice(max(0, ahead - window), min(ahead, len(served.rows)))
             rows += int(served.rows[inside].sum())
             for name in totals:
@@ -240,7 +240,3 @@ class Replay:
         """The cutoff a horizon before a day."""
         dates = self.parts.panel.dates
         return dates[int(dates.searchsorted(day)) - self.parts.panel.horizon]
-
-    def _dates_between(self, first: pd.Timestamp, last: pd.Timestamp) -> int:
-        dates = self.parts.panel.dates
-        return int(dates.searchsorted(last)) - int(dates.searchsorted(first))

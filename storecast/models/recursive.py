@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
 from storecast.features import Lags
 from storecast.features.lags import BASE, reach
+from storecast.features.table import window_start
 from storecast.models.base import FitContext
 from storecast.models.booster import (
     FEWEST_ROWS,
@@ -94,8 +94,7 @@ class Recursive:
         """
         column = splitting_column(panel) if config.split else ""
         dates = panel.dates[: panel.n_history]
-        window = pd.Timedelta(days=config.window_days * panel.frequency.stretch)
-        positions = np.flatnonzero(dates > panel.cutoff - window)
+        positions = np.flatnonzero(dates > window_start(panel, config.window_days))
         positions = positions[positions > 0]
         groups = dict(_groups(panel, column, np.arange(panel.n_series)))
         most = max(1, config.most_rows // max(len(rows) for rows in groups.values()))

@@ -112,7 +112,7 @@ def _beside(rows: pd.DataFrame, activation: Activation, panel: Panel) -> pd.Data
     ahead = rows["h"].to_numpy(dtype=np.int64)
     y = np.where((days >= 0) & (days < panel.n_history), panel.y[series, days], np.nan)
     first = int(np.argmin(ahead))
-    cutoff = ds[first] - ahead[first] * pd.tseries.frequencies.to_offset(panel.freq)
+    cutoff = ds[first] - ahead[first] * panel.offset
     promise, naive_promise = _promises(activation.backtest, rows["unique_id"], ahead)
     return rows.assign(
         cutoff=cutoff,

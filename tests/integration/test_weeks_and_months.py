@@ -21,7 +21,7 @@ from storecast.store.releases import ReleaseStore
 
 DATES, HORIZON = 70, 4
 DATASET = (
-    "name: shops\nfreq: {}\nhorizon: 4\ntrain: sales.csv\ndate: ds\ntarget: units\nkeys: [shop, family]\n"
+    "name: shops\nfreq: {}\nhorizon: {}\ntrain: sales.csv\ndate: ds\ntarget: units\nkeys: [shop, family]\n"
 )
 TRAINING = "name: few\nmodels: [naive, arima]\nfolds: 2\ngate: {segments: []}\n"
 POLICY = "name: eager\ntraining: {}\nevery_days: 0\nconsecutive: 1\nhold: []\n"
@@ -38,10 +38,13 @@ class Shop:
     def dataset(self) -> str:
         return str(self.folder / "shops.yaml")
 
+    @property
+    def dates(self) -> pd.DatetimeIndex:
+        return pd.date_range("2018-01-07", periods=DATES, freq=self.freq)
+
     def raw(self, until: int) -> str:
         """The first so many dates of its sales."""
-        dates = pd.date_range("2018-01-07", periods=DATES, freq=self.freq)
-        rng, parts = np.random.default_rng(0), []
+        dates, rng, parts = self.dates, np.random.default_rng(0), []
         season = 0.4 * np.sin(2 * np.pi * np.asarray(dates.day_of_year) / 365.25)
         for shop in "abc":
             for family in ("bread", "tea"):
@@ -63,7 +66,7 @@ def shop(
 ) -> Shop:
     made = Shop(tmp_path_factory.mktemp("shop"), request.param)
     shutil.copytree(empty_home, made.folder / "home")
-    Path(made.dataset).write_text(DATASET.format(made.freq))
+    Path(made.dataset).write_text(DATASET.format(made.freq, HORIZON))
     (made.folder / "few.yaml").write_text(TRAINING)
     (made.folder / "eager.yaml").write_text(POLICY.format(made.folder / "few.yaml"))
     return made
@@ -84,19 +87,17 @@ def test_the_release_forecasts_the_next_dates_and_goes_on_when_they_have_come(sh
         current = releases.current()
         assert current is not None
         forecast = pd.read_parquet(Path(releases.path(current)) / "forecasts.parquet")
-        dates = pd.date_range("2018-01-07", periods=DATES, freq=shop.freq)[until : until + HORIZON]
-        assert sorted(forecast["ds"].unique()) == list(dates)
+        assert sorted(forecast["ds"].unique()) == list(shop.dates[until : until + HORIZON])
         assert (forecast[QUANTILE_COLUMNS[-1]] > forecast[QUANTILE_COLUMNS[0]]).all()
 
 
 def test_past_dates_are_replayed(shop: Shop) -> None:
-    dates = pd.date_range("2018-01-07", periods=DATES, freq=shop.freq)
     result = CliRunner().invoke(
         app,
         [
             *("replay", "--dataset", shop.dataset, "--data", shop.raw(66)),
             *("--profile", str(shop.folder / "few.yaml"), "--policy", str(shop.folder / "eager.yaml")),
-            *("--from", str(dates[50].date()), "--to", str(dates[55].date())),
+            *("--from", str(shop.dates[50].date()), "--to", str(shop.dates[55].date())),
         ],
         catch_exceptions=False,
     )

@@ -78,10 +78,8 @@ def test_many_dates_at_once_have_the_features_of_each() -> None:
 
 @pytest.mark.parametrize("panel", [PANEL, weekly_panel()], ids=["daily", "weekly"])
 def test_a_panel_cut_to_what_the_features_reach_back_to_has_the_same(panel: Panel) -> None:
-    whole, cut = (
-        told(panel, panel.n_history),
-        told(panel.last(reach(panel.frequency)), reach(panel.frequency)),
-    )
+    dates = reach(panel.frequency)
+    whole, cut = told(panel, panel.n_history), told(panel.last(dates), dates)
     assert whole.keys() == cut.keys()
     for name, values in whole.items():
         np.testing.assert_allclose(cut[name], values, rtol=1e-5, atol=1e-6, err_msg=name)
