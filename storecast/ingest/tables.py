@@ -176,7 +176,7 @@ def read_holidays(context: Context, static: pd.DataFrame) -> pd.DataFrame:
 
 def _by_week(ds: pd.Series, config: DatasetConfig) -> pd.Series:
     """The days, or, where weeks are dated by their first day, the first day of each one's week."""
-    if config.weeks_dated_by == "last_day" or not config.frequency.startswith("W-"):
+    if config.weeks_dated_by == "last_day":
         return ds
     since = (ds.dt.day_of_week - WEEKDAYS.index(config.frequency[2:])) % len(WEEKDAYS)
     first: pd.Series = ds - pd.to_timedelta(since, unit="D")
