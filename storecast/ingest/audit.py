@@ -149,8 +149,8 @@ class Audit:
         return Tally(len(rows), rule, text)
 
     def _refuse_too_many(self, quality: FileQuality, max_share: float) -> None:
-        share = quality.rows_quarantined / quality.rows_read
-        if share <= max_share and quality.rows_quarantined < quality.rows_read:
+        share = quality.rows_quarantined / max(quality.rows_read, 1)
+        if share <= max_share and (quality.rows_quarantined < quality.rows_read or not quality.rows_read):
             return
         self._show([finding.rows[:1] for finding in self._bad])
         self._count_reasons(quality)

@@ -41,6 +41,7 @@ class Context:
         optional: Sequence[str] = (),
         by: Sequence[str] = (),
         arrived: Sequence[Field] | None = None,
+        bare: bool = False,
     ) -> tuple[pd.DataFrame, Ledger]:
         """Read and validate a raw table: its base files and what has arrived of it. `close` must follow.
 
@@ -51,12 +52,13 @@ class Context:
             optional: columns that a file need not have.
             by: fields that name a row: of rows that have arrived again the latest stand. None: all stay.
             arrived: columns of the files that have arrived, where they are checked otherwise.
+            bare: whether the base file may have no rows.
 
         Raises:
             DataError: a base file is missing or damaged. An arrival that is, or has too many wrong rows,
                 is left out with a note instead: it must not stop what else has arrived.
         """
-        base = self.source.read(files, _kinds(fields), optional)
+        base = self.source.read(files, _kinds(fields), optional, bare=bare)
         checked = [self._check(raw, fields, role or raw.file) for raw in base]
         frames, audits = [frame for frame, _ in checked], [audit for _, audit in checked]
         del checked

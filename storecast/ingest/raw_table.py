@@ -92,12 +92,18 @@ class RawTable:
 
     @classmethod
     def read(
-        cls, source: RawFile, wanted: Iterable[tuple[str, Kind]], optional: Sequence[str], form: CsvFormat
+        cls,
+        source: RawFile,
+        wanted: Iterable[tuple[str, Kind]],
+        optional: Sequence[str],
+        form: CsvFormat,
+        *,
+        bare: bool = False,
     ) -> RawTable:
         """Read the wanted columns, those of `optional` where they are there.
 
         Raises:
-            DataError: the file is damaged, has no rows or lacks a column.
+            DataError: the file is damaged, lacks a column or, unless it may be `bare`, has no rows.
         """
         kinds = list(dict.fromkeys(wanted))
         names = source.columns([name for name, _ in kinds if name not in optional], optional)
@@ -108,7 +114,7 @@ class RawTable:
             n_rows += batch.num_rows
             for (name, _), each in builders.items():
                 each.add(batch.column(name))
-        if n_rows + len(malformed) == 0:
+        if n_rows + len(malformed) == 0 and not bare:
             raise header_only(source.name)
         typed = {key: builders.pop(key).finish() for key in list(builders)}
         return cls(source.name, source, tuple(names), n_rows, tuple(malformed), typed)

@@ -73,7 +73,7 @@ def future_fields(context: Context, allowed: Allowed) -> list[Field]:
 def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Ledger] | None:
     """The future rows: `ds`, keys, the known covariates the file has, `id`; None without a future file.
 
-    The account is not closed: the caller does that when it knows the panel's dates.
+    A file without rows is one of which nothing is known yet. The account is not closed: the caller does that when it knows the panel's dates.
     """
     config = context.config
     if not config.future:
@@ -81,7 +81,9 @@ def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Ledge
     by = ["ds", *config.keys]
     known = list(config.known.values())
     fields = future_fields(context, allowed)
-    frame, audit = context.table(config.future, fields, "future", optional=known, by=by)
+    frame, audit = context.table(config.future, fields, "future", optional=known, by=by, bare=True)
+    if not len(frame):
+        context.report.notes.append(f"{audit.audits[0].raw.file} has no rows: nothing of the future is known")
     _refuse_separator_in_keys(frame, config.keys, config.key_separator, audit)
     rule = "last" if config.rules.conflicting_duplicates == "sum" else config.rules.conflicting_duplicates
     frame = settle_duplicates(frame, by, audit, rule)

@@ -35,7 +35,12 @@ class Source:
         return cls(folder, csv).file(name)
 
     def read(
-        self, files: Sequence[str], wanted: Iterable[tuple[str, Kind]], optional: Sequence[str] = ()
+        self,
+        files: Sequence[str],
+        wanted: Iterable[tuple[str, Kind]],
+        optional: Sequence[str] = (),
+        *,
+        bare: bool = False,
     ) -> list[RawTable]:
         """Read what `open` finds, each file as a table of its own.
 
@@ -43,12 +48,13 @@ class Source:
             files: candidate names in the folder.
             wanted: columns, each with what it holds.
             optional: those of them that need not be there.
+            bare: whether a file may have no rows.
 
         Raises:
-            DataError: no candidate exists, a file is damaged, or a column is missing.
+            DataError: no candidate exists, a file is damaged, has no rows or lacks a column.
         """
         kinds = list(wanted)
-        return [RawTable.read(file, kinds, optional, self.csv) for file in self.open(files)]
+        return [RawTable.read(file, kinds, optional, self.csv, bare=bare) for file in self.open(files)]
 
     def open(self, files: Sequence[str]) -> list[RawFile]:
         """The first of `files` that exists: one file, or all that a pattern stands for, by name.

@@ -21,6 +21,7 @@ from storecast.ingest.source import Source
 from storecast.partition.groups import Group, Grouping
 from storecast.partition.spill import Spill
 from storecast.partition.words import Words
+from storecast.store import parquet
 from storecast.store.releases import part_name
 
 CONFIG = "dataset.yaml"
@@ -79,7 +80,6 @@ def cut(
         DataError: a file is missing or damaged, or too many of its lines are no rows.
     """
     live = sorted({places[name] for name, group in groups.items() if group.rows})
-    files = {n: dict[str, Path]() for n in live}
     malformed: dict[str, list[Malformed]] = {}
     history: dict[int, int] = {}
     for number in live:
@@ -90,20 +90,22 @@ def cut(
         split = _split(config, grouping, table)
         route = _route(*split, places, live, config.csv) if split else None
         lost: dict[str, list[Malformed]] = {}
+        future = table in config.future[:1]
         rows = _write(read_from, *columns_of(config, table), route, paths, lost)
+        if not rows and not lost and not future:
+            raise header_only(read_from[0].name)
         read = sum(rows.values()) if route else max(rows.values(), default=0)
         _refuse_too_many(lost, read, config.rules.max_quarantined_share)
         malformed |= lost
         history = history or rows
         bare = {n: path for n, path in paths.items() if not rows.get(n)}
-        if bare and table not in config.future[:1]:  # rows of other groups are better than a file of none
+        for path in bare.values() if future else ():
+            _write_header(path, read_from[0].columns(*columns_of(config, table)))
+        if bare and not future:  # rows of other groups are better than a file of none
             _write(read_from, *columns_of(config, table), None, bare, {})
-        for number in live:
-            if paths[number].exists():
-                files[number][table] = paths[number]
     for number in live:
-        named = {table: path.name for table, path in files[number].items()}
-        text = yaml.safe_dump(_own(config, number, named), sort_keys=False, allow_unicode=True)
+        own = _own(config, number, names_of(config))
+        text = yaml.safe_dump(own, sort_keys=False, allow_unicode=True)
         (folder / part_name(config.name, number) / CONFIG).write_text(text, encoding="utf-8")
     return Cut(history, malformed)
 
@@ -213,9 +215,12 @@ def _write(
             for number, part in _parts(batch, route(batch)) if route is not None else ():
                 spill.add(number, part)
         spill.write()
-    if not spill.rows and not malformed:
-        raise header_only(files[0].name)
     return spill.rows
+
+
+def _write_header(path: Path, names: Sequence[str]) -> None:
+    """Write a table of these columns and no rows."""
+    parquet.write_table(pa.table({name: pa.array([], pa.string()) for name in names}), path)
 
 
 def _batches(
@@ -297,7 +302,7 @@ def _own(config: DatasetConfig, number: int, files: Mapping[str, str]) -> dict[s
     """The config of a partition: the data set's, with its own name and files."""
     own = config.model_dump(mode="json", exclude_defaults=True)
     own |= {"name": part_name(config.name, number), "train": files[config.train[0]]}
-    own["future"] = [files[table] for table in config.future[:1] if table in files]
+    own["future"] = [files[table] for table in config.future[:1]]
     for table, said in zip(config.tables, own.get("tables", []), strict=True):
         said["files"] = files[table.files[0]]
     if config.holidays:

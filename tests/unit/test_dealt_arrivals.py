@@ -36,8 +36,13 @@ class Cut:
     raws: Sequence[str]
 
     @classmethod
-    def by(cls, folder: Path, column: str, series: int) -> Cut:
+    def by(cls, folder: Path, column: str, series: int, planned: Sequence[int] = ()) -> Cut:
+        """Cut by a column; with promotions known of the future of all stores, or of those in `planned`."""
         write_raw(folder / "raw", **SIZES)
+        if planned:
+            plans = raw_tables(**SIZES)["test"]
+            plans = plans[plans["store_nbr"].isin(planned)]
+            plans.to_csv(folder / "raw" / "test.csv", index=False, date_format="%Y-%m-%d")
         made = partition.run(
             "synthetic", str(folder / "raw"), series, column, workspace=str(folder / "store")
         )
@@ -107,6 +112,21 @@ def test_partitions_have_what_the_panel_has(tmp_path: Path, by: str, series: int
         np.testing.assert_array_equal(panel.y, whole.y[rows])
         np.testing.assert_array_equal(panel.known["onpromotion"], whole.known["onpromotion"][rows])
         assert panel.events["event"].tolist() == whole.events["event"].tolist()
+
+
+def test_plans_reach_a_partition_of_which_nothing_was_planned(tmp_path: Path) -> None:
+    cut = Cut.by(tmp_path, "store_nbr", 3, planned=[2])
+    after = tables_after(**SIZES)
+    for name in ("train", "test"):
+        cut.arrives(f"{name}.csv", after[name])
+
+    assert cut.deal() == []
+
+    whole = cut.whole()
+    for panel in cut.parts():
+        rows = pd.Index(whole.ids).get_indexer(pd.Index(panel.ids))
+        known, expected = panel.known["onpromotion"], whole.known["onpromotion"][rows]
+        np.testing.assert_array_equal(known, expected)
 
 
 def test_the_latest_file_stands_in_each_partition_also_where_its_rows_came_before(tmp_path: Path) -> None:

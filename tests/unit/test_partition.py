@@ -185,15 +185,26 @@ def test_a_store_without_history_joins_those_with_some(tmp_path: Path) -> None:
     assert result.quality.series_without_history == ["9|BREAD", "9|MILK"]
 
 
-def test_a_partition_that_no_future_rows_name_has_no_future_file(tmp_path: Path) -> None:
+def test_a_partition_that_no_future_rows_name_knows_of_none_yet(tmp_path: Path) -> None:
     raw = larger()
     raw.rules(future_known="zero")
     raw.tables["test"] = raw.tables["test"].query("store in ['1', '2']")
     whole = raw.ingest(tmp_path / "whole").panel
     _, _, folders, _ = divide(raw, tmp_path)
     panels = [ingested(folder).panel for folder in folders.values()]
-    assert any(not load_dataset_config(folder / CONFIG).future for folder in folders.values())
+    assert 0 in {len(parquet.read_frame(folder / "test.parquet")) for folder in folders.values()}
     assert sorted(uid for panel in panels for uid in panel.ids) == sorted(whole.ids)
+
+
+def test_a_future_file_without_rows_is_cut_into_such_files(tmp_path: Path) -> None:
+    raw = larger()
+    raw.rules(future_known="zero")
+    raw.tables["test"] = raw.tables["test"].head(0)
+    _, _, folders, _ = divide(raw, tmp_path)
+    for folder in folders.values():
+        result = ingested(folder)
+        assert result.panel.future_dates.size == result.panel.horizon
+        assert "test.parquet has no rows: nothing of the future is known" in result.quality.notes
 
 
 def test_a_column_that_is_no_group_is_refused_with_those_that_are(tmp_path: Path) -> None:
