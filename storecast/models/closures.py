@@ -62,14 +62,15 @@ class _LogChance:
     """How likely each date of the history was to be without a sale.
 
     Attributes:
-        of_zero: (n, H) log chance that a series sells nothing on a date; infinite where it has sold.
+        of_zero: (n, H) log chance that a series sells nothing on a date; infinite where it has sold, and 0
+            on a date that was not observed, which tells nothing.
     """
 
     of_zero: Floats
 
     @classmethod
     def of(cls, panel: Panel) -> _LogChance:
-        on_sale = np.arange(panel.n_history) >= panel.first_sale[:, None]
+        on_sale = (np.arange(panel.n_history) >= panel.first_sale[:, None]) & np.isfinite(panel.history)
         sold = panel.history > 0
         chance = np.where(on_sale, np.log(_share_of_zeros(on_sale, sold)), 0.0)
         return cls(np.where(sold, np.inf, chance))

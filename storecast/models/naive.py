@@ -1,7 +1,8 @@
 """The seasonal naive: the last season again. Every other model must beat it.
 
-A series without history has no last season. It gets the one that its static values let expect: of each date
-of the season a ridge regression of the other series' logs on these values.
+What stands for a date that was not observed is the one a season before (`storecast.models.gaps`). A series
+without history has no last season. It gets the one that its static values let expect: of each date of the
+season a ridge regression of the other series' logs on these values.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from storecast.features.peers import Peers
 from storecast.models.base import FitContext, FitReport, Forecast, ModelConfig, forecast_from_log
+from storecast.models.gaps import stand_ins, taken
 from storecast.newcomers import without_history
 from storecast.panel import Floats, Panel
 
@@ -45,12 +47,16 @@ class SeasonalNaive:
     def forecast(self, panel: Panel) -> Forecast:
         """Repeat the last season; the spread is that of the last seasons' errors on the log scale."""
         season = _season(panel)
-        logs = np.log1p(np.nan_to_num(panel.history[:, -season * (self.config.seasons + 1) :]))
+        history = panel.history[:, -season * (self.config.seasons + 1) :]
+        missing = np.isnan(history)
+        logs = np.log1p(taken(np.nan_to_num(history), stand_ins(missing, season)))
         ahead = np.arange(panel.horizon)
         if logs.shape[1] < season:
             logs = np.pad(logs, ((0, 0), (season - logs.shape[1], 0)), mode="edge")
         mean = logs[:, logs.shape[1] - season + ahead % season]
-        errors = logs[:, season:] - logs[:, :-season]
+        errors = np.where(
+            missing[:, season:] | missing[:, :-season], np.nan, logs[:, season:] - logs[:, :-season]
+        )
         spread, new = _spread(errors), without_history(panel)
         if new.any() and not new.all():
             mean[new], spread[new] = _expected(panel, mean, season, new)
@@ -79,8 +85,13 @@ def _season(panel: Panel) -> int:
 
 
 def _spread(errors: Floats) -> Floats:
-    """(n,) standard deviation of the errors, 0 where there are none."""
-    return errors.std(axis=1) if errors.shape[1] else np.zeros(len(errors))
+    """(n,) standard deviation of the errors that are known, 0 where there are none."""
+    known = np.isfinite(errors)
+    whole, out = known.all(axis=1), np.zeros(len(errors))
+    for rows, spread in ((whole, np.std), (known.any(axis=1) & ~whole, np.nanstd)):
+        if rows.any() and errors.shape[1]:
+            out[rows] = spread(errors[rows], axis=1)
+    return out
 
 
 def _expected(panel: Panel, mean: Floats, season: int, new: NDArray[np.bool_]) -> tuple[Floats, Floats]:

@@ -124,3 +124,16 @@ def test_a_shop_that_is_closed_for_a_month_comes_back_where_it_was() -> None:
         before = np.log(panel.y[:, whole.n_history - 44 : whole.n_history - 30]).mean(axis=1)
         after = np.log(model.forecast(panel).point).mean(axis=1)
         np.testing.assert_allclose(after, before, atol=0.3)
+
+
+def test_a_day_that_was_not_observed_is_not_one_without_sales() -> None:
+    panel = shops(days=420)
+    gap = np.flatnonzero((panel.dates.month == 7) & (panel.dates.day == 3))
+    assert gap[0] < panel.n_history <= gap[1]
+    panel.y[:, gap[0]] = np.nan
+    assert not closures(panel).days.any()
+    model = Arima(ArimaConfig())
+    model.fit(panel, FitContext())
+    ahead = gap[1] - panel.n_history
+    point = model.forecast(panel).point
+    assert (point[:, ahead] > 0.5 * point[:, ahead - 1]).all()

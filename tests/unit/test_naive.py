@@ -81,3 +81,18 @@ def test_it_comes_back_from_disk(tmp_path: Path) -> None:
     model.fit(make_panel(n_stores=1, n_families=1, n_days=60), FitContext())
     model.save(tmp_path)
     assert SeasonalNaive.load(tmp_path).config.seasons == 4
+
+
+def test_a_day_that_was_not_observed_is_no_day_without_sales() -> None:
+    panel = make_panel(n_stores=1, n_families=2, n_days=100)
+    y = np.where(np.isfinite(panel.y), 100.0, np.nan)
+    y[0, panel.n_history - 4] = np.nan
+    forecast = SeasonalNaive(NaiveConfig()).forecast(replace(panel, y=y))
+    np.testing.assert_allclose(forecast.quantiles, 100.0)
+
+
+def test_a_series_that_began_late_is_as_sure_as_its_own_days_say() -> None:
+    panel = make_panel(n_stores=1, n_families=2, n_days=100)
+    y = np.where(np.isfinite(panel.y), 100.0, np.nan)
+    y[0, : panel.n_history - 20] = np.nan
+    np.testing.assert_allclose(SeasonalNaive(NaiveConfig()).forecast(replace(panel, y=y)).quantiles, 100.0)
