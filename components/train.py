@@ -16,13 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 import typer
 
 from components.pool import run_in_processes
 from components.stage import PanelUri, Training, Workspace, main, open_panel, open_store, progress
 from storecast.backtest import cutoff_date
-from storecast.errors import ConfigError
+from storecast.errors import ConfigError, ModelError
+from storecast.metrics import QUANTILE_COLUMNS
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.catalogue import ModelSpec, class_path_of, load_class, load_spec
 from storecast.models.shards import Sharded, shard_count, shard_rows
@@ -212,10 +214,26 @@ def _write_fit(
     fallbacks: Sequence[Mapping[str, str]],
     info: Mapping[str, Any],
 ) -> Mapping[str, Any]:
+    _refuse_no_numbers(forecast, model)
     parquet.write_frame(forecast, folder / "forecast.parquet", "zstd")
     report = {"class": class_path_of(model), "fallbacks": list(fallbacks), "info": dict(info)}
     (folder / REPORT).write_text(json.dumps(report, indent=1, sort_keys=True) + "\n")
     return {"series": int(forecast["unique_id"].nunique()), "fallbacks": len(fallbacks)}
+
+
+def _refuse_no_numbers(forecast: pd.DataFrame, model: Forecaster) -> None:
+    """Every model that is averaged with this one would have its forecasts spoilt, too."""
+    lost = ~np.isfinite(forecast[["yhat", *QUANTILE_COLUMNS]]).all(axis=1)
+    if lost.any():
+        first = forecast[lost].iloc[0]
+        raise ModelError(
+            f"{int(lost.sum()):,} of {len(forecast):,} forecasts are no numbers",
+            where=class_path_of(model),
+            expected="a finite number for each series and date",
+            found=f"{first['yhat']} for {first['unique_id']} on {first['ds'].date()}",
+            cure="look at this series' sales and covariates for values beyond all others, "
+            "or leave the model out of the training config",
+        )
 
 
 def parse_shard(shard: str) -> tuple[int, int]:

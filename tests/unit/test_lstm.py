@@ -350,3 +350,13 @@ def test_a_panel_that_the_model_cannot_forecast_is_refused(
         Lstm(SMALL).forecast(seen)
     with pytest.raises(ModelError, match="missing"):
         Lstm.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [0.19, 1.0, 9.99])
+def test_a_covariate_that_never_varied_changes_nothing_when_it_does(seen: Panel, value: float) -> None:
+    known = np.full(seen.y.shape, value)
+    model = fitted(replace(seen, known={**seen.known, "steady": known}))
+    expected = model.forecast(replace(seen, known={**seen.known, "steady": known})).point
+    known[:, seen.n_history + 2] = 0.0
+    changed = model.forecast(replace(seen, known={**seen.known, "steady": known})).point
+    np.testing.assert_array_equal(changed, expected)

@@ -14,6 +14,9 @@ from storecast.panel import Floats, Panel
 LEVEL_WEEKS = 8
 """Weeks that say what a series' level is."""
 
+CONSTANT = 1e-6
+"""Relative spread up to which a covariate did not vary: what is left of rounding."""
+
 UNKNOWN = 0
 """Code of a series or static value that was not there at the fit."""
 
@@ -26,7 +29,8 @@ class Encoding(BaseModel):
         horizon: dates ahead that the model learnt to forecast.
         ids: series, in the order of their codes 1, 2, ...
         static: per static column its values, in the order of their codes 1, 2, ...
-        known: per known-future covariate (mean, standard deviation) of its signed logarithm.
+        known: per known-future covariate (mean, standard deviation) of its signed logarithm; 0 of one that
+            did not vary, of which nothing could be learnt.
         past: the same for the past-only covariates in use.
         level: mean of log(1 + y) over all series.
         effects: per static column and value, how far its series' level lies from `level`: the start of a
@@ -142,12 +146,14 @@ def _scale(values: Floats) -> tuple[float, float]:
     logs = _signed_log(values)
     logs = logs[np.isfinite(logs)]
     if logs.size == 0:
-        return 0.0, 1.0
-    return float(logs.mean()), float(logs.std()) or 1.0
+        return 0.0, 0.0
+    mean, spread = float(logs.mean()), float(logs.std())
+    return mean, spread if spread > CONSTANT * max(abs(mean), 1.0) else 0.0
 
 
 def _apply(values: Floats, scale: tuple[float, float]) -> Floats:
-    return (_signed_log(values) - scale[0]) / scale[1]
+    mean, spread = scale
+    return (_signed_log(values) - mean) / spread if spread else np.where(np.isnan(values), np.nan, 0.0)
 
 
 def _levels(panel: Panel, static: dict[str, tuple[str, ...]]) -> tuple[float, dict[str, dict[str, float]]]:
