@@ -114,7 +114,8 @@ class Reconciler:
     Attributes:
         lift: part of the log-normal correction that is added to points.
         trust: what the precision of the sums' own forecasts is multiplied by; 0: they do not count.
-        held: the levels whose sums are sums of points.
+        held: the levels whose sums are sums of points. So are those of a level without a `scale`, which the
+            folds did not have: a column that grouped no series then.
         scale: by level, the squared error of its own forecasts in units of the variance that they state.
     """
 
@@ -154,8 +155,9 @@ class Reconciler:
         points = forecasts.points
         if self.lift + self.trust == 0:
             return points
-        held = np.isin(hierarchy.nodes["level"].to_numpy(), self.held)[:, None]
-        scale = np.array([self.scale[level] for level in hierarchy.nodes["level"]])[:, None]
+        levels = hierarchy.nodes["level"].to_numpy()
+        held = (np.isin(levels, self.held) | ~np.isin(levels, list(self.scale)))[:, None]
+        scale = np.array([self.scale.get(level, 1.0) for level in levels])[:, None]
         sure = SURE * hierarchy.sums(forecasts.variance)
         stated = forecasts.own_variance * scale / self.trust if self.trust else np.inf
         lifted = np.expm1(np.log1p(points) + self.lift * forecasts.log_variance / 2)

@@ -76,8 +76,8 @@ class Blend:
         Args:
             members: fitted forecaster by model name; at least those of `weights`, others are left out.
             weights: from `storecast.blend.fit_weights`.
-            segments: segment by unique_id, as the weights were chosen by; other series get the overall
-                weights.
+            segments: segment by unique_id, as the weights were chosen by, of all series that the members
+                were fitted on; others are forecast as those without history are.
             config: None: the defaults, with the segment column of the weights.
 
         Raises:
@@ -115,21 +115,23 @@ class Blend:
         """The forecasts of some series (positions) of a panel.
 
         Global members see the whole panel, since a series may be forecast by its peers; local ones see
-        only these series, and so take only their time.
+        only those of these series that they were fitted on, and so take only their time.
         """
         self._ready()
         ids = panel.ids[rows]
-        new = without_history(panel, rows=rows)
+        fitted = np.array([str(name) in self.segments for name in ids], dtype=bool)
+        new = without_history(panel, rows=rows) | ~fitted
         segments = [
-            NEW if unknown else self.segments.get(str(name)) for name, unknown in zip(ids, new, strict=True)
+            NEW if unknown else self.segments[str(name)] for name, unknown in zip(ids, new, strict=True)
         ]
         shares = self.weights.rows(segments)
         logs = np.zeros((1 + len(QUANTILES), len(ids), panel.horizon, len(self.members)))
         for i, (name, member) in enumerate(self.members.items()):
-            if shares[:, i].any() or name == self.weights.leader:
-                part = forecast_rows(member, panel, rows)
-                logs[0, ..., i] = np.log1p(part.point)
-                logs[1:, ..., i] = np.log1p(np.moveaxis(part.quantiles, -1, 0))
+            able = fitted if member.scope == "local" else np.ones_like(fitted)
+            if able.any() and (shares[able, i].any() or name == self.weights.leader):
+                part, own = forecast_rows(member, panel, rows[able]), logs[..., i]
+                own[0, able] = np.log1p(part.point)
+                own[1:, able] = np.log1p(np.moveaxis(part.quantiles, -1, 0))
         mean = np.maximum((self.weights.held(logs, segments) * shares[:, None, :]).sum(axis=-1), 0.0)
         return Forecast(ids, panel.future_dates, np.expm1(mean[0]), np.expm1(np.moveaxis(mean[1:], 0, -1)))
 

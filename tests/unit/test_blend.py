@@ -21,6 +21,7 @@ from storecast.blend import (
 )
 from storecast.errors import ConfigError, ModelError, StorecastError
 from storecast.metrics import rmsle
+from storecast.models.arima import Arima, ArimaConfig
 from storecast.models.base import FitContext, Forecast, Forecaster
 from storecast.models.blend import Blend
 from storecast.models.naive import NaiveConfig, SeasonalNaive
@@ -175,9 +176,10 @@ def test_the_blend_in_production_holds_its_members_as_the_backtest_did() -> None
     weights = BlendWeights(("double", "once"), (0.5, 0.5), "volume", {}, leader="once", band=0.1)
     double, once = (np.log1p(member.forecast(panel).point) for member in members.values())
     assert (double - once > 0.5).any()
-    blended = np.log1p(Blend.of(members, weights, {}).forecast(panel).point)
+    segments = dict.fromkeys(map(str, panel.ids), "low")
+    blended = np.log1p(Blend.of(members, weights, segments).forecast(panel).point)
     np.testing.assert_allclose(blended, once + np.minimum(double - once, 0.1) / 2, atol=1e-9)
-    without = Blend.of(members, replace(weights, overall=(1.0, 0.0)), {}).forecast(panel)
+    without = Blend.of(members, replace(weights, overall=(1.0, 0.0)), segments).forecast(panel)
     np.testing.assert_allclose(np.log1p(without.point), once + np.minimum(double - once, 0.1), atol=1e-9)
     assert (np.diff(without.quantiles, axis=2) >= 0).all()
 
@@ -221,6 +223,18 @@ def test_a_series_the_blend_has_not_seen_gets_the_overall_weights() -> None:
     panel = small_panel().select(slice(0, 3))
     expected = blend.members["short"].forecast(panel)
     np.testing.assert_allclose(blend.forecast(panel).quantiles, expected.quantiles, atol=1e-9)
+
+
+def test_a_series_that_came_after_the_fit_is_forecast_by_the_global_models_alone() -> None:
+    panel = small_panel()
+    before = panel.select(slice(1, None))
+    local, peers = Arima(ArimaConfig()), SeasonalNaive(NaiveConfig())
+    local.fit(before, FitContext())
+    weights = BlendWeights(("arima", "naive"), (0.5, 0.5), "volume", {}, leader="arima", peers=("naive",))
+    blend = Blend.of({"arima": local, "naive": peers}, weights, volume_classes(before).astype(str).to_dict())
+    point = blend.forecast(panel).point
+    np.testing.assert_allclose(point[0], peers.forecast(panel).point[0])
+    np.testing.assert_allclose(point[1:], blend.forecast(before).point)
 
 
 def test_a_saved_blend_forecasts_the_same_and_saves_to_the_same_bytes(tmp_path: Path) -> None:
