@@ -16,8 +16,11 @@ from storecast.ingest.ledger import Ledger
 from storecast.ingest.numbered import Numbers, numbers_of, parts
 from storecast.ingest.quality import Tally
 from storecast.panel import Floats
+from storecast.panel_io import series_at_once
 
 Mask = NDArray[np.bool_]
+SLIPS = 0.01
+"""Share of rows in which a measure that is never 0, such as a price, may be 0 all the same."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +222,9 @@ def known_covariates(
 ) -> dict[str, Floats]:
     """(n, T) each known-future covariate of the train and future files, without NaN.
 
-    History cells without a row get 0; future cells without a value follow `rules.future_known`.
+    History cells without a row get 0, as no promotion is known of them; but of a measure that rows always
+    have, such as a price, the value of the row before: a price of 0 would tell that nothing was sold. Future
+    cells without a value follow `rules.future_known`.
 
     Args:
         context: the ingest.
@@ -234,14 +239,38 @@ def known_covariates(
     future_cells = None if future is None else axes.cells(future, context.config.key_separator)
     out = {}
     for name in context.config.known:
-        values = np.full(axes.shape, np.nan)
-        values[:, : axes.n_history] = 0.0
-        values.reshape(-1)[cells] = train.pop(name).to_numpy()
+        values, told = np.full(axes.shape, np.nan), train.pop(name).to_numpy()
+        carried = _is_measure(told)
+        if not carried:
+            values[:, : axes.n_history] = 0.0
+        values.reshape(-1)[cells] = told
         if future is not None and future_cells is not None and name in future:
             values.reshape(-1)[future_cells] = future[name].to_numpy()
+        if carried:
+            _carry(context, axes, values, name)
         _fill_future(context, axes, values, name)
         out[name] = values
     return out
+
+
+def _is_measure(values: Floats) -> bool:
+    """Whether a covariate is no flag and hardly ever 0, so that 0 would tell dates without a row."""
+    zeros = int((values == 0).sum())
+    return zeros <= SLIPS * len(values) and not bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def _carry(context: Context, axes: Axes, values: Floats, name: str) -> None:
+    """Give history cells without a row the value of the last row before, or else of the first one after."""
+    end = axes.n_history
+    absent = np.isnan(values) & (np.arange(axes.shape[1]) < end)
+    if not absent.any():
+        return
+    step = series_at_once(axes.shape[1])
+    for part in (slice(at, at + step) for at in range(0, axes.shape[0], step)):
+        whole = pd.DataFrame(values[part].T).ffill().bfill().fillna(0.0)
+        values[part, :end] = whole.to_numpy().T[:, :end]
+    rule = f"{name} of dates without a row: as in the row before, before the first row as in that one"
+    _note_added(context, axes, absent, f"carried_{name}", rule)
 
 
 def _fill_future(context: Context, axes: Axes, values: Floats, name: str) -> None:

@@ -73,7 +73,8 @@ def future_fields(context: Context, allowed: Allowed) -> list[Field]:
 def read_future(context: Context, allowed: Allowed) -> tuple[pd.DataFrame, Ledger] | None:
     """The future rows: `ds`, keys, the known covariates the file has, `id`; None without a future file.
 
-    A file without rows is one of which nothing is known yet. The account is not closed: the caller does that when it knows the panel's dates.
+    A file without rows is one of which nothing is known yet. The account is not closed: the caller does that
+    when it knows the panel's dates.
     """
     config = context.config
     if not config.future:

@@ -179,3 +179,20 @@ def test_a_source_reads_only_what_is_asked_for(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1], "b": ["x"], "c": [2.5]}).to_csv(tmp_path / "t.csv", index=False)
     (table,) = Source(str(tmp_path)).read(["t.csv"], [("a", "number"), ("d", "key")], ["d"])
     assert (table.names, list(table.typed)) == (("a",), [("a", "number")])
+
+
+def test_a_price_is_carried_over_days_without_a_row_and_a_flag_is_not(tmp_path: Path) -> None:
+    raw = Raw()
+    for name in ("train", "test"):
+        rows = np.arange(len(raw.tables[name]))
+        raw.tables[name] = raw.tables[name].assign(
+            price=np.where(rows % 8 < 4, "2.5", "3"), promo=np.where(rows % 8 < 4, "0", "1")
+        )
+    raw.config["known"] = {"promo": "promo", "price": "price"}
+    raw.drop("train", 1, 5, 9 + 4, 9 + 8)  # of one series: the first two days, then the fourth and the fifth
+    result = raw.ingest(tmp_path)
+    panel = result.panel
+    assert panel.y[0, :6].tolist()[3:5] == [0.0, 0.0]
+    assert panel.known["price"][0, :6].tolist() == [2.5, 2.5, 2.5, 2.5, 2.5, 3.0]
+    assert panel.known["promo"][0, :6].tolist() == [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    assert result.quality.added["carried_price"].count == 4
