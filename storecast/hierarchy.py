@@ -147,6 +147,7 @@ def aggregated(panel: Panel, hierarchy: Hierarchy, most: int = MOST_FORECAST) ->
         known={name: means(x) for name, x in panel.known.items()},
         past={name: means(x) for name, x in panel.past.items()},
         events=panel.events,
+        unplanned=panel.unplanned,
     )
 
 

@@ -48,6 +48,8 @@ class Panel:
             static `column` equals `value`, and for all series where `column` is "".
         freq: pandas frequency of the axis: "D", a weekly one such as "W-SUN", or "MS" or "ME" of months.
         cutoff: the last date whose target may be seen.
+        unplanned: known-future covariates that nobody plans, and how their future is told from history:
+            "zero", "last" (the cutoff's value) or "last_season".
     """
 
     ids: NDArray[np.object_]
@@ -59,6 +61,7 @@ class Panel:
     known: Mapping[str, Floats] = field(default_factory=dict)
     past: Mapping[str, Floats] = field(default_factory=dict)
     events: pd.DataFrame = field(default_factory=no_events)
+    unplanned: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.ids), len(self.dates))
@@ -130,7 +133,8 @@ class Panel:
     def at(self, cutoff: pd.Timestamp | str, horizon: int | None = None) -> Panel:
         """The panel as it was known at an earlier cutoff: later targets and past-only values are gone.
 
-        Known-future covariates of the `horizon` dates after it stay (fewer where the panel ends).
+        Known-future covariates of the `horizon` dates after it stay (fewer where the panel ends), but for
+        those that nobody plans: these are told from what came before, as they are at the panel's cutoff.
         """
         when = pd.Timestamp(cutoff)
         if when not in self.dates or when > self.cutoff:
@@ -153,10 +157,21 @@ class Panel:
             self,
             dates=self.dates[:end],
             y=masked(self.y),
-            known={k: v[:, :end] for k, v in self.known.items()},
+            known={k: self._foreseen(k, v[:, :end], history) for k, v in self.known.items()},
             past={k: masked(v) for k, v in self.past.items()},
             cutoff=when,
         )
+
+    def _foreseen(self, name: str, values: Floats, history: int) -> Floats:
+        """(n, T) a known-future covariate as it could be told at position `history`."""
+        rule = self.unplanned.get(name, "")
+        if not rule or history == self.n_history:
+            return values
+        out, season = values.copy(), self.frequency.season
+        for t in range(history, values.shape[1]):
+            source = {"last": history - 1, "last_season": t - season}.get(rule, -1)
+            out[:, t] = out[:, source] if source >= 0 else 0.0
+        return out
 
     def actuals(self, cutoff: pd.Timestamp | str, horizon: int) -> Floats:
         """(n, horizon) the targets after `cutoff`, NaN where the panel does not know them."""

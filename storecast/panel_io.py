@@ -76,6 +76,8 @@ def write_parts(
         "past": list(first.past),
         "static": [str(c) for c in first.static],
     }
+    if first.unplanned:
+        about["unplanned"] = dict(first.unplanned)
     write_json(about, folder / "panel.json")
     return about
 
@@ -120,6 +122,7 @@ def read_panel(folder: Path, rows: slice | None = None) -> Panel:
         events=_events_frame(_read_parquet(folder / "events.parquet")),
         freq=about["freq"],
         cutoff=pd.Timestamp(about["cutoff"]),
+        unplanned=about.get("unplanned", {}),
     )
 
 

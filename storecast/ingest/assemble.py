@@ -219,8 +219,9 @@ def known_covariates(
     cells: NDArray[np.int64],
     train: pd.DataFrame,
     future: pd.DataFrame | None,
-) -> dict[str, Floats]:
-    """(n, T) each known-future covariate of the train and future files, without NaN.
+) -> tuple[dict[str, Floats], dict[str, str]]:
+    """(n, T) each known-future covariate of the train and future files, without NaN; and by which rule
+    those are filled that no future row tells.
 
     History cells without a row get 0, as no promotion is known of them; but of a measure that rows always
     have, such as a price, the value of the row before: a price of 0 would tell that nothing was sold. Future
@@ -237,7 +238,7 @@ def known_covariates(
         DataError: future values are missing and the rule is "error".
     """
     future_cells = None if future is None else axes.cells(future, context.config.key_separator)
-    out = {}
+    out, unplanned = dict[str, Floats](), dict[str, str]()
     for name in context.config.known:
         values, told = np.full(axes.shape, np.nan), train.pop(name).to_numpy()
         carried = _is_measure(told)
@@ -248,9 +249,11 @@ def known_covariates(
             values.reshape(-1)[future_cells] = future[name].to_numpy()
         if carried:
             _carry(context, axes, values, name)
+        if np.isnan(values[:, axes.n_history :]).all():
+            unplanned[name] = context.config.rules.future_known
         _fill_future(context, axes, values, name)
         out[name] = values
-    return out
+    return out, unplanned
 
 
 def _is_measure(values: Floats) -> bool:

@@ -89,14 +89,17 @@ def ingest(
     values = train[["y", *config.known]]  # dates and keys have told the cells, and go
     del train
     y, has_row = history_target(context, axes, cells, values.pop("y"), audit)
-    known = known_covariates(context, axes, cells, values, upcoming)
+    known, unplanned = known_covariates(context, axes, cells, values, upcoming)
     del cells, values
     static = join_static(context, axes.keys, tables)
     past: dict[str, Floats] = {}
     for table in config.tables:
         if table.kind != "static":
             target = known if table.kind == "known" else past
-            target.update(read_dated(context, table, static, axes.dates, axes.n_history))
+            covariates, planned = read_dated(context, table, static, axes.dates, axes.n_history)
+            target.update(covariates)
+            if table.kind == "known" and not planned:
+                unplanned |= dict.fromkeys(covariates, "last" if table.fill == "forward" else "zero")
     panel = Panel(
         ids=axes.ids,
         dates=axes.dates,
@@ -107,6 +110,7 @@ def ingest(
         events=read_holidays(context, static),
         freq=config.frequency,
         cutoff=axes.dates[axes.n_history - 1],
+        unplanned=unplanned,
     )
     _check_panel(panel)
     _describe(context, panel, has_row)

@@ -80,8 +80,9 @@ def join_static(
 
 def read_dated(
     context: Context, table: Table, static: pd.DataFrame, dates: pd.DatetimeIndex, n_history: int
-) -> dict[str, Floats]:
-    """The covariates of a known-future or past-only table, each (n_series, n_dates)."""
+) -> tuple[dict[str, Floats], bool]:
+    """The covariates of a known-future or past-only table, each (n_series, n_dates), and whether it says
+    anything of the future."""
     past = table.kind == "past"
     fields = table_fields(context.config, table)
     keys = [name for name in table.join if name != "date"]
@@ -108,7 +109,7 @@ def read_dated(
         block = np.full((len(groups), len(dates)), np.nan)
         block[rows[good], columns[good]] = frame[name].to_numpy()[good]
         out[name] = _filled(block, table, n_history)[of_series]
-    return out
+    return out, bool((columns[good] >= n_history).any())
 
 
 def _groups(static: pd.DataFrame, keys: list[str]) -> tuple[pd.Index, NDArray[np.int64]]:

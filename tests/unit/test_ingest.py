@@ -327,3 +327,14 @@ def test_the_documented_yaml_is_complete_and_valid() -> None:
     assert set(documented["rules"]) == set(Rules.model_fields)
     assert set(documented["csv"]) == set(CsvFormat.model_fields)
     assert (config.rules, config.csv) == (Rules(), CsvFormat())
+
+
+def test_a_panel_knows_which_of_its_covariates_nobody_plans(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.rules(future_known="last_season")
+    raw.config["tables"][1] |= {"kind": "known", "fill": "forward"}
+    result = raw.ingest(tmp_path / "planned")
+    assert read_panel(result.folder).unplanned == {"visits": "last"}
+    raw.tables["test"] = raw.tables["test"].drop(columns="promo")
+    result = raw.ingest(tmp_path / "unplanned")
+    assert read_panel(result.folder).unplanned == {"visits": "last", "promo": "last_season"}

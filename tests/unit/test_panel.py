@@ -1,5 +1,7 @@
 """The panel: cutoffs hide what came later, and the long form round-trips."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -73,3 +75,15 @@ def test_what_if_replaces_only_the_named_covariate() -> None:
     assert doubled.known["onpromotion"].sum() == 2 * PANEL.known["onpromotion"].sum()
     with pytest.raises(DataError, match="onpromotion"):
         PANEL.with_known("price", PANEL.y)
+
+
+@pytest.mark.parametrize(
+    ("rule", "ahead"), [("zero", [0] * 9), ("last", [99] * 9), ("last_season", [*range(93, 100), 93, 94])]
+)
+def test_what_nobody_plans_is_told_from_history_at_an_earlier_cutoff_too(rule: str, ahead: list[int]) -> None:
+    plan = np.tile(np.arange(float(len(PANEL.dates))), (PANEL.n_series, 1))
+    panel = replace(PANEL, known={"plan": plan, "planned": plan}, unplanned={"plan": rule})
+    seen = panel.at(PANEL.dates[99], 9)
+    np.testing.assert_array_equal(seen.known["plan"][0, 100:], ahead)
+    np.testing.assert_array_equal(seen.known["planned"], plan[:, :109])
+    np.testing.assert_array_equal(panel.at(panel.cutoff).known["plan"], plan)
