@@ -74,7 +74,10 @@ class FeedLimits(_Strict):
 
     stale_days: int = Field(default=2, ge=0, description="Days without new actuals that are tolerated.")
     missing_series: float = Field(
-        default=0.05, ge=0, le=1, description="Share of the series of the last 4 weeks that the day lacks."
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of the series with a row a week before that the day lacks.",
     )
     zero_series: float = Field(
         default=0.5,

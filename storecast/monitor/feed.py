@@ -15,6 +15,12 @@ SEASONS, LOOK_BACK = 6, 12
 """Same weekdays before the day that say what is usual, and among how many they are looked for: days on which
 next to nobody sold, a holiday or a feed of zeros, say nothing."""
 
+LATEST = 64
+"""Last dates on which a series' latest row is looked for."""
+
+SLIPS = 0.01
+"""Share of series whose latest row may be one of no sale although rows are sent of sales only."""
+
 
 @dataclass(frozen=True, eq=False)
 class Day:
@@ -27,7 +33,8 @@ class Day:
         expected: (n,) what was served for the day; NaN where nothing was.
         before: (k, n) sales of the day before and of the week before.
         festive: (n,) whether the day is a holiday for the series, or nobody sold on that date a year ago.
-        recent: (n,) whether the series was observed on any of these days.
+        due: (n,) whether a row is to be expected: the series was observed on the last of these days, and,
+            where rows are sent of sales only, always sold.
     """
 
     y: Floats
@@ -36,7 +43,7 @@ class Day:
     expected: Floats
     before: Floats
     festive: NDArray[np.bool_]
-    recent: NDArray[np.bool_]
+    due: NDArray[np.bool_]
 
 
 def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> Day:
@@ -58,15 +65,24 @@ def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> 
         served = expected.reindex(pd.Index(panel.ids)).to_numpy(dtype=np.float64)
     lags = [lag for lag in dict.fromkeys((1, step)) if at >= lag]
     one = replace(panel, dates=panel.dates[[at]], y=panel.y[:, [at]], known={}, past={}, cutoff=day)
+    always = np.asarray((seen & (history > 0)).all(axis=1)) & bool(back)
     return Day(
         y=panel.y[:, at],
         usual=np.where(seen.all(axis=1), np.median(np.where(seen, history, 0.0), axis=1), np.nan),
-        always=np.asarray((seen & (history > 0)).all(axis=1)) & bool(back),
+        always=always,
         expected=served,
         before=panel.y[:, [at - lag for lag in lags]].T,
         festive=(event_days(one)[:, 0] > 0) | _closed_a_year_ago(panel, day),
-        recent=np.asarray(seen.any(axis=1)),
+        due=seen[:, 0] & (always | _sends_zeros(panel)),
     )
+
+
+def _sends_zeros(panel: Panel) -> bool:
+    """Whether a day without a sale has a row, too: told by the latest row, behind which no gap is a zero."""
+    y = panel.history[:, -LATEST:]
+    seen = np.isfinite(y)
+    latest = y.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
+    return bool((y[np.arange(len(y)), latest] == 0).mean() > SLIPS)
 
 
 def _closed_a_year_ago(panel: Panel, day: pd.Timestamp) -> bool:
@@ -91,17 +107,17 @@ def figures(day: Day, groups: NDArray[np.int64], count: int) -> pd.DataFrame:
         count: number of groups.
 
     Returns:
-        One row per group: `missing` (share of recent series that were not observed), `zeros` (share of the
-        series that always sell on this weekday and did not, holidays apart), `repeated` (share of selling
-        series with exactly the sales of the day or week before), `over_usual` and `over_forecast` (median
-        log factor of the sales over the usual ones and over the forecast, holidays apart), and the number
-        of series behind each: `n_missing`, `n_zeros`, ....
+        One row per group: `missing` (share of series of which a row is due that were not observed), `zeros`
+        (share of the series that always sell on this weekday and did not, holidays apart), `repeated` (share
+        of selling series with exactly the sales of the day or week before), `over_usual` and `over_forecast`
+        (median log factor of the sales over the usual ones and over the forecast, holidays apart), and the
+        number of series behind each: `n_missing`, `n_zeros`, ....
     """
     seen = np.isfinite(day.y)
     big = seen & (day.usual >= LEAST) & (day.y > 0)
     usual_days = big & day.always & ~day.festive
     out = pd.DataFrame(index=pd.RangeIndex(count))
-    _share(out, "missing", ~seen, day.recent, groups)
+    _share(out, "missing", ~seen, day.due, groups)
     _share(out, "zeros", day.y == 0, day.always & ~day.festive & seen, groups)
     _share(out, "repeated", (day.y == day.before).any(axis=0), big, groups)
     _factor(out, "over_usual", day.y, day.usual, usual_days, groups)
