@@ -20,7 +20,11 @@ from storecast.panel_io import series_at_once
 
 Mask = NDArray[np.bool_]
 SLIPS = 0.01
-"""Share of rows in which a measure that is never 0, such as a price, may be 0 all the same."""
+"""Share of rows in which what is never 0, such as a price, may be 0 all the same."""
+SILENT_WEEKS = 8
+"""Without a row for so long a series has ended: it sells nothing, rather than something not yet known."""
+SALES_ONLY = 0.05
+"""Share of gaps from which rows that are hardly ever of no sale are of sales only."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,9 @@ def history_target(
 ) -> tuple[Floats, Mask]:
     """(n, T) target with gaps and closed days filled by the rules, and which cells a row stands for.
 
+    Behind a series' last row it is not observed: the row may be late. But it sold nothing where rows are sent
+    of sales only, or where none has come for eight weeks.
+
     Args:
         context: the ingest.
         axes: the panel's.
@@ -151,6 +158,15 @@ def history_target(
     inside = _between_first_and_last(has_row) & ~has_row
     _fill(context, axes, y, inside & ~lost & ~_columns(closed, axes), "gaps", rules.gaps)
     _fill(context, axes, y, inside & ~lost & _columns(closed, axes), "closed_days", rules.closed_days)
+    if rules.gaps == "zero":
+        behind = _behind_last(has_row[:, : axes.n_history])
+        if not _of_sales_only(target, int(inside.sum())):
+            behind &= (
+                behind.sum(axis=1, keepdims=True) >= SILENT_WEEKS * frequency(context.config.frequency).week
+            )
+        ended = np.zeros(axes.shape, dtype=bool)
+        ended[:, : axes.n_history] = behind
+        _fill(context, axes, y, ended & ~lost, "ended", rules.gaps)
     if (lost & inside).any():
         _note_added(
             context, axes, lost & inside, "quarantined", "cells left not observed: their row is quarantined"
@@ -170,10 +186,26 @@ def _between_first_and_last(has_row: Mask) -> Mask:
     return np.asarray(after_first & before_last)
 
 
+def _behind_last(has_row: Mask) -> Mask:
+    """(n, H) the dates behind each series' last row; none of a series without rows."""
+    later = np.maximum.accumulate(has_row[:, ::-1], axis=1)[:, ::-1]
+    return np.asarray(~later & has_row.any(axis=1, keepdims=True))
+
+
+def _of_sales_only(target: pd.Series, gaps: int) -> bool:
+    """Whether a date without a sale has no row."""
+    zeros = int((target == 0).sum())
+    return zeros <= SLIPS * len(target) and gaps > SALES_ONLY * (len(target) + gaps)
+
+
 def _fill(context: Context, axes: Axes, y: Floats, where: Mask, name: str, rule: str) -> None:
     if not where.any():
         return
-    what = {"gaps": "gaps inside a series", "closed_days": "dates on which no series has a row"}[name]
+    what = {
+        "gaps": "gaps inside a series",
+        "closed_days": "dates on which no series has a row",
+        "ended": "dates behind a series' last row",
+    }[name]
     if rule == "zero":
         y[where] = 0.0
         _note_added(context, axes, where, name, f"rows for {what}: sales set to 0")

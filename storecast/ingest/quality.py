@@ -83,8 +83,8 @@ class DataQualityReport:
 
     @property
     def rows_added(self) -> int:
-        """History rows that no file has: gaps and closed days filled with zero."""
-        return sum(t.count for name, t in self.added.items() if name in ("gaps", "closed_days"))
+        """History rows that no file has: gaps, closed days and dates behind the last row filled with zero."""
+        return sum(t.count for name, t in self.added.items() if name in ("gaps", "closed_days", "ended"))
 
     @property
     def rows_superseded(self) -> int:

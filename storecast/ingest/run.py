@@ -159,7 +159,7 @@ def _describe(
     if new:
         report.notes.append(f"{len(new)} series have no history: {', '.join(map(str, new[:10]))}")
     late = int((~history[:, 0] & history.any(axis=1)).sum())
-    early = int((~history[:, -1] & history.any(axis=1)).sum())
+    early = int((~history[:, -1] & history.any(axis=1) & np.isnan(panel.history[:, -1])).sum())
     zeros = panel.ids[(history.any(axis=1)) & ~(panel.history > 0).any(axis=1)].tolist()
     for count, text in (
         (late, "series start after the panel's first date; they are not observed before"),

@@ -15,12 +15,6 @@ SEASONS, LOOK_BACK = 6, 12
 """Same weekdays before the day that say what is usual, and among how many they are looked for: days on which
 next to nobody sold, a holiday or a feed of zeros, say nothing."""
 
-LATEST = 64
-"""Last dates on which a series' latest row is looked for."""
-
-SLIPS = 0.01
-"""Share of series whose latest row may be one of no sale although rows are sent of sales only."""
-
 
 @dataclass(frozen=True, eq=False)
 class Day:
@@ -33,8 +27,7 @@ class Day:
         expected: (n,) what was served for the day; NaN where nothing was.
         before: (k, n) sales of the day before and of the week before.
         festive: (n,) whether the day is a holiday for the series, or nobody sold on that date a year ago.
-        due: (n,) whether a row is to be expected: the series was observed on the last of these days, and,
-            where rows are sent of sales only, always sold.
+        due: (n,) whether a row is to be expected: the series was observed on the last of these days.
     """
 
     y: Floats
@@ -65,24 +58,15 @@ def look(panel: Panel, day: pd.Timestamp, expected: pd.Series | None = None) -> 
         served = expected.reindex(pd.Index(panel.ids)).to_numpy(dtype=np.float64)
     lags = [lag for lag in dict.fromkeys((1, step)) if at >= lag]
     one = replace(panel, dates=panel.dates[[at]], y=panel.y[:, [at]], known={}, past={}, cutoff=day)
-    always = np.asarray((seen & (history > 0)).all(axis=1)) & bool(back)
     return Day(
         y=panel.y[:, at],
         usual=np.where(seen.all(axis=1), np.median(np.where(seen, history, 0.0), axis=1), np.nan),
-        always=always,
+        always=np.asarray((seen & (history > 0)).all(axis=1)) & bool(back),
         expected=served,
         before=panel.y[:, [at - lag for lag in lags]].T,
         festive=(event_days(one)[:, 0] > 0) | _closed_a_year_ago(panel, day),
-        due=seen[:, 0] & (always | _sends_zeros(panel)),
+        due=seen[:, 0],
     )
-
-
-def _sends_zeros(panel: Panel) -> bool:
-    """Whether a day without a sale has a row, too: told by the latest row, behind which no gap is a zero."""
-    y = panel.history[:, -LATEST:]
-    seen = np.isfinite(y)
-    latest = y.shape[1] - 1 - seen[:, ::-1].argmax(axis=1)
-    return bool((y[np.arange(len(y)), latest] == 0).mean() > SLIPS)
 
 
 def _closed_a_year_ago(panel: Panel, day: pd.Timestamp) -> bool:

@@ -196,3 +196,44 @@ def test_a_price_is_carried_over_days_without_a_row_and_a_flag_is_not(tmp_path: 
     assert panel.known["price"][0, :6].tolist() == [2.5, 2.5, 2.5, 2.5, 2.5, 3.0]
     assert panel.known["promo"][0, :6].tolist() == [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
     assert result.quality.added["carried_price"].count == 4
+
+
+def long() -> Raw:
+    """105 days."""
+    raw = Raw()
+    days = pd.date_range(end="2024-02-14", periods=75).strftime("%Y-%m-%d")
+    earlier = [raw.tables["train"].head(4).assign(date=day) for day in days]
+    raw.tables["train"] = pd.concat([*earlier, raw.tables["train"]], ignore_index=True)
+    return raw
+
+
+def ended(raw: Raw, last: int) -> None:
+    """No rows of the first store's bread after a day."""
+    rows = raw.tables["train"]
+    gone = (rows["store"] == "1") & (rows["family"] == "BREAD") & (rows.index >= 4 * last)
+    raw.tables["train"] = rows[~gone].reset_index(drop=True)
+
+
+def test_a_series_without_rows_for_eight_weeks_sells_nothing_and_for_fewer_is_not_known(
+    tmp_path: Path,
+) -> None:
+    raw = long()
+    ended(raw, 50)
+    late = raw.ingest(tmp_path / "late").panel
+    assert np.isnan(late.history[0, 50:]).all()
+    ended(raw, 49)
+    result = raw.ingest(tmp_path / "ended")
+    assert (result.panel.history[0, 49:] == 0).all()
+    assert result.quality.added["ended"].count == 56
+    raw.rules(gaps="missing")
+    assert np.isnan(raw.ingest(tmp_path / "missing").panel.history[0, 49:]).all()
+
+
+def test_where_rows_are_of_sales_only_dates_behind_the_last_one_are_without_a_sale(tmp_path: Path) -> None:
+    raw = long()
+    ended(raw, 100)
+    raw.drop("train", *range(2, 400, 8))
+    assert (raw.ingest(tmp_path / "sales").panel.history[0, 100:] == 0).all()
+    for row in range(1, 20):
+        raw.cell(row, "sales", "0")
+    assert np.isnan(raw.ingest(tmp_path / "zeros too").panel.history[0, 100:]).all()

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from storecast.errors import ConfigError
-from storecast.monitor.config import FeedLimits, MonitorConfig, ScoreLimits, load_monitor_config
+from storecast.monitor.config import MonitorConfig, ScoreLimits, load_monitor_config
 from storecast.monitor.drift import Reference, corrected, moves
 from storecast.monitor.health import Health
 from storecast.monitor.moved import drift_table
@@ -23,8 +23,6 @@ from storecast.panel import Panel
 from storecast.segments import segment_table
 
 DAY = pd.Timedelta(days=1)
-FEW = MonitorConfig(feed=FeedLimits(min_series=5))
-"""For senders of eight series that always sell."""
 
 
 def _watch(panel: Panel, late: int = 0, config: MonitorConfig | None = None) -> Watch:
@@ -74,18 +72,6 @@ def test_a_store_that_sends_nothing_is_told_for_two_weeks(days: int, told: bool)
     rows = slice(0, monitored.FAMILIES)
     breached = _breached(_watch(monitored.spoiled(np.nan, days, rows)).health)
     assert (("volume", "store=1") in breached) is told
-
-
-def test_where_rows_are_sent_of_sales_only_a_day_without_one_is_missed_of_steady_series_alone() -> None:
-    whole = monitored.panel()
-    y = whole.y.copy()
-    rare = np.arange(len(y)) % 3 == 0
-    y[rare, ::3] = y[rare, 1::3] = 0.0
-    y[rare, whole.n_history - 2 : whole.n_history] = np.nan  # since the latest sale
-    assert "volume" not in {check for check, _ in _breached(_watch(replace(whole, y=y)).health)}
-    y[: monitored.FAMILIES, whole.n_history - 1] = np.nan
-    breached = _breached(_watch(replace(whole, y=y), config=FEW).health)
-    assert {("volume", "store=1"), ("volume", "all")} <= breached
 
 
 def test_a_doubled_scale_is_seen_on_its_first_day() -> None:
