@@ -156,17 +156,12 @@ def history_target(
     lost &= ~has_row
     closed: Mask = np.asarray(~(has_row | lost)[:, : axes.n_history].any(axis=0))
     inside = _between_first_and_last(has_row) & ~has_row
-    _fill(context, axes, y, inside & ~lost & ~_columns(closed, axes), "gaps", rules.gaps)
+    gaps = inside & ~lost & ~_columns(closed, axes)
+    _fill(context, axes, y, gaps, "gaps", rules.gaps)
     _fill(context, axes, y, inside & ~lost & _columns(closed, axes), "closed_days", rules.closed_days)
     if rules.gaps == "zero":
-        behind = _behind_last(has_row[:, : axes.n_history])
-        if not _of_sales_only(target, int(inside.sum())):
-            behind &= (
-                behind.sum(axis=1, keepdims=True) >= SILENT_WEEKS * frequency(context.config.frequency).week
-            )
-        ended = np.zeros(axes.shape, dtype=bool)
-        ended[:, : axes.n_history] = behind
-        _fill(context, axes, y, ended & ~lost, "ended", rules.gaps)
+        silent = 1 if _of_sales_only(target, int(gaps.sum())) else SILENT_WEEKS * _week(context)
+        _fill(context, axes, y, _ended(axes, has_row, silent) & ~lost, "ended", rules.gaps)
     if (lost & inside).any():
         _note_added(
             context, axes, lost & inside, "quarantined", "cells left not observed: their row is quarantined"
@@ -186,10 +181,18 @@ def _between_first_and_last(has_row: Mask) -> Mask:
     return np.asarray(after_first & before_last)
 
 
-def _behind_last(has_row: Mask) -> Mask:
-    """(n, H) the dates behind each series' last row; none of a series without rows."""
-    later = np.maximum.accumulate(has_row[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(~later & has_row.any(axis=1, keepdims=True))
+def _ended(axes: Axes, has_row: Mask, silent: int) -> Mask:
+    """(n, T) the dates of the history behind the last row of each series that has none for so many dates."""
+    history = has_row[:, : axes.n_history]
+    later = np.maximum.accumulate(history[:, ::-1], axis=1)[:, ::-1]
+    behind = ~later & history.any(axis=1, keepdims=True)
+    ended = np.zeros(axes.shape, dtype=bool)
+    ended[:, : axes.n_history] = behind & (behind.sum(axis=1, keepdims=True) >= silent)
+    return ended
+
+
+def _week(context: Context) -> int:
+    return frequency(context.config.frequency).week
 
 
 def _of_sales_only(target: pd.Series, gaps: int) -> bool:
