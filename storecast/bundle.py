@@ -102,7 +102,8 @@ class Bundle:
             The frame's columns, then `unique_id`, `h`, `yhat` and the quantiles.
 
         Raises:
-            DataError: a column is missing, or a series or date is not one this bundle forecasts.
+            DataError: a column is missing, a series or date is not one this bundle forecasts, a covariate is
+                not a number, or two rows of one series and date have different ones.
         """
         ids = self._ids(frame)
         ds = pd.to_datetime(frame["ds"])
@@ -185,10 +186,37 @@ class Bundle:
     def _what_if(self, frame: pd.DataFrame, rows: np.ndarray[Any, Any], ahead: np.ndarray[Any, Any]) -> Panel:
         panel = self.panel
         for name in panel.known.keys() & set(frame.columns):
-            values = panel.known[name].copy()
-            values[rows, panel.n_history + ahead] = frame[name].to_numpy(dtype=np.float64)
+            given, values, places = _numbers(frame[name]), panel.known[name].copy(), panel.n_history + ahead
+            values[rows, places] = given
+            if (other := values[rows, places] != given).any():
+                first = int(other.argmax())
+                raise DataError(
+                    "a series has two scenarios for one date",
+                    where=f"column {name}",
+                    expected="one value for each series and date",
+                    found=f"several of {panel.ids[rows[first]]} on {panel.future_dates[ahead[first]].date()}",
+                    cure="ask for each scenario in a frame of its own",
+                )
             panel = panel.with_known(name, values)
         return panel
+
+
+def _numbers(column: pd.Series) -> NDArray[np.float64]:
+    """The values of a covariate.
+
+    Raises:
+        DataError: one is not a finite number.
+    """
+    values = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    if (wrong := ~np.isfinite(values)).any():
+        raise DataError(
+            "a covariate is not a number",
+            where=f"column {column.name}",
+            expected="a finite number in every row",
+            found=f"{wrong.sum():,} rows that have none, such as {column[wrong].iloc[0]!r}",
+            cure="fill in what is planned, or leave the column out to forecast with the known values",
+        )
+    return values
 
 
 def write_bundle(

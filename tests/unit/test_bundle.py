@@ -69,6 +69,21 @@ def test_a_covariate_in_the_frame_asks_what_if(bundle: Bundle) -> None:
     )
 
 
+def test_two_scenarios_of_one_series_and_date_in_a_frame_are_refused(bundle: Bundle) -> None:
+    asked = pd.DataFrame({"unique_id": "1|GROCERY", "ds": [PANEL.future_dates[2]] * 2})
+    with pytest.raises(DataError, match=r"onpromotion(.|\n)*1\|GROCERY on 2023-08-03(.|\n)*frame of its own"):
+        bundle.predict(asked.assign(onpromotion=[0.0, 11.0]))
+    same = bundle.predict(asked.assign(onpromotion=11.0))["yhat"]
+    assert same.iloc[0] == same.iloc[1]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "many"])
+def test_a_covariate_that_is_not_a_number_is_refused(bundle: Bundle, value: object) -> None:
+    asked = pd.DataFrame({"unique_id": "1|GROCERY", "ds": PANEL.future_dates[:2], "onpromotion": [3, value]})
+    with pytest.raises(DataError, match=r"onpromotion(.|\n)*finite(.|\n)*1 rows"):
+        bundle.predict(asked)
+
+
 def test_a_what_if_of_some_series_is_what_the_whole_panel_gives(bundle: Bundle) -> None:
     rows, days = np.array([4, 1]), [str(day.date()) for day in PANEL.future_dates]
     changes = {"onpromotion": {4: dict.fromkeys(days[:3], 9.0), 1: {days[-1]: 2.0}}}
