@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
@@ -85,10 +87,7 @@ def checked(answer: httpx.Response | None, error: Exception | None, path: str) -
         ) from error
     if answer.is_success:
         return answer
-    try:
-        said = answer.json()
-    except ValueError:
-        said = {}
+    said = _said(answer)
     raise ServiceError(
         str(said.get("title", "the service refused the request")),
         where=f"{path} {said.get('field', '')}".strip(),
@@ -100,27 +99,75 @@ def checked(answer: httpx.Response | None, error: Exception | None, path: str) -
 
 
 def forecasts(answer: httpx.Response) -> Forecasts:
-    """Read an answer of /v1/forecasts."""
-    content = answer.json()
-    keys = content["keys"]
-    series = [
-        Series(
-            unique_id=item["unique_id"],
-            key={name: item[name] for name in keys},
-            ds=item["ds"],
-            columns={name: item[name] for name in item if name not in {"unique_id", "ds", *keys}},
-        )
-        for item in content["series"]
-    ]
-    return Forecasts(content["release"], series, content["unknown"])
+    """Read an answer of /v1/forecasts.
+
+    Raises:
+        ServiceError: it is none.
+    """
+    with _content(answer) as content:
+        keys = content["keys"]
+        series = [
+            Series(
+                unique_id=item["unique_id"],
+                key={name: item[name] for name in keys},
+                ds=item["ds"],
+                columns={name: item[name] for name in item if name not in {"unique_id", "ds", *keys}},
+            )
+            for item in content["series"]
+        ]
+        return Forecasts(content["release"], series, content["unknown"])
 
 
 def what_if(answer: httpx.Response) -> WhatIf:
-    """Read an answer of /v1/what-if."""
-    content = answer.json()
+    """Read an answer of /v1/what-if.
+
+    Raises:
+        ServiceError: it is none.
+    """
     told = ("unique_id", "ds", "baseline", "what_if", "difference")
-    series = [
-        Changed(**{name: item[name] for name in told}, key={k: v for k, v in item.items() if k not in told})
-        for item in content["series"]
-    ]
-    return WhatIf(content["release"], series, content["unknown"])
+    with _content(answer) as content:
+        series = [
+            Changed(
+                **{name: item[name] for name in told}, key={k: v for k, v in item.items() if k not in told}
+            )
+            for item in content["series"]
+        ]
+        return WhatIf(content["release"], series, content["unknown"])
+
+
+def current(answer: httpx.Response) -> dict[str, Any]:
+    """Read an answer of /v1/releases/current.
+
+    Raises:
+        ServiceError: it is none.
+    """
+    with _content(answer) as content:
+        return {**content, **{name: content[name] for name in ("id", "dataset", "refused")}}
+
+
+@contextmanager
+def _content(answer: httpx.Response) -> Iterator[Any]:
+    """The JSON of an answer; who reads it finds there what the service answers, or it came from elsewhere.
+
+    Raises:
+        ServiceError: it is not JSON, or another.
+    """
+    try:
+        yield answer.json()
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ServiceError(
+            "this is no answer of the service",
+            where=str(answer.url),
+            found=f"{answer.headers.get('content-type', 'no content type')}, {type(error).__name__}",
+            cure="check serving_url",
+            status=answer.status_code,
+        ) from error
+
+
+def _said(answer: httpx.Response) -> dict[str, Any]:
+    """The problem document of a refusal; empty where a gateway says something else."""
+    try:
+        said = answer.json()
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

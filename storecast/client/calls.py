@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from types import TracebackType
 from typing import Any, Self
 
 import httpx
 
 from storecast.client import answers
-from storecast.client.answers import Forecasts, Key, WhatIf
+from storecast.client.answers import Forecasts, Key, ServiceError, WhatIf
 
 ATTEMPTS = 4
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
@@ -23,24 +25,36 @@ class _Requests:
 
     def __init__(self, url: str, key: str, timeout: float, attempts: int) -> None:
         self._attempts = attempts
-        self._options: dict[str, Any] = {
-            "base_url": url,
-            "timeout": timeout,
-            "headers": {"authorization": f"Bearer {key}"} if key else {},
-        }
+        try:
+            self._options: dict[str, Any] = {
+                "base_url": httpx.URL(url),
+                "timeout": timeout,
+                "headers": httpx.Headers({"authorization": f"Bearer {key}"} if key else {}),
+            }
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise ServiceError(
+                "no service has such an address or key",
+                where=url,
+                found=str(error),
+                cure="check serving_url and serving_key",
+            ) from error
 
     @staticmethod
     def _forecasts_body(
         keys: Sequence[Key], start: str | None, end: str | None, quantiles: Sequence[float] | None
     ) -> dict[str, Any]:
-        said = {"from": start, "to": end, "quantiles": None if quantiles is None else list(quantiles)}
+        levels = None if quantiles is None else [_number(level, "quantiles") for level in quantiles]
+        said = {"from": start, "to": end, "quantiles": levels}
         return {"keys": [dict(key) for key in keys], **{k: v for k, v in said.items() if v is not None}}
 
     @staticmethod
     def _what_if_body(
         changes: Sequence[tuple[Key, Mapping[str, Any]]], events: Sequence[Mapping[str, str]]
     ) -> dict[str, Any]:
-        series = [{"key": dict(key), "known": dict(known)} for key, known in changes]
+        series = [
+            {"key": dict(key), "known": {name: _values(value, name) for name, value in known.items()}}
+            for key, known in changes
+        ]
         return {"series": series, "events": [dict(event) for event in events]}
 
     def _wait(self, attempt: int, answer: httpx.Response | None) -> float:
@@ -60,6 +74,9 @@ class Client(_Requests):
         key: API key; "": none.
         timeout: seconds a request may take.
         attempts: how often a request is sent at most.
+
+    Raises:
+        ServiceError: no address or key is written like that.
     """
 
     def __init__(self, url: str, key: str = "", *, timeout: float = 30.0, attempts: int = ATTEMPTS) -> None:
@@ -89,7 +106,8 @@ class Client(_Requests):
         """The model's forecast if covariates (a number, or numbers by ISO date) or the calendar were others.
 
         Raises:
-            ServiceError: the service refused the request or cannot be reached.
+            ServiceError: a value is not a finite number, or the service refused the request or cannot be
+                reached.
         """
         return answers.what_if(self._send("POST", "/v1/what-if", self._what_if_body(changes, events)))
 
@@ -99,8 +117,7 @@ class Client(_Requests):
         Raises:
             ServiceError: the service refused the request or cannot be reached.
         """
-        content: dict[str, Any] = self._send("GET", "/v1/releases/current", None).json()
-        return content
+        return answers.current(self._send("GET", "/v1/releases/current", None))
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -120,7 +137,7 @@ class Client(_Requests):
             answer, error = None, None
             try:
                 answer = self._http.request(method, path, json=body)
-            except httpx.TransportError as caught:
+            except httpx.RequestError as caught:
                 error = caught
             if not self._again(attempt, answer):
                 return answers.checked(answer, error, path)
@@ -155,8 +172,7 @@ class AsyncClient(_Requests):
 
     async def current(self) -> dict[str, Any]:
         """As `Client.current`."""
-        content: dict[str, Any] = (await self._send("GET", "/v1/releases/current", None)).json()
-        return content
+        return answers.current(await self._send("GET", "/v1/releases/current", None))
 
     async def close(self) -> None:
         """Let go of the connections."""
@@ -176,9 +192,37 @@ class AsyncClient(_Requests):
             answer, error = None, None
             try:
                 answer = await self._http.request(method, path, json=body)
-            except httpx.TransportError as caught:
+            except httpx.RequestError as caught:
                 error = caught
             if not self._again(attempt, answer):
                 return answers.checked(answer, error, path)
             await asyncio.sleep(self._wait(attempt, answer))
             attempt += 1
+
+
+def _values(value: Any, name: str) -> Any:
+    """What a covariate would be: a number, or numbers by date.
+
+    Raises:
+        ServiceError: one is not finite.
+    """
+    if isinstance(value, Mapping):
+        return {day: _number(number, f"{name} on {day}") for day, number in value.items()}
+    return _number(value, name)
+
+
+def _number(value: object, name: str) -> float:
+    """A number as JSON has it: NumPy's become Python's.
+
+    Raises:
+        ServiceError: it is not finite.
+    """
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ServiceError(
+            "a value cannot be sent",
+            where=name,
+            expected="a finite number",
+            found=repr(value),
+            cure="fill it in",
+        )
+    return int(value) if isinstance(value, Integral) else float(value)

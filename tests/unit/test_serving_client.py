@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from storecast.client import AsyncClient, Client, ServiceError
@@ -28,6 +30,7 @@ class Script:
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self.answers, self.asked = list(answers), []  # type: list[tuple[int, Any]], list[Any]
+        self.encoding = "identity"
 
     def next(self, headers: Any, body: bytes) -> tuple[int, Any]:
         self.asked.append((headers.get("authorization"), json.loads(body or b"null")))
@@ -40,14 +43,18 @@ def server() -> Iterator[tuple[Script, str]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            status, content = script.next(self.headers, self.rfile.read(int(self.headers["content-length"])))
-            data = json.dumps(content).encode()
+            length = int(self.headers.get("content-length", 0))
+            status, content = script.next(self.headers, self.rfile.read(length))
+            data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
+            self.send_header("content-encoding", script.encoding)
             if status == 503:
                 self.send_header("retry-after", "0")
             self.end_headers()
             self.wfile.write(data)
+
+        do_GET = do_POST  # noqa: N815 (the name that http.server asks for)
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -95,6 +102,71 @@ def test_a_service_that_is_not_there_is_named(server: tuple[Script, str]) -> Non
         Client("http://127.0.0.1:1", attempts=1) as client,
         pytest.raises(ServiceError, match="cannot be reached"),
     ):
+        client.current()
+
+
+@pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"", "welcome", [1], {"id": "r1"}, {}])
+def test_a_success_that_another_server_answers_is_an_error_of_the_service(
+    content: Any, server: tuple[Script, str]
+) -> None:
+    script, url = server
+    script.answers = [(200, content)] * 4
+    with Client(url) as client:
+        for ask in (client.current, lambda: client.forecasts([KEY]), lambda: client.what_if([(KEY, {})])):
+            with pytest.raises(ServiceError, match=rf"{url}/v1/\S+: this is no answer(.|\n)*serving_url"):
+                ask()
+
+    async def asked() -> None:
+        async with AsyncClient(url) as client:
+            await client.current()
+
+    with pytest.raises(ServiceError, match="no answer of the service"):
+        asyncio.run(asked())
+
+
+@pytest.mark.parametrize("content", ["bad gateway", [1], None, b"<html>"])
+def test_a_gateway_that_refuses_in_its_own_words_is_an_error_of_the_service(
+    content: Any, server: tuple[Script, str]
+) -> None:
+    script, url = server
+    script.answers = [(502, content)]
+    with Client(url, attempts=1) as client, pytest.raises(ServiceError, match="status 502") as caught:
+        client.current()
+    assert caught.value.status == 502
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "3", pd.NA])
+def test_a_value_that_is_no_finite_number_is_not_sent(value: Any, server: tuple[Script, str]) -> None:
+    script, url = server
+    with Client(url) as client:
+        for known in ({"onpromotion": value}, {"onpromotion": {"2023-08-01": value}}):
+            with pytest.raises(ServiceError, match=r"onpromotion(.|\n)*a finite number"):
+                client.what_if([(KEY, known)])
+        with pytest.raises(ServiceError, match="quantiles"):
+            client.forecasts([KEY], quantiles=[value])
+    assert script.asked == []
+
+
+def test_numbers_of_numpy_are_sent_as_numbers(server: tuple[Script, str]) -> None:
+    script, url = server
+    script.answers = [(200, {"release": "r1", "series": [], "unknown": []})]
+    with Client(url) as client:
+        client.what_if([(KEY, {"onpromotion": np.int64(3), "price": {"2023-08-01": np.float32(0.5)}})])
+    (item,) = script.asked[0][1]["series"]
+    assert item["known"] == {"onpromotion": 3, "price": {"2023-08-01": 0.5}}
+
+
+@pytest.mark.parametrize(("url", "key"), [("http://here:port", ""), ("http://127.0.0.1:1", "clé")])
+def test_an_address_or_key_that_cannot_be_one_is_an_error_of_the_service(url: str, key: str) -> None:
+    for kind in (Client, AsyncClient):
+        with pytest.raises(ServiceError, match=r"address or key(.|\n)*serving_url"):
+            kind(url, key)
+
+
+def test_an_answer_that_is_damaged_on_the_way_is_an_error_of_the_service(server: tuple[Script, str]) -> None:
+    script, url = server
+    script.answers, script.encoding = [(200, b"no gzip")], "gzip"
+    with Client(url, attempts=1) as client, pytest.raises(ServiceError, match="DecodingError"):
         client.current()
 
 
