@@ -24,11 +24,20 @@ from serving.state import Request, State
 from serving.upkeep import App, Receive, Scope, Send, Upkeep
 
 FORECASTS = "/v1/forecasts"
-MOST_IN_FLIGHT = 64
-"""Requests with a body that a worker has under way."""
+MOST_IN_FLIGHT, MOST_WHAT_IFS = 64, 16
+"""Requests that a worker has under way; what-ifs wait for the model in places of their own, so that others
+find one however long the model takes."""
 CLOSE = (b"connection", b"close")
 """Said while draining, so that who keeps a connection opens the next one elsewhere."""
 log = logging.getLogger("storecast.serving")
+
+
+@dataclass(slots=True)
+class Places:
+    """How many requests may be under way, and how many are."""
+
+    most: int
+    taken: int = 0
 
 
 @dataclass(slots=True)
@@ -62,7 +71,7 @@ class Door:
         self.by_key = Limiter("key", settings.serving_rate_per_key, store)
         self.by_address = Limiter("address", settings.serving_rate_per_address, store)
         self.cache: Cache | None = None
-        self.in_flight = 0
+        self.places, self.what_ifs = Places(MOST_IN_FLIGHT), Places(MOST_WHAT_IFS)
         self.upkeep = Upkeep(state, meters, access, self.ring, (self.by_key, self.by_address))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,10 +163,11 @@ class Door:
         return key
 
     async def _ask(self, endpoint: routes.Endpoint, scope: Scope, receive: Receive) -> Answer:
-        if self.in_flight >= MOST_IN_FLIGHT:
+        places = self.what_ifs if endpoint is routes.what_if else self.places
+        if places.taken >= places.most:
             self.meters.shed.inc()
             raise problems.busy()
-        self.in_flight += 1
+        places.taken += 1
         try:
             async with asyncio.timeout(self.state.settings.serving_timeout):
                 body, most = b"", self.state.settings.serving_body_bytes
@@ -174,7 +184,7 @@ class Door:
                 headers=problems.retry(1),
             ) from error
         finally:
-            self.in_flight -= 1
+            places.taken -= 1
 
     async def _probe(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if path == "/metrics":

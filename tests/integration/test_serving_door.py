@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -211,7 +211,38 @@ def test_beyond_capacity_requests_are_turned_away_at_once(make: Make, shop: Shop
     assert (got.status_code, got.headers["retry-after"]) == (503, "1")
     assert ask(door, shop.key, "GET", "/livez").status_code == 200
 
+
+def test_a_worker_has_so_many_requests_under_way_and_no_more(make: Make, shop: Shop) -> None:
+    door = make()
+
     async def crowd() -> list[int]:
+        sent = asyncio.Event()
+
+        async def slow() -> AsyncIterator[bytes]:
+            await sent.wait()
+            yield json.dumps({"keys": [GROCERY]}).encode()
+
+        typed = {"content-type": "application/json"}
+        async with client_of(door, shop.key) as client:
+            calls = [
+                asyncio.ensure_future(client.post("/v1/forecasts", content=slow(), headers=typed))
+                for _ in range(70)
+            ]
+            while door.places.taken < 64:
+                await asyncio.sleep(0)
+            sent.set()
+            return [got.status_code for got in await asyncio.gather(*calls)]
+
+    statuses = asyncio.run(crowd())
+    assert (statuses.count(200), statuses.count(503)) == (64, 6)
+
+
+def test_what_ifs_that_wait_for_the_model_leave_the_other_requests_their_places(
+    make: Make, shop: Shop
+) -> None:
+    door = make()
+
+    async def crowd() -> tuple[int, list[int]]:
         held = asyncio.Event()
 
         async def slow(*_: Any) -> Answer:
@@ -220,18 +251,18 @@ def test_beyond_capacity_requests_are_turned_away_at_once(make: Make, shop: Shop
 
         door.state.champion = type("Slow", (), {"ask": slow})()
         async with client_of(door, shop.key) as client:
-            calls: list[Awaitable[httpx.Response]] = [
+            calls = [
                 asyncio.ensure_future(client.post("/v1/what-if", json={"series": [{"key": GROCERY}]}))
                 for _ in range(70)
             ]
-            while door.in_flight < 64:
+            while door.what_ifs.taken < 16:
                 await asyncio.sleep(0)
+            other = await client.post("/v1/forecasts", json={"keys": [GROCERY]})
             held.set()
-            return [got.status_code for got in await asyncio.gather(*calls)]
+            return other.status_code, [got.status_code for got in await asyncio.gather(*calls)]
 
-    door.upkeep.late = False
-    statuses = asyncio.run(crowd())
-    assert (statuses.count(200), statuses.count(503)) == (64, 6)
+    other, statuses = asyncio.run(crowd())
+    assert (other, statuses.count(200), statuses.count(503)) == (200, 16, 54)
 
 
 def test_a_machine_that_stood_still_once_is_not_taken_for_one_that_has_too_much_to_do() -> None:
