@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,20 @@ class ModelHost:
         self._watcher.start()
 
     def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer; {"refused": why} where the asker has another release than is loaded."""
-        for model in (self._watcher.value, *self._earlier()):
-            if model is not None and model.table.id == question["release"]:
-                return model.answer(question)
+        """The answer to a question by itself: what breaks the model at one leaves its neighbours alone.
+
+        {"refused": why} where the asker has another release than is loaded; {"failed": why} where there is
+        no answer, or nobody waits for it any more.
+        """
+        if time.time() > question["until"]:
+            return {"failed": "nobody waits for the answer any more"}
+        try:
+            for model in (self._watcher.value, *self._earlier()):
+                if model is not None and model.table.id == question["release"]:
+                    return model.answer(question)
+        except Exception:  # the log has it, the asker gets no trace
+            log.exception("the model could not answer a question")
+            return {"failed": "the model could not answer"}
         return {"refused": "this release's model is not loaded"}
 
     def stop(self) -> None:

@@ -35,8 +35,8 @@ MOST_BATCHED = 16
 PATIENCE_SECONDS, POLL_SECONDS = 5.0, 0.2
 """How long a what-if waits for the model of a release that has just come into use."""
 LATENCY_MS = int(SETTINGS.serving_timeout * 1000)
-REFUSED = '{"refused"'
-"""How the model's answer begins where it has another release."""
+REFUSED, FAILED = '{"refused"', '{"failed"'
+"""How the model's answer begins where it has another release, and where it has none."""
 _QUIET: dict[str, Any] = {"logging": {"access": {"enabled": False}}}
 
 
@@ -77,9 +77,11 @@ class ChampionClient:
         """The answer to a question, or what hindered it.
 
         Raises:
-            Problem: the model is busy, or has not loaded the worker's release within some seconds.
+            Problem: the model is busy, has not loaded the worker's release within some seconds, or could not
+                answer.
         """
-        body = orjson.dumps({"questions": [orjson.dumps(question).decode()]})
+        until = time.time() + SETTINGS.serving_timeout
+        body = orjson.dumps({"questions": [orjson.dumps({**question, "until": until}).decode()]})
         deadline = time.monotonic() + PATIENCE_SECONDS
         answer = await self._once(body)
         while answer.startswith(REFUSED):
@@ -98,9 +100,10 @@ class ChampionClient:
             raise _not_loaded() from error
         if got.status_code == 503:
             raise busy()
-        if got.status_code != 200:
+        answer = str(orjson.loads(got.content)[0]) if got.status_code == 200 else FAILED
+        if answer.startswith(FAILED):
             raise Problem(500, "internal", "the model could not answer", cure="see the service's log")
-        return str(orjson.loads(got.content)[0])
+        return answer
 
 
 def _not_loaded() -> Problem:
