@@ -6,8 +6,8 @@ asked, which `dashboard.start` allows on loopback only.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections import defaultdict
 from dataclasses import dataclass
 
 import streamlit as st
@@ -19,6 +19,8 @@ from storecast.settings import Settings, load_settings
 
 FREE_TRIES, WAIT_SECONDS = 5, 30.0
 """After so many wrong passwords for a name, the next try must wait so long."""
+MOST_NAMES, LONGEST_NAME = 10_000, 100
+"""Of so many names, so much of each, the wrong passwords are remembered."""
 _USER = "user"
 
 
@@ -67,15 +69,13 @@ def log_in(name: str, password: str) -> bool:
     Raises:
         NotAllowedError: too many wrong passwords for this name.
     """
-    tries = _tries()[name]
-    if tries.wrong >= FREE_TRIES and time.monotonic() - tries.last < WAIT_SECONDS:
+    if not _tries().take(name[:LONGEST_NAME]):
         raise NotAllowedError(
             "too many wrong passwords", found=name, cure=f"try again in {WAIT_SECONDS:.0f} s"
         )
     found = users.check(users.users_path(load_settings()), name, password)
-    tries.last = time.monotonic()
-    tries.wrong = 0 if found else tries.wrong + 1
     if found:
+        _tries().forget(name[:LONGEST_NAME])
         st.session_state[_USER] = found
     return found is not None
 
@@ -87,15 +87,35 @@ def log_out() -> None:
         st.logout()
 
 
-@dataclass
 class _Tries:
-    wrong: int = 0
-    last: float = 0.0
+    """The latest names that were tried: how often without success, and when last."""
+
+    def __init__(self) -> None:
+        self._wrong: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, name: str) -> bool:
+        """Whether a password may be tried now; if so it counts as wrong until it was right."""
+        now = time.monotonic()
+        with self._lock:
+            wrong, last = self._wrong.get(name, (0, now))
+            if wrong >= FREE_TRIES and now - last < WAIT_SECONDS:
+                return False
+            self._wrong.pop(name, None)  # the name comes to the end
+            self._wrong[name] = (wrong + 1, now)
+            if len(self._wrong) > MOST_NAMES:
+                del self._wrong[next(iter(self._wrong))]
+            return True
+
+    def forget(self, name: str) -> None:
+        """The password was right."""
+        with self._lock:
+            self._wrong.pop(name, None)
 
 
 @st.cache_resource
-def _tries() -> defaultdict[str, _Tries]:
-    return defaultdict(_Tries)
+def _tries() -> _Tries:
+    return _Tries()
 
 
 def _from_provider(settings: Settings) -> Person | None:

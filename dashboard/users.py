@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from storecast.store import uri as uris
 SHORTEST = 8
 COST, BLOCK, PARALLEL = 2**15, 8, 1
 _NOBODY = "00" * 16
+_GUESSES = threading.BoundedSemaphore(2)
+"""So many guesses are computed at a time: those of many visitors at once would take all memory."""
 
 
 class Role(StrEnum):
@@ -103,7 +106,8 @@ def remove(path: Path, name: str) -> None:
 def check(path: Path, name: str, password: str) -> PasswordEntry | None:
     """The user, if the password is right; takes as long for a name that does not exist."""
     found = next((user for user in read(path) if user.name == name), None)
-    digest = _hash(password, found.salt if found else _NOBODY)
+    with _GUESSES:
+        digest = _hash(password, found.salt if found else _NOBODY)
     return found if found and hmac.compare_digest(digest, found.hash) else None
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
-from dashboard import audit, start, users
+from dashboard import access, audit, start, users
 from dashboard.access import NotAllowedError, Person
 from dashboard.users import Role
 from storecast.errors import ConfigError, StoreError
@@ -20,6 +24,7 @@ OPERATOR, VIEWER = Person("otto", Role.OPERATOR, "password"), Person("vera", Rol
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    st.cache_resource.clear()  # the wrong passwords of other tests
     return tmp_path
 
 
@@ -46,6 +51,58 @@ def test_the_same_password_twice_has_two_hashes_and_a_new_one_replaces_the_old(t
     assert [user.role for user in users.read(file) if user.name == "vera"] == [Role.OPERATOR]
     users.remove(file, "vera")
     assert [user.name for user in users.read(file)] == ["otto"]
+
+
+GUESSES = """
+import resource, sys, threading
+from pathlib import Path
+from dashboard import users
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+guess = lambda number: users.check(Path(sys.argv[1]), f"name {number}", "a wrong one")
+threads = [threading.Thread(target=guess, args=(number,)) for number in range(20)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_many_who_log_in_at_once_take_the_memory_of_two(tmp_path: Path) -> None:
+    file = tmp_path / "users.json"
+    users.add(file, "vera", "correct horse", Role.VIEWER)
+    done = subprocess.run(
+        [sys.executable, "-c", GUESSES, str(file)], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert int(done.stdout) < 150, "MiB; each takes 32"
+
+
+def test_wrong_passwords_of_a_name_are_counted_when_they_come_at_once(home: Path) -> None:
+    users.add(users.users_path(Settings(home=home)), "vera", "correct horse", Role.VIEWER)
+
+    def guess(_: int) -> bool:
+        try:
+            return access.log_in("vera", "a wrong one")
+        except NotAllowedError:
+            return True
+
+    with ThreadPoolExecutor(12) as threads:
+        refused = list(threads.map(guess, range(12)))
+    assert refused.count(False) == access.FREE_TRIES
+
+
+def test_of_names_without_end_the_latest_are_remembered(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    users.add(users.users_path(Settings(home=home)), "vera", "correct horse", Role.VIEWER)
+    monkeypatch.setattr(access, "MOST_NAMES", 2)
+    for _ in range(access.FREE_TRIES):
+        assert not access.log_in("otto", "a wrong one")
+    assert not access.log_in("one more", "a wrong one")
+    with pytest.raises(NotAllowedError):
+        access.log_in("otto", "a wrong one")
+    for name in ("two more", "three more"):
+        assert not access.log_in(name, "a wrong one")
+    assert not access.log_in("otto", "a wrong one")
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"users": [{"name": "x"}]}', '{"users": [{"role": "king"}]}'])
