@@ -6,6 +6,7 @@ what is served from the service, and acts through them.
 start.py, __main__.py   how it is started
 app.py, main.py         the server; the script that Streamlit runs for each visitor
 access.py, users.py     who somebody is and may do; the password file
+uploads.py              who may upload files
 audit.py                what was done by whom
 boundary.py             errors in words, of a page or of a part of it
 backends.py             the store, Prefect, the service, MLflow: what they say, or that they are away

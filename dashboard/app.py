@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from starlette.middleware import Middleware
 from streamlit import App
 
 from dashboard import boundary
+from dashboard.uploads import Uploads
 from storecast.errors import StorecastError
 
 NEEDED = ("plotly.graph_objects", "storecast.store.parquet", "orchestrator.details", "dashboard.views")
@@ -30,4 +32,4 @@ async def ready(_app: App) -> AsyncIterator[dict[str, Any]]:
     yield {}
 
 
-app = App("main.py", lifespan=ready, on_script_error=boundary.failed)
+app = App("main.py", lifespan=ready, middleware=[Middleware(Uploads)], on_script_error=boundary.failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import access, look, start
+from dashboard import access, look, start, uploads
 from dashboard.access import Person
 from dashboard.views import common, data, forecasts, models, monitoring, overview, settings, training
 from storecast import __version__
@@ -25,6 +25,7 @@ def main() -> None:
     st.set_page_config(page_title="Storecast", page_icon=look.ICON, layout="wide")
     st.html(look.STYLE)
     who = access.person()
+    uploads.allow(who is not None and who.acts)
     if who is None:
         _log_in()
         return
