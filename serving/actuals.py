@@ -45,6 +45,13 @@ async def keep(settings: Settings, dataset: str, body: bytes) -> Answer:
     name = f"{table.split('.', 1)[0]}-{hashlib.sha256(text).hexdigest()[:16]}.json"
     try:
         await asyncio.to_thread(uris.write_text, uris.join(settings.inbox(dataset), name), text.decode())
+    except PermissionError as error:
+        raise Problem(
+            500,
+            "store-refuses",
+            "the service may not write what is handed in",
+            cure="let its role write to inbox/ of the workspace: docs/security.md",
+        ) from error
     except (StorecastError, OSError) as error:
         raise Problem(
             503, "store", "the store cannot be read or written", cure="try again later", headers=retry(5)

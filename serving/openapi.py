@@ -19,6 +19,7 @@ _PROBLEMS = {
     "415": "the body is of a type that is not read",
     "422": "a value is not valid",
     "429": "a rate limit is used up; Retry-After says for how long",
+    "500": "the service may not write to the store",
     "503": "busy, or nothing is loaded yet; Retry-After says when to come back",
 }
 
@@ -64,7 +65,7 @@ def _paths(table: ReleaseTable, settings: Settings) -> Json:
             "post": _operation(
                 "Rows of raw files, for the next ingest",
                 "Kept",
-                ["400", "413", "415"],
+                ["400", "413", "415", "500"],
                 body="ActualsOf",
                 status="202",
             )
