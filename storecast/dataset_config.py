@@ -135,12 +135,13 @@ class Rules(_Strict):
         default="missing", description="sales of a row that leaves them empty"
     )
     negative_target: Literal["clip", "quarantine"] = Field(
-        default="clip", description="negative sales: set to 0, or quarantine"
+        default="clip",
+        description="negative sales: set to 0, or quarantine; where rows are summed, this is for their sums",
     )
     conflicting_duplicates: Literal["sum", "last", "quarantine"] = Field(
         default="quarantine",
-        description="rows of one series and date that differ (identical ones are merged): "
-        "sum the sales, keep the last, or quarantine all",
+        description="rows of one series and date that differ (identical ones are merged): keep the last, "
+        "quarantine all, or sum the sales, those of identical rows too",
     )
     missing_known: Literal["zero", "quarantine"] = Field(
         default="zero", description="a known-future covariate left empty in a row"

@@ -20,6 +20,9 @@ from storecast.ingest.quality import DataQualityReport
 from storecast.ingest.raw_table import RawTable
 from storecast.ingest.source import Source
 
+ROUNDING = 1e-9
+"""Sums of sales and returns that are smaller are nothing: 0.3 - 0.1 - 0.2 is less than 0."""
+
 
 @dataclass
 class Context:
@@ -118,11 +121,13 @@ def settle_duplicates(
 ) -> pd.DataFrame:
     """One row for each combination of `by`: identical rows are merged, conflicting ones handled by `rule`.
 
+    Where "sum" adds up `total`, identical rows are added up too: each is a sale of its own.
+
     Args:
         frame: rows, indexed by their position in the raw table.
         by: columns that must be unique together.
         audit: account of the table.
-        rule: "sum" (add up `total`, otherwise keep the last), "last", "first" (quarantine the others) or
+        rule: "sum" (add up `total`), "last", "first" (quarantine the others) or
             "quarantine" (all of them).
         total: the column that "sum" adds up.
     """
@@ -132,6 +137,8 @@ def settle_duplicates(
     twice = frame.duplicated(keys, keep=False)
     if not twice.any():
         return frame
+    if rule == "sum" and total is not None:
+        return _summed(frame, frame[twice], keys, audit, total)
     same = frame[twice].duplicated(keep="first")
     identical = same.index[same].to_numpy(dtype=np.int64)
     if len(identical):
@@ -140,7 +147,7 @@ def settle_duplicates(
     clash = frame.duplicated(keys, keep=False)
     if not clash.any():
         return frame
-    return _settle_conflicts(frame, frame[clash], keys, audit, rule, total)
+    return _settle_conflicts(frame, frame[clash], keys, audit, rule)
 
 
 def _all_differ(frame: pd.DataFrame, keys: Sequence[str]) -> bool:
@@ -156,8 +163,22 @@ def _all_differ(frame: pd.DataFrame, keys: Sequence[str]) -> bool:
     return not bool((numbers[1:] == numbers[:-1]).any())
 
 
+def _summed(
+    frame: pd.DataFrame, rows: pd.DataFrame, keys: list[str], audit: Ledger, total: str
+) -> pd.DataFrame:
+    """The frame with one row for each key: of those that share theirs the last, with the sum of `total`."""
+    gone = rows.index[rows.duplicated(keys, keep="last")].to_numpy(dtype=np.int64)
+    frame = frame.drop(index=pd.Index(gone))
+    sums = rows.groupby(keys, observed=True)[total].transform("sum", min_count=1)
+    sums = sums.mask(sums.abs() < ROUNDING, 0.0)
+    last = rows.index.difference(pd.Index(gone), sort=False)
+    frame.loc[last, total] = sums.loc[last]
+    audit.merge("summed", gone, f"rows of one key merged: {total} added up, the rest from the last row")
+    return frame
+
+
 def _settle_conflicts(
-    frame: pd.DataFrame, rows: pd.DataFrame, keys: list[str], audit: Ledger, rule: str, total: str | None
+    frame: pd.DataFrame, rows: pd.DataFrame, keys: list[str], audit: Ledger, rule: str
 ) -> pd.DataFrame:
     if rule in ("first", "quarantine"):
         bad = rows[rows.duplicated(keys, keep="first")] if rule == "first" else rows
@@ -171,10 +192,5 @@ def _settle_conflicts(
         audit.lost_rows = pd.concat([audit.lost_rows, bad]) if rule == "quarantine" else audit.lost_rows
         return frame.drop(index=pd.Index(place))
     gone = rows.index[rows.duplicated(keys, keep="last")].to_numpy(dtype=np.int64)
-    if rule == "sum" and total is not None:
-        sums = rows.groupby(keys, observed=True)[total].transform(lambda values: values.sum(min_count=1))
-        frame.loc[rows.index, total] = sums
-        audit.merge("summed", gone, f"rows of one key merged: {total} added up, the rest from the last row")
-    else:
-        audit.merge("last", gone, "rows of one key merged: the last one stands")
+    audit.merge("last", gone, "rows of one key merged: the last one stands")
     return frame.drop(index=pd.Index(gone))

@@ -58,6 +58,11 @@ class Ledger:
         for audit, part in self._split(rows):
             audit.quarantine(part, column, reason, expected)
 
+    def repair(self, name: str, rows: Positions, column: str, rule: str) -> None:
+        """The rows were wrong in `column` and were repaired by `rule`."""
+        for audit, part in self._split(rows):
+            audit.repair(name, part, column, rule)
+
     def merge(self, name: str, rows: Positions, rule: str) -> None:
         """The rows were merged into another one of the same series and date."""
         for audit, part in self._split(rows):

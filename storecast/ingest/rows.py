@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from storecast.dataset_config import DatasetConfig
 from storecast.errors import DataError
 from storecast.ingest.checks import Field, Rule, finite, known_values, not_negative
 from storecast.ingest.context import Context, settle_duplicates
@@ -23,13 +24,17 @@ Allowed = Mapping[str, tuple[Sequence[str], str]]
 
 
 def train_fields(context: Context, allowed: Allowed, future_start: pd.Timestamp | None) -> list[Field]:
-    """The columns of the history; rows from `future_start` on are wrong, where it is given."""
+    """The columns of the history; rows from `future_start` on are wrong, where it is given.
+
+    Rows that are added up may be negative: they are returns, and their sums are judged.
+    """
     config, rules = context.config, context.config.rules
+    each_row = () if rules.conflicting_duplicates == "sum" else (_target_not_negative(config),)
     target = Field(
         "y",
         config.target,
         "number",
-        (finite(), not_negative(0.0 if rules.negative_target == "clip" else None, config.target)),
+        (finite(), *each_row),
         fill=0.0 if rules.missing_target == "zero" else np.nan,
         fill_rule=f"empty {config.target} "
         + ("set to 0" if rules.missing_target == "zero" else "kept as not observed"),
@@ -55,10 +60,30 @@ def read_train(
     arrived = train_fields(context, allowed, None)
     frame, audit = context.table(config.train, fields, "train", by=by, arrived=arrived)
     frame = settle_duplicates(frame, by, audit, rules.conflicting_duplicates, "y")
+    frame = _without_negative_sums(frame, audit, config)
     context.close(audit, frame.index)
     _refuse_separator_in_keys(frame, config.keys, config.key_separator, audit)
     _refuse_long_silence(frame, audit, rules.max_closed_days)
     return frame, audit
+
+
+def _target_not_negative(config: DatasetConfig) -> Rule:
+    return not_negative(0.0 if config.rules.negative_target == "clip" else None, config.target)
+
+
+def _without_negative_sums(frame: pd.DataFrame, audit: Ledger, config: DatasetConfig) -> pd.DataFrame:
+    """The frame with `rules.negative_target` applied to what its rows add up to."""
+    negative = frame.index[(frame["y"] < 0).to_numpy()]
+    if not len(negative):
+        return frame
+    rule, rows = _target_not_negative(config), negative.to_numpy(dtype=np.int64)
+    if rule.repair is not None:
+        frame.loc[negative, "y"] = rule.repair
+        audit.repair("y_not_negative", rows, config.target, f"negative sums of {config.target} set to 0")
+        return frame
+    audit.quarantine(rows, config.target, "adds up to a negative number", rule.expected)
+    audit.lost_rows = pd.concat([audit.lost_rows, frame.loc[negative]])
+    return frame.drop(index=negative)
 
 
 def future_fields(context: Context, allowed: Allowed) -> list[Field]:

@@ -366,6 +366,62 @@ HANDLED = [
         panel=lambda r: series(r, "1|BREAD")[10] == 10 + 40 % 7 + 99,
     ),
     Handled(
+        "a row for each sale, identical ones too, summed by rule",
+        both(
+            lambda raw: [raw.repeat(41, sales="1") for _ in range(3)],
+            cell("sales", "1"),
+            rules(conflicting_duplicates="sum"),
+        ),
+        {"read": N_TRAIN + 3, "merged": 3},
+        panel=lambda r: series(r, "1|BREAD")[10] == 4,
+    ),
+    Handled(
+        "a return counts against the sales that it is summed with",
+        both(
+            lambda raw: raw.repeat(41, sales="-3"), cell("sales", "10"), rules(conflicting_duplicates="sum")
+        ),
+        {"read": N_TRAIN + 1, "merged": 1},
+        panel=lambda r: series(r, "1|BREAD")[10] == 7,
+    ),
+    Handled(
+        "more returned than sold is clipped",
+        both(
+            lambda raw: raw.repeat(41, sales="-5"), cell("sales", "-2"), rules(conflicting_duplicates="sum")
+        ),
+        {"read": N_TRAIN + 1, "merged": 1},
+        repairs={"y_not_negative": 1},
+        panel=lambda r: series(r, "1|BREAD")[10] == 0,
+    ),
+    Handled(
+        "more returned than sold is quarantined by rule",
+        both(
+            lambda raw: raw.repeat(41, sales="-15"),
+            cell("sales", "10"),
+            cell("sales", "-3", 42),
+            lambda raw: raw.repeat(42, sales="4"),
+            rules(conflicting_duplicates="sum", negative_target="quarantine"),
+        ),
+        {"read": N_TRAIN + 2, "merged": 2, "quarantined": 1},
+        (121, "sales", "adds up to a negative number"),
+        added={"quarantined": 1},
+        panel=lambda r: np.isnan(series(r, "1|BREAD")[10]) and series(r, "1|MILK")[10] == 1,
+    ),
+    Handled(
+        "what is returned in parts leaves nothing",
+        both(
+            lambda raw: [raw.repeat(41, sales=part) for part in ("-0.1", "-0.2")],
+            cell("sales", "0.3"),
+            rules(conflicting_duplicates="sum", negative_target="quarantine"),
+        ),
+        {"read": N_TRAIN + 2, "merged": 2},
+        panel=lambda r: series(r, "1|BREAD")[10] == 0,
+    ),
+    Handled(
+        "identical rows of the future file are merged where sales are summed",
+        both(lambda raw: raw.repeat(1, "test"), rules(conflicting_duplicates="sum")),
+        other=("future", {"merged": 1, "kept": 16}),
+    ),
+    Handled(
         "duplicate rows, the last stands by rule",
         both(lambda raw: raw.repeat(41, sales="99"), rules(conflicting_duplicates="last")),
         {"read": N_TRAIN + 1, "merged": 1},
