@@ -12,7 +12,7 @@ import pandera.pandas as pandera
 
 from storecast.dataset_config import CsvFormat
 from storecast.ingest.audit import Audit, Positions
-from storecast.ingest.parse import Kind
+from storecast.ingest.parse import YEARS, Kind
 from storecast.ingest.raw_table import RawTable
 
 WANTED: Mapping[Kind, str] = {
@@ -175,7 +175,7 @@ def _handle(field: Field, rule: Rule, frame: pd.DataFrame, rows: Positions, audi
 
 def _expected(field: Field, form: CsvFormat) -> str:
     if field.kind == "date":
-        return f"a date in the form {form.date_format}"
+        return f"a date in the form {form.date_format}, of the years {YEARS[0]} to {YEARS[1]}"
     return "a number such as 12.5" if field.kind == "number" else WANTED[field.kind]
 
 

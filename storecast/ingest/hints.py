@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
 
+from storecast.ingest.parse import YEARS
+
 DATE_FORMATS = (
     "%Y-%m-%d",
     "%Y-%m-%d %H:%M:%S",
@@ -38,7 +40,7 @@ def hints(reasons: Iterable[str], cells: Callable[[str], Sequence[str]]) -> list
     refused = list(reasons)
     told = " ".join(refused)
     found = {
-        "is not a date": f"set `csv: {{date_format: {_formats(cells('is not a date'))}}}`",
+        "is not a date": _date_format(cells("is not a date")),
         "is not a number": _decimal(cells("is not a number")),
         IN_WORDS: _words(refused, cells(IN_WORDS.strip())),
         "is not in": "add the missing keys to that table",
@@ -49,14 +51,23 @@ def hints(reasons: Iterable[str], cells: Callable[[str], Sequence[str]]) -> list
     return [hint for reason, hint in found.items() if hint and reason in told]
 
 
-def _formats(cells: Sequence[str]) -> str:
-    """The formats that these dates may have: two where day and month cannot be told apart."""
-    fitting = [form for form in DATE_FORMATS if cells and all(_has(cell.strip(), form) for cell in cells)]
-    return " or ".join(f"'{form}'" for form in fitting) or "..."
+def _date_format(cells: Sequence[str]) -> str:
+    """To be told with the formats that these dates may have: two where day and month cannot be told apart.
+
+    Not where one is of no year that a date may be of, such as 9999-12-31.
+    """
+    written = [cell.strip() for cell in cells]
+    fitting = {form: [_year(cell, form) for cell in written] for form in DATE_FORMATS}
+    fitting = {form: years for form, years in fitting.items() if years and None not in years}
+    if any(year not in range(YEARS[0], YEARS[1] + 1) for years in fitting.values() for year in years):
+        return ""
+    forms = " or ".join(f"'{form}'" for form in fitting) or "..."
+    return f"set `csv: {{date_format: {forms}}}`"
 
 
-def _has(cell: str, form: str) -> bool:
-    return not pd.isna(pd.to_datetime(cell, format=form, errors="coerce"))
+def _year(cell: str, form: str) -> int | None:
+    date = pd.to_datetime(cell, format=form, errors="coerce")
+    return None if pd.isna(date) else int(date.year)
 
 
 def _decimal(cells: Sequence[str]) -> str:

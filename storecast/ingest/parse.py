@@ -19,6 +19,8 @@ NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity)$"
 NULL_WORDS = ("NaN", "nan", "NAN", "NA", "N/A", "null", "NULL", "None", "-nan")
 YES, NO = ("true", "yes", "t", "y", "1"), ("false", "no", "f", "n", "0")
 FLAGS = dict.fromkeys(YES, 1.0) | dict.fromkeys(NO, 0.0)
+YEARS = (1678, 2261)
+"""The first and the last year that are whole in a panel's dates, which count nanoseconds."""
 Parsed = tuple[pd.Series, NDArray[np.bool_]]
 
 
@@ -79,17 +81,23 @@ def _dates(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         if pa.types.is_timestamp(kind) and kind.tz is not None:
             column = pc.local_timestamp(column)
-        days = column.cast(pa.timestamp("ms"), safe=False).to_numpy()
-        return pd.Series(days), np.zeros(len(days), dtype=bool)
+        days = _of_years(column.cast(pa.timestamp("ms"), safe=False).to_numpy())
+        return pd.Series(days), np.isnat(days) & column.is_valid().to_numpy().astype(bool)
 
     def read(words: list[str]) -> NDArray[Any]:
         dates = pd.to_datetime(pd.Series(words, dtype=object), format=form.date_format, errors="coerce")
         if isinstance(dates.dtype, pd.DatetimeTZDtype):
             dates = dates.dt.tz_localize(None)
-        return dates.to_numpy(dtype="datetime64[ms]")
+        return _of_years(dates.to_numpy(dtype="datetime64[ms]"))
 
     values, unreadable = _by_word(column, read)
     return pd.Series(values), unreadable
+
+
+def _of_years(dates: NDArray[Any]) -> NDArray[Any]:
+    """The dates without those outside `YEARS`, such as the 9999-12-31 that stands for no date at all."""
+    first, after = (np.datetime64(str(year)) for year in (YEARS[0], YEARS[1] + 1))
+    return np.where((dates >= first) & (dates < after), dates, np.datetime64("NaT"))
 
 
 def _flags(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:

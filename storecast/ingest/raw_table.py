@@ -139,7 +139,7 @@ class RawTable:
         wanted, found, start = np.unique(positions), dict[int, dict[str, Any]](), 0
         for batch in self.source.batches(self.names, lambda _: None) if len(wanted) else ():
             here = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
-            found.update(zip(here.tolist(), batch.take(pa.array(here - start)).to_pylist(), strict=True))
+            found.update(zip(here.tolist(), _plain_rows(batch.take(pa.array(here - start))), strict=True))
             start += batch.num_rows
             if start > wanted[-1]:
                 break
@@ -152,6 +152,21 @@ class RawTable:
                 cure="read it again when nobody writes it any more",
             )
         return found
+
+
+def _plain_rows(rows: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows in Python's values; dates as text where one is of a year that Python's cannot be of."""
+    try:
+        found: list[dict[str, Any]] = rows.to_pylist()
+    except OverflowError:
+        columns = [
+            column.cast(pa.string())
+            if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type)
+            else column
+            for column in rows.columns
+        ]
+        found = pa.RecordBatch.from_arrays(columns, rows.schema.names).to_pylist()
+    return found
 
 
 def present(name: str, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]) -> list[str]:

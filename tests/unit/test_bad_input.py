@@ -221,6 +221,11 @@ REFUSED = [
         ),
     ),
     Refused(
+        "dates that stand for none",
+        lambda raw: raw.tables.update(visits=raw.tables["visits"].assign(date="9999-12-31")),
+        ("visits.csv", "of the years 1678 to 2261", "date = '9999-12-31'", "to fix: correct the rows"),
+    ),
+    Refused(
         "decimal comma",
         lambda raw: (
             raw.files.update({f"{table}.csv": raw.csv(table, ";") for table in raw.tables}),
@@ -501,6 +506,23 @@ HANDLED = [
         cell("date", "2023-02-29"),
         {"quarantined": 1},
         (41, "date", "is not a date"),
+    ),
+    *(
+        Handled(
+            f"{day}, which is no date that a panel can have",
+            both(
+                cell("date", day),
+                cell("date", day, 2, "visits"),
+                cell("date", day, 3, "holidays"),
+                rules(max_quarantined_share=0.5),
+            ),
+            {"quarantined": 1},
+            (41, "date", "is not a date"),
+            added={"gaps": 1},
+            panel=lambda r: list(r.panel.events["event"]) == ["Founding"],
+            other=(role, {"quarantined": 1, "unused": role == "holidays"}),
+        )
+        for day, role in (("9999-12-31", "visits.csv"), ("0001-01-01", "holidays"))
     ),
     Handled(
         "a date with a time of day",

@@ -9,6 +9,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -176,6 +177,27 @@ def test_a_damaged_panel_folder_is_named(tmp_path: Path) -> None:
         read_panel(folder)
     with pytest.raises(StoreError, match=r"panel\.json: cannot be read"):
         read_panel(tmp_path)
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.timestamp("ms"), pa.timestamp("us")])
+def test_dates_of_parquet_beyond_those_of_panels_are_quarantined_even_beyond_python_s(
+    kind: pa.DataType, tmp_path: Path
+) -> None:
+    raw = Raw()
+    table = pa.Table.from_pandas(raw.tables["train"].assign(sales=1.0))
+    days = pd.to_datetime(raw.tables["train"]["date"]).to_numpy().astype("datetime64[D]").astype(np.int64)
+    days[[40, 41, 42]] = [2932896, -719162, 104249991]  # 9999-12-31, 0001-01-01 and PostgreSQL's last one
+    dates = pa.array(days.astype(np.int32)).cast(pa.date32()).cast(kind)
+    (tmp_path / "raw").mkdir()
+    pq.write_table(table.set_column(1, "date", dates), tmp_path / "raw" / "train.parquet")
+    raw.config["train"] = ["train.parquet"]
+    raw.rules(max_quarantined_share=0.1)
+
+    result = raw.ingest(tmp_path)
+
+    assert result.quarantine["row"].tolist() == [41, 42, 43]
+    assert set(result.quarantine["reason"]) == {"date is not a date"}
+    assert "9999-12-31" in result.quarantine["raw"][0]
 
 
 def test_the_real_panel_s_config_is_valid() -> None:

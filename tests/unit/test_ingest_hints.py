@@ -35,3 +35,4 @@ def test_a_decimal_comma_is_proposed_where_a_cell_has_one() -> None:
 
 def test_what_the_config_cannot_mend_gets_no_hint() -> None:
     assert told("is empty") == []
+    assert told("is not a date", "9999-12-31") == []
