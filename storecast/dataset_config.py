@@ -17,6 +17,12 @@ from storecast.frequency import Freq
 from storecast.yaml_model import load_yaml_model
 
 RESERVED = ("unique_id", "ds", "y")
+SCORED = (
+    *("cutoff", "h", "model", "yhat", "mean", "q0.025", "q0.1", "q0.5", "q0.9", "q0.975"),
+    *("n", "rmsle", "mae", "wape", "mase", "bias", "quantile_loss", "left_out"),
+    *("coverage_80", "width_80", "coverage_95", "width_95", "overall", "volume", "level", "total"),
+)
+"""What no key or static column can be called: tables of forecasts and scores have columns of these names."""
 
 
 def _as_list(value: Any) -> Any:
@@ -30,7 +36,6 @@ def _as_mapping(value: Any) -> Any:
 
 
 Files = Annotated[list[str], BeforeValidator(_as_list)]
-Names = Annotated[list[str], BeforeValidator(_as_list)]
 Mapping = Annotated[dict[str, str], BeforeValidator(_as_mapping)]
 
 
@@ -177,7 +182,9 @@ class DatasetConfig(_Strict):
     )
     date: str = Field(description="column with the date")
     target: str = Field(description="column with the sales, ≥ 0")
-    keys: Names = Field(min_length=1, description="columns that name a series together")
+    keys: Mapping = Field(
+        min_length=1, description="columns that name a series together; a list, or key: column in the files"
+    )
     key_separator: str = Field(default="|", min_length=1, description="joins the keys to unique_id")
     id: str | None = Field(
         default=None, description="column of the future file whose value an export carries per row"
@@ -198,7 +205,7 @@ class DatasetConfig(_Strict):
 
     def covariates(self, kind: Literal["static", "known", "past"]) -> list[str]:
         """Names of the covariates of one kind, in the order of the file (keys first for static)."""
-        own = {"static": self.keys, "known": list(self.known), "past": []}[kind]
+        own = {"static": list(self.keys), "known": list(self.known), "past": []}[kind]
         return [*own, *(name for table in self.tables if table.kind == kind for name in table.columns)]
 
     @model_validator(mode="after")
@@ -207,8 +214,10 @@ class DatasetConfig(_Strict):
         repeated = [n for n, count in Counter([*names, *RESERVED]).items() if count > 1]
         if repeated:
             raise ValueError(
-                f"names must be unique and none of {', '.join(RESERVED)}; {', '.join(repeated)} is not"
+                f"names must be unique and none of {', '.join(RESERVED)}; {', '.join(repeated)} is not; "
+                f"give it another name, as in `{{my_{repeated[0]}: {repeated[0]}}}`"
             )
+        _check_scored(self.covariates("static"))
         if self.weeks_dated_by == "first_day" and not self.frequency.startswith("W-"):
             raise ValueError(f"weeks_dated_by: first_day is for weekly data, and freq is {self.freq}")
         static = set(self.keys)
@@ -222,6 +231,17 @@ class DatasetConfig(_Strict):
                 f"{', '.join(sorted(places - static))} is none"
             )
         return self
+
+
+def _check_scored(static: list[str]) -> None:
+    """Scores are made for each value of each of these columns, in a file that bears its name."""
+    wrong = next((name for name in static if name in SCORED or "/" in name or "\\" in name), None)
+    if wrong is not None:
+        other = "my_" + wrong.replace("/", "_").replace("\\", "_")
+        raise ValueError(
+            f"no key or static column can be called {wrong!r}, nor {', '.join(SCORED)}, nor hold a slash; "
+            f"give it another name, as in `keys: {{{other}: {wrong}}}` or `columns: {{{other}: {wrong}}}`"
+        )
 
 
 def _check_join(table: Table, static: set[str]) -> None:

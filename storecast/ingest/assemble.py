@@ -61,7 +61,7 @@ class Axes:
 def make_axes(context: Context, frames: Sequence[pd.DataFrame]) -> Axes:
     """The axes for the history (first frame) and the future rows (second, if any)."""
     config = context.config
-    keys = pd.concat([_key_table(frame, config.keys, config.key_separator) for frame in frames])
+    keys = pd.concat([_key_table(frame, list(config.keys), config.key_separator) for frame in frames])
     keys = keys[~keys.index.duplicated()].sort_index()
     start, cutoff = frames[0]["ds"].min(), frames[0]["ds"].max()
     history = pd.date_range(start, cutoff, freq=config.frequency, unit="ns")

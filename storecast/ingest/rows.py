@@ -170,8 +170,8 @@ def _date_field(context: Context, rules: tuple[Rule, ...]) -> Field:
 
 def _key_fields(context: Context, allowed: Allowed) -> list[Field]:
     return [
-        Field(key, key, "key", (known_values(*allowed[key]),) if key in allowed else ())
-        for key in context.config.keys
+        Field(key, column, "key", (known_values(*allowed[key]),) if key in allowed else ())
+        for key, column in context.config.keys.items()
     ]
 
 
@@ -188,11 +188,11 @@ def _known_fields(context: Context) -> list[Field]:
 
 
 def _refuse_separator_in_keys(
-    frame: pd.DataFrame, keys: Sequence[str], separator: str, audit: Ledger
+    frame: pd.DataFrame, keys: Mapping[str, str], separator: str, audit: Ledger
 ) -> None:
     if len(keys) == 1:
         return
-    for key in keys:
+    for key, column in keys.items():
         categories = frame[key].cat.categories
         for value in (each for each in categories if separator in each):
             rows = frame.index[(frame[key] == value).to_numpy()]
@@ -200,7 +200,7 @@ def _refuse_separator_in_keys(
                 continue
             raise DataError(
                 f"a key holds the separator {separator!r}, so series could be confused",
-                where=f"{audit.where(int(rows[0]))}, column {key}",
+                where=f"{audit.where(int(rows[0]))}, column {column}",
                 expected=f"keys without {separator!r}",
                 found=repr(value),
                 cure="set `key_separator` in the dataset config to a text that no key holds",

@@ -80,7 +80,7 @@ def ingest(
     now = today if today is not None else dt.datetime.now(dt.UTC).date()
     context = Context(config, Source(str(source), config.csv), pd.Timestamp(now), arrivals)
     tables = read_static(context)
-    allowed = allowed_keys(tables, config.keys)
+    allowed = allowed_keys(tables, list(config.keys))
     future = read_future(context, allowed)
     train, audit = read_train(context, allowed, None if future is None else future_start(_base(*future)))
     axes = make_axes(context, [train] if future is None else [train, future[0]])

@@ -150,8 +150,9 @@ def key_values(config: DatasetConfig, grouping: Grouping, arrival: Arrival) -> l
     if arrival.table not in _sales_tables(config):
         return []
     words, file = Words(config.csv), Source.of_file(arrival.uri, config.csv)
-    for batch in file.batches(file.columns([grouping.key], ()), lambda _: None):
-        words.numbers(batch.column(grouping.key))
+    column = config.keys[grouping.key]
+    for batch in file.batches(file.columns([column], ()), lambda _: None):
+        words.numbers(batch.column(column))
     return [text for text in words.texts if text]
 
 
@@ -173,7 +174,7 @@ def names_of(config: DatasetConfig) -> dict[str, str]:
 def _split(config: DatasetConfig, grouping: Grouping, table: str) -> tuple[str, Grouping] | None:
     """The column of a raw table that tells its rows' groups; None where all partitions need all rows."""
     if table in _sales_tables(config):
-        return grouping.key, grouping
+        return config.keys[grouping.key], grouping
     found = [grouping.column(further.join) for further in config.tables if further.files[0] == table]
     return found[0] if found and all(each == found[0] for each in found) else None
 

@@ -174,12 +174,13 @@ class _Census:
 
     def take(self, source: str, files: Sequence[str]) -> list[NDArray[np.int64]]:
         """Read the keys of a table's rows; how many rows each value has, by key."""
-        rows = [np.zeros(0, dtype=np.int64) for _ in self._config.keys]
+        columns = list(self._config.keys.values())
+        rows = [np.zeros(0, dtype=np.int64) for _ in columns]
         for file in Source(source, self._config.csv).open(files):
-            for batch in file.batches(file.columns(self._config.keys, ()), lambda _: None):
+            for batch in file.batches(file.columns(columns, ()), lambda _: None):
                 numbers = [
-                    words.numbers(batch.column(key))
-                    for key, words in zip(self._config.keys, self.words, strict=True)
+                    words.numbers(batch.column(column))
+                    for column, words in zip(columns, self.words, strict=True)
                 ]
                 rows = [_added(counts, each) for counts, each in zip(rows, numbers, strict=True)]
                 self._add(numbers)

@@ -771,6 +771,13 @@ keys: [store]
         ("", ("is not a mapping", "an empty file")),
         ("name: [unclosed\n", ("is not valid YAML", "line 2")),
         (VALID + "known: [sales_price, y]\n", ("names must be unique", "y is not")),
+        (VALID.replace("[store]", "[unique_id]"), ("unique_id is not", "{my_unique_id: unique_id}")),
+        (VALID.replace("[store]", "[model]"), ("called 'model'", "keys: {my_model: model}")),
+        (VALID.replace("[store]", "[Store/Dept]"), ("slash", "keys: {my_Store_Dept: Store/Dept}")),
+        (
+            VALID + "tables: [{files: a.csv, kind: static, join: [store], columns: [volume]}]\n",
+            ("called 'volume'", "columns: {my_volume: volume}"),
+        ),
         (VALID + "tables: [{files: a.csv, kind: past, join: [store], columns: [x]}]\n", ("a.csv", "`date`")),
         (VALID + "tables: [{files: a.csv, kind: static, join: [shop], columns: [x]}]\n", ("`join`", "store")),
         (VALID + "holidays: {files: h.csv, kinds: {H: party}}\n", ("line 8", "holidays", "bridge", "party")),

@@ -16,10 +16,13 @@ import yaml
 from raw_files import DAYS, HORIZON, TODAY, Raw
 
 from storecast.calendar import event_days
-from storecast.dataset_config import CsvFormat, DatasetConfig, Rules, load_dataset_config
+from storecast.dataset_config import RESERVED, CsvFormat, DatasetConfig, Rules, load_dataset_config
 from storecast.errors import DataError, StoreError
+from storecast.hierarchy import TOTAL
 from storecast.ingest import ingest, read_panel, write_panel
 from storecast.ingest.quality import sentences
+from storecast.metrics import CV_COLUMNS, METRICS
+from storecast.segments import VOLUME
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "datasets"
 
@@ -198,6 +201,30 @@ def test_dates_of_parquet_beyond_those_of_panels_are_quarantined_even_beyond_pyt
     assert result.quarantine["row"].tolist() == [41, 42, 43]
     assert set(result.quarantine["reason"]) == {"date is not a date"}
     assert "9999-12-31" in result.quarantine["raw"][0]
+
+
+def test_a_key_may_have_another_name_than_its_column(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.config["keys"] = {"shop": "store", "line": "family"}
+    for table, join in zip(
+        raw.config["tables"], ({"shop": "store"}, {"date": "date", "shop": "store"}), strict=True
+    ):
+        table["join"] = join
+
+    panel, plain = raw.ingest(tmp_path / "renamed").panel, Raw().ingest(tmp_path / "plain").panel
+
+    assert panel.static.columns.tolist() == ["shop", "line", "city"]
+    assert panel.ids.tolist() == plain.ids.tolist()
+    np.testing.assert_array_equal(panel.y, plain.y)
+    np.testing.assert_array_equal(panel.past["visits"], plain.past["visits"])
+
+
+def test_no_key_or_static_column_can_be_called_like_a_column_of_scores() -> None:
+    columns = [*CV_COLUMNS, *METRICS, "n", "left_out", VOLUME, TOTAL]
+    for name in (name for name in columns if name not in RESERVED):
+        with pytest.raises(ValueError, match=rf"called '{name}'.*keys: {{my_{name}: {name}}}"):
+            DatasetConfig.model_validate({**Raw().config, "keys": [name], "tables": [], "holidays": None})
+    assert DatasetConfig.model_validate({**Raw().config, "known": ["mae"]}).known == {"mae": "mae"}
 
 
 def test_the_real_panel_s_config_is_valid() -> None:

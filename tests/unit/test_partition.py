@@ -113,6 +113,17 @@ def larger() -> Raw:
     return raw
 
 
+def test_a_panel_is_cut_by_a_key_of_another_name_than_its_column(tmp_path: Path) -> None:
+    raw = larger()
+    raw.config["keys"] = {"shop": "store", "family": "family"}
+    raw.config["tables"][0]["join"] = {"shop": "store"}
+    raw.config["tables"][1]["join"] = {"date": "date", "shop": "store"}
+    _, _, folders, _ = divide(raw, tmp_path, "shop")
+    panels = [ingested(folder).panel for folder in folders.values()]
+    assert [panel.n_series for panel in panels] == [4, 4, 4]
+    assert all(len(set(panel.static["shop"])) == 2 for panel in panels)
+
+
 @pytest.mark.parametrize(("by", "partitions"), [("store", 3), ("family", 2), ("city", 3)])
 def test_the_partitions_panels_are_the_panel(
     by: str, partitions: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
