@@ -5,12 +5,13 @@ A new panel is a new YAML file of this form, never new code; see docs/adding-a-d
 
 from __future__ import annotations
 
+import codecs
 import fnmatch
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from storecast.calendar import EVENT_KINDS
 from storecast.frequency import Freq
@@ -50,13 +51,25 @@ class CsvFormat(_Strict):
         default=",", min_length=1, max_length=1, description="character between two values"
     )
     decimal: Literal[".", ","] = Field(default=".", description="decimal mark of numbers")
-    encoding: str = Field(default="utf-8", description="text encoding, such as utf-8, latin-1 or cp1252")
+    encoding: str = Field(
+        default="utf-8",
+        description="text encoding, such as utf-8, latin-1 or cp1252; UTF-16 is told by its mark",
+    )
     date_format: str = Field(
         default="%Y-%m-%d", description="strptime format of dates written as text or integers"
     )
     max_line_bytes: int = Field(
         default=1_048_576, ge=64, description="a longer line is an error: the file is not a table"
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        try:
+            codecs.lookup(name)
+        except LookupError:
+            raise ValueError(f"there is no encoding {name!r}; utf-8, latin-1 or cp1252, say") from None
+        return name
 
 
 class Table(_Strict):

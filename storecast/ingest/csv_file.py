@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from storecast.ingest.raw_table import BROKEN, Malformed, empty_file, present
 
 HEAD_BYTES = 65_536
 SAMPLE_BYTES = 1 << 20
+UTF_8 = ("utf-8", "utf8", "UTF-8", "UTF8")
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
 
 
@@ -46,7 +48,7 @@ class CsvFile:
                     handle,
                     read_options=pa_csv.ReadOptions(
                         use_threads=False,
-                        encoding=self.form.encoding,
+                        encoding=handle.encoding,
                         block_size=max(1 << 20, 2 * self.form.max_line_bytes),
                     ),
                     parse_options=pa_csv.ParseOptions(
@@ -73,7 +75,7 @@ class CsvFile:
         size = int(self.filesystem.size(self.path))
         try:
             with self.filesystem.open(self.path, "rb") as raw:
-                opened = self._opened(raw)
+                opened, _ = self._opened(raw)
                 lines: int = opened.read(SAMPLE_BYTES).count(b"\n")
                 read = min(size, int(raw.tell()))
                 return max(0, lines * size // max(1, read) - 1)
@@ -85,17 +87,15 @@ class CsvFile:
         try:
             with self._open() as handle:
                 head = handle.read_up_to(max(HEAD_BYTES, self.form.max_line_bytes))
+        except UnicodeError as error:
+            raise self._wrong_encoding(str(error)) from error
         except BROKEN as error:
             raise self._damaged(error) from error
-        if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise self._wrong_encoding("a UTF-16 byte order mark", "utf-16")
         line = next((part for part in head.splitlines() if part.strip(b"\xef\xbb\xbf \t")), b"")
         if not line:
             raise empty_file(self.name)
         try:
-            text = line.decode(
-                "utf-8-sig" if self.form.encoding.lower() in ("utf-8", "utf8") else self.form.encoding
-            )
+            text = line.decode("utf-8-sig" if handle.encoding in UTF_8 else handle.encoding)
         except UnicodeError as error:
             raise self._wrong_encoding(str(error)) from error
         header = next(csv.reader([text], delimiter=self.form.separator))
@@ -107,15 +107,20 @@ class CsvFile:
     def _open(self) -> Iterator[_CappedLines]:
         with (
             self.filesystem.open(self.path, "rb") as raw,
-            _CappedLines(self._opened(raw), self.name, self.form.max_line_bytes) as capped,
+            _CappedLines(*self._opened(raw), self.name, self.form.max_line_bytes) as capped,
         ):
             yield capped
 
-    def _opened(self, raw: IO[bytes]) -> IO[bytes]:
-        """What the file's bytes say, once unpacked."""
+    def _opened(self, raw: Any) -> tuple[Any, str]:
+        """What the file's bytes say, once unpacked, and their encoding; UTF-16, where a line's end is no byte
+        of its own, as UTF-8."""
         compression = fsspec.utils.infer_compression(self.path)
-        opened: IO[bytes] = fsspec.core.compr[compression](raw, mode="r") if compression else raw
-        return opened
+        opened = io.BufferedReader(fsspec.core.compr[compression](raw, mode="r") if compression else raw)
+        marked = opened.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        wide = "utf-16" if marked else codecs.lookup(self.form.encoding).name
+        if not wide.startswith("utf-16"):
+            return opened, self.form.encoding
+        return pa.transcoding_input_stream(pa.PythonFile(opened, mode="r"), wide, "utf-8"), "utf-8"
 
     def _refuse_other_separator(self, text: str, columns: Sequence[str]) -> None:
         for separator, word in SEPARATORS.items():
@@ -138,30 +143,36 @@ class CsvFile:
             cure="copy the file again from where it came from",
         )
 
-    def _wrong_encoding(self, found: str, likely: str = "latin-1") -> DataError:
+    def _wrong_encoding(self, found: str) -> DataError:
+        said = f"`csv: {{encoding: {self.form.encoding}}}`"
         return DataError(
             f"is not {self.form.encoding} text",
             where=f"{self.name}, row {self._first_undecodable()}",
             expected=f"text in {self.form.encoding}",
             found=found,
-            cure=f"set `csv: {{encoding: {likely}}}` in the dataset config, or save the file as UTF-8",
+            cure="set `csv: {encoding: latin-1}` in the dataset config, or save the file as UTF-8"
+            if self.form.encoding in UTF_8
+            else f"leave out {said} in the dataset config, and save the file as UTF-8 if it is not",
         )
 
     def _first_undecodable(self) -> int:
-        with self._open() as handle:
-            for number, line in enumerate(io.BufferedReader(handle)):
-                try:
-                    line.decode(self.form.encoding)
-                except UnicodeError:
-                    return number
+        number = 0
+        try:
+            with self._open() as handle:
+                for line in io.BufferedReader(handle):
+                    line.decode(handle.encoding)
+                    number += 1
+        except UnicodeError:
+            return number
         return 0
 
 
 class _CappedLines(io.RawIOBase):
-    """A byte stream that refuses a line longer than `cap`, before it is held in memory."""
+    """A byte stream of an encoding that refuses a line longer than `cap`, before it is held in memory."""
 
-    def __init__(self, inner: IO[bytes], name: str, cap: int) -> None:
+    def __init__(self, inner: IO[bytes], encoding: str, name: str, cap: int) -> None:
         super().__init__()
+        self.encoding = encoding
         self._inner, self._name, self._cap = inner, name, cap
         self._line, self._lines = 0, 0
 

@@ -203,9 +203,14 @@ REFUSED = [
         ("train.csv, row 2", "not utf-8", "encoding: latin-1"),
     ),
     Refused(
-        "UTF-16 file",
-        bytes_of("train", lambda b: b.decode().encode("utf-16")),
-        ("train.csv", "not utf-8", "encoding: utf-16"),
+        "UTF-16 that ends within a letter",
+        bytes_of("train", lambda b: b.decode().encode("utf-16")[:-1]),
+        ("train.csv", "truncated data", "save the file as UTF-8"),
+    ),
+    Refused(
+        "UTF-8 where UTF-16 is set",
+        config(csv={"encoding": "utf-16"}),
+        ("stores.csv, row 0", "not utf-16", "leave out `csv: {encoding: utf-16}`"),
     ),
     Refused(
         "wrong date format",
@@ -583,6 +588,18 @@ HANDLED = [
         (6, "date", "wrong weekday"),
     ),
     Handled("BOM", bytes_of("train", lambda b: b"\xef\xbb\xbf" + b)),
+    Handled(
+        "UTF-16 without its mark, as configured, of long words",
+        both(
+            lambda raw: [raw.tables[t].replace("MILK", "牛奶" * 99, inplace=True) for t in ("train", "test")],
+            lambda raw: raw.files.update(
+                {f"{t}.csv": raw.csv(t).decode().encode("utf-16-be") for t in raw.tables}
+            ),
+            config(csv={"encoding": "utf-16-be"}),
+        ),
+        panel=lambda r: "1|" + "牛奶" * 99 in r.panel.ids,
+    ),
+    Handled("UTF-16 beside UTF-8", bytes_of("train", lambda b: b.decode().encode("utf-16"))),
     Handled("CRLF line ends", bytes_of("train", lambda b: b.replace(b"\n", b"\r\n"))),
     Handled("gzip", whole_gzip),
     Handled(
@@ -771,6 +788,7 @@ keys: [store]
         ("", ("is not a mapping", "an empty file")),
         ("name: [unclosed\n", ("is not valid YAML", "line 2")),
         (VALID + "known: [sales_price, y]\n", ("names must be unique", "y is not")),
+        (VALID + "csv: {encoding: utf8mb4}\n", ("line 8", "no encoding 'utf8mb4'", "latin-1")),
         (VALID.replace("[store]", "[unique_id]"), ("unique_id is not", "{my_unique_id: unique_id}")),
         (VALID.replace("[store]", "[model]"), ("called 'model'", "keys: {my_model: model}")),
         (VALID.replace("[store]", "[Store/Dept]"), ("slash", "keys: {my_Store_Dept: Store/Dept}")),
