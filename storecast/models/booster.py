@@ -76,7 +76,10 @@ class BoosterConfig(TreesConfig):
 
 @dataclass(frozen=True, eq=False)
 class Booster:
-    """A fitted booster: LightGBM models by the value of `column`; where it is "", one under ""."""
+    """A fitted booster: LightGBM models by the value of `column`; where it is "", one under "".
+
+    What has fewer than `FEWEST_ROWS` rows to learn from has no model.
+    """
 
     learns: str
     column: str
@@ -307,11 +310,8 @@ def _parts(
     table: FeatureTable, column: str, rows: NDArray[np.bool_]
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Each value of a static column with its rows, where they are enough to learn from."""
-    if not column:
-        yield "", rows
-        return
-    for value in table.categories[column]:
-        those = rows & _rows_of(table, column, value)
+    for value in table.categories[column] if column else [""]:
+        those = rows & _rows_of(table, column, value) if column else rows
         if those.sum() >= FEWEST_ROWS:
             yield value, those
 

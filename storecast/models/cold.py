@@ -98,9 +98,11 @@ class Cold:
                 config.booster, *some, names, table.categories, context.threads, context.seed, _quiet
             )
 
-        unseen = np.zeros(len(target))
+        unseen, folds = np.zeros(len(target)), _folds(table.series)
+        if folds.min() == folds.max():
+            return None
         for part in range(FOLDS):
-            out = table.series % FOLDS == part
+            out = folds == part
             unseen[out] = learnt(~out).predict(values[out], num_threads=1)
         level = np.maximum(base + unseen, 0.0)
         edges = np.unique(np.quantile(level, np.linspace(0, 1, LEVEL_BINS + 1)[1:-1]))
@@ -163,6 +165,13 @@ def _parts(panel: Panel, parts: int, seed: int) -> Iterator[NDArray[np.bool_]]:
         if size > 1:
             part = rng.permutation(size) % min(parts, size)
             yield from (part[codes] == number for number in range(min(parts, size)))
+
+
+def _folds(series: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+    """(rows,) the fold that each row's series is left out in, by its position; where all positions are even,
+    or all odd, by its number among them."""
+    folds = series % FOLDS
+    return folds if folds.min() < folds.max() else np.unique(series, return_inverse=True)[1] % FOLDS
 
 
 def _describing(names: Sequence[str], panel: Panel) -> list[str]:

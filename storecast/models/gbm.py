@@ -96,6 +96,12 @@ class _Fitted:
     recursive: Recursive | None = None
     cold: Cold | None = None
 
+    @property
+    def has_model(self) -> bool:
+        """Whether trees forecast anything but series without history."""
+        direct = any(booster.models for booster in self.boosters)
+        return direct or bool(self.recursive and self.recursive.models)
+
 
 class Gbm:
     """LightGBM, direct for each day ahead, trained on many cutoffs with recent ones weighing more."""
@@ -110,7 +116,8 @@ class Gbm:
         self._lags: Lags | None = None
 
     def fit(self, panel: Panel, context: FitContext) -> FitReport:
-        """Learn from the training cutoffs before the panel's; with too few rows the base alone forecasts."""
+        """Learn from the training cutoffs before the panel's; a booster with too few rows has no model, and
+        where none has one the base alone forecasts."""
         cutoffs = list(self.feature_cutoffs(panel)) or [panel.cutoff]
         total = len(cutoffs) + sum(self._trees(panel)) + self.config.spread_rounds
         sample = Sample.of(panel, len(cutoffs), self.config.most_rows, context.seed)
@@ -120,10 +127,12 @@ class Gbm:
         few = len(table.y) < FEWEST_ROWS
         self._fitted = _without_model(table) if few else self._learn(table, panel, context, total)
         context.progress(total, total)
-        reason = f"only {len(table.y)} rows to learn from, {FEWEST_ROWS} are needed"
+        reason = f"{len(table.y)} rows to learn from, a model needs {FEWEST_ROWS} of its own"
         used = "the recent level of the same weekday"
         return FitReport(
-            fallbacks=tuple(Fallback(str(i), reason, used) for i in panel.ids) if few else (),
+            fallbacks=()
+            if self._fitted.has_model
+            else tuple(Fallback(str(i), reason, used) for i in panel.ids),
             info={
                 "rows": len(table.y),
                 "share of rows": round(sample.share, 4),

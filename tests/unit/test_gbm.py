@@ -16,6 +16,7 @@ from storecast.errors import ModelError
 from storecast.models.base import FitContext, Forecaster
 from storecast.models.booster import (
     FEW_ROWS,
+    FEWEST_ROWS,
     BoosterConfig,
     Report,
     side_by_side,
@@ -150,6 +151,31 @@ def test_a_panel_too_short_to_learn_from_falls_back_and_says_so(panel: Panel, tm
     assert np.isfinite(forecast.quantiles).all()
     model.save(tmp_path)
     np.testing.assert_array_equal(Gbm.load(tmp_path).forecast(short).point, forecast.point)
+
+
+def test_a_booster_without_a_cutoff_in_a_short_history_is_left_to_the_others(tmp_path: Path) -> None:
+    short = make_panel(n_stores=12, n_families=5, n_days=37, horizon=7).at(pd.Timestamp("2023-07-20"), 7)
+    sparse, dense = (BOOSTER.model_copy(update={"step_days": step}) for step in (20, 5))
+    model, alone = (Gbm(GbmConfig(boosters=some, spread_rounds=20)) for some in ((sparse, dense), (dense,)))
+    assert not len(Gbm(GbmConfig(boosters=(sparse,))).feature_cutoffs(short))
+    assert not model.fit(short, FitContext(seed=3)).fallbacks
+    alone.fit(short, FitContext(seed=4))
+    model.save(tmp_path)
+    points = [each.forecast(short).point for each in (model, alone, Gbm.load(tmp_path))]
+    np.testing.assert_array_equal(points[0], points[1])
+    np.testing.assert_array_equal(points[0], points[2])
+
+
+def test_where_no_booster_has_rows_enough_the_base_forecasts_and_the_report_says_so(tmp_path: Path) -> None:
+    short = make_panel(n_stores=12, n_families=4, n_days=37, horizon=7).at(pd.Timestamp("2023-07-20"), 7)
+    few = [BOOSTER.model_copy(update={"step_days": step, "window_days": 8}) for step in (5, 7)]
+    model = Gbm(GbmConfig(boosters=tuple(few), spread_rounds=20))
+    report = model.fit(short, FitContext())
+    assert {f.unique_id for f in report.fallbacks} == set(short.ids)
+    assert FEWEST_ROWS <= report.info["rows"] < 2 * FEWEST_ROWS
+    assert np.isfinite(model.forecast(short).quantiles).all()
+    model.save(tmp_path)
+    np.testing.assert_array_equal(Gbm.load(tmp_path).forecast(short).point, model.forecast(short).point)
 
 
 def test_a_weekly_panel_without_covariates_is_forecast() -> None:

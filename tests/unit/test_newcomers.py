@@ -104,6 +104,15 @@ def test_boosting_learns_to_forecast_new_series_and_forecasts_the_others_as_ever
     np.testing.assert_array_equal(loaded.forecast_rows(new, some).point, told.point[some])
 
 
+def test_boosting_learns_of_new_series_where_every_other_one_is_new(panel: Panel) -> None:
+    y = panel.y.copy()
+    y[1::2, : panel.n_history] = np.nan
+    model = Gbm(CONFIG)
+    model.fit(replace(panel, y=y), FitContext())
+    old, new = (np.log1p(model.forecast(replace(panel, y=y)).point[start::2]).mean() for start in (0, 1))
+    assert abs(old - new) < 1
+
+
 def test_hiding_scores_models_beside_the_mean_of_the_peers() -> None:
     panel = make_panel(n_stores=8, n_families=4, n_days=420, horizon=14)
     cutoff = panel.dates[panel.n_history - 1 - 14]
