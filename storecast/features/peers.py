@@ -57,20 +57,30 @@ class Peers:
         self.pairs = {(one, other): _crossed(self.groups[one], self.groups[other]) for one, other in chosen}
 
     def expected(self, level: Floats) -> Floats:
-        """(n,) the level that a series' groups let expect: ridge regression on the static values."""
-        known = ~np.isnan(level)
-        if not known.any():
-            return np.zeros(len(level))
-        centre = level[known].mean()
-        if not self.groups:
+        """(n,) the level that a series' groups let expect, at least 0."""
+        centre, effects = self.effects(level)
+        if not effects:
             return np.full(len(level), max(centre, 0.0))
-        design = sparse.hstack([group.design() for group in self.groups.values()], format="csr")
-        x = design[known]
+        fitted: Floats = np.maximum(centre + self._design() @ np.concatenate([*effects.values()]), 0.0)
+        return fitted
+
+    def effects(self, level: Floats) -> tuple[float, dict[str, Floats]]:
+        """The mean of the levels (n,) that are known, and how far from it each value of each group lies:
+        ridge regression on the static values. The values of a group are sorted."""
+        known = ~np.isnan(level)
+        centre = float(level[known].mean()) if known.any() else 0.0
+        if not known.any() or not self.groups:
+            return centre, {name: np.zeros(group.size) for name, group in self.groups.items()}
+        x = self._design()[known]
         gram = x.T @ x + sparse.identity(x.shape[1])
         target = x.T @ (level[known] - centre)
         weights = sparse.linalg.spsolve(gram.tocsc(), target, permc_spec="MMD_AT_PLUS_A")
-        fitted: Floats = np.maximum(centre + design @ weights, 0.0)
-        return fitted
+        ends = np.cumsum([group.size for group in self.groups.values()])
+        return centre, dict(zip(self.groups, np.split(weights, ends[:-1]), strict=True))
+
+    def _design(self) -> sparse.csr_matrix:
+        """(n, k) which series is of which value, of all groups."""
+        return sparse.hstack([group.design() for group in self.groups.values()], format="csr")
 
 
 def telling_pairs(static: pd.DataFrame) -> list[Pair]:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,6 +259,36 @@ def test_a_promotion_that_lifted_sales_elsewhere_is_expected_where_it_comes_next
     assert float(lift[:, family].min()) > 1.5, "ten times the sales elsewhere"
     others = torch.from_numpy(~first.to_numpy())
     assert float(effects.reshape(len(rows), 16, 2, -1)[others][..., family].abs().max()) == 0
+
+
+def test_static_values_lie_where_a_ridge_regression_of_the_levels_puts_them(seen: Panel) -> None:
+    from storecast.models.lstm.encoding import LEVEL_WEEKS, Encoding
+
+    y = seen.y.copy()
+    y[:3] = np.nan
+    encoding = Encoding.of(replace(seen, y=y), use_past=False)
+    level = np.log1p(seen.history[3:, -LEVEL_WEEKS * 7 :]).mean(axis=1)
+    pairs = [(column, value) for column, values in encoding.static.items() for value in values]
+    told = np.array([(seen.static[c] == v).to_numpy(np.float64)[3:] for c, v in pairs])
+    beta = np.linalg.solve(told @ told.T + np.eye(len(pairs)), told @ (level - level.mean()))
+    assert encoding.level == pytest.approx(level.mean())
+    np.testing.assert_allclose([encoding.effects[c][v] for c, v in pairs], beta, atol=1e-12)
+
+
+def test_a_static_value_for_each_of_many_series_takes_little_memory() -> None:
+    from storecast.models.lstm.encoding import Encoding
+
+    few = make_panel(n_stores=50, n_families=8, n_days=70)
+    rows = np.tile(np.arange(few.n_series), 10)
+    names = pd.Index([f"sku {n:05d}" for n in range(len(rows))], dtype=object, name="unique_id")
+    many = replace(few.select(rows), ids=names.to_numpy(), static=pd.DataFrame({"sku": names}, index=names))
+    tracemalloc.start()
+    try:
+        encoding = Encoding.of(many, use_past=False)
+        assert tracemalloc.get_traced_memory()[1] < 10 * many.y.nbytes
+    finally:
+        tracemalloc.stop()
+    assert len(encoding.effects["sku"]) == len(rows)
 
 
 def test_a_panel_without_known_covariates_works(seen: Panel) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from storecast.errors import ModelError
+from storecast.features.peers import Peers
 from storecast.frequency import frequency
 from storecast.panel import Floats, Panel
 
@@ -157,19 +158,10 @@ def _apply(values: Floats, scale: tuple[float, float]) -> Floats:
 
 
 def _levels(panel: Panel, static: dict[str, tuple[str, ...]]) -> tuple[float, dict[str, dict[str, float]]]:
-    """Ridge regression of the series' recent levels on their static values (one-hot)."""
+    """The mean of the series' recent levels, and how far each static value lies from it."""
     logs = np.log1p(panel.history[:, -LEVEL_WEEKS * panel.frequency.week :])
     seen = np.isfinite(logs)
     levels = np.nan_to_num(logs).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
-    has = seen.any(axis=1)
-    mean = float(levels[has].mean()) if has.any() else 0.0
-    pairs = [(c, v) for c, values in static.items() for v in values]
-    if not pairs:
-        return mean, {}
-    onehot = np.stack([(panel.static[c] == v).to_numpy(dtype=np.float64)[has] for c, v in pairs], axis=1)
-    ridge = onehot.T @ onehot + np.eye(len(pairs))
-    beta = np.linalg.solve(ridge, onehot.T @ (levels[has] - mean))
-    effects: dict[str, dict[str, float]] = {c: {} for c in static}
-    for (c, v), b in zip(pairs, beta, strict=True):
-        effects[c][v] = float(b)
-    return mean, effects
+    peers = Peers(panel.static[list(static)], pairs=())
+    mean, effects = peers.effects(np.where(seen.any(axis=1), levels, np.nan))
+    return mean, {name: dict(zip(static[name], effects[name].tolist(), strict=True)) for name in static}
