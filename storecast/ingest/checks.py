@@ -24,6 +24,9 @@ WANTED: Mapping[Kind, str] = {
 }
 
 
+LARGEST = 1e15
+
+
 @dataclass(frozen=True)
 class Rule:
     """A condition on a column's values; a row that fails is quarantined, or repaired if `repair` says how.
@@ -67,8 +70,11 @@ class Field:
 
 
 def finite() -> Rule:
-    """Numbers must not be infinite."""
-    return Rule("finite", np.isfinite, "is infinite", "a finite number")
+    """Numbers must not be infinite, nor so large that their sums or single precision cannot hold them."""
+    expected = f"a number between -{LARGEST:g} and {LARGEST:g}"
+    return Rule(
+        "finite", lambda values: values.abs() <= LARGEST, f"is infinite or beyond {LARGEST:g}", expected
+    )
 
 
 def not_negative(repair: float | None, word: str) -> Rule:

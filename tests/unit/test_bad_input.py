@@ -331,6 +331,21 @@ HANDLED = [
         panel=lambda r: np.isnan(series(r, "1|BREAD")[10]),
     ),
     Handled("infinite sales", cell("sales", "inf"), {"quarantined": 1}, (41, "sales", "is infinite")),
+    *(
+        Handled(
+            f"{column} beyond all numbers of pieces",
+            cell(column, number),
+            {"quarantined": 1},
+            (41, column, "beyond 1e+15"),
+            added={"quarantined": 1},
+        )
+        for column, number in (("sales", "1e308"), ("promo", "-1e39"))
+    ),
+    Handled(
+        "a past covariate beyond all numbers",
+        both(cell("visits", "1e308", 5, "visits"), rules(max_quarantined_share=0.05)),
+        other=("visits.csv", {"quarantined": 1, "kept": 59}),
+    ),
     Handled(
         "NaN sales stay not observed",
         cell("sales", "NaN"),
