@@ -42,7 +42,7 @@ class _Finding:
 class Audit:
     """The account of one file. Positions are those of `raw`.
 
-    A repair of a row that another rule quarantines is not counted.
+    A repair of a row that another rule quarantines or merges is not counted.
     """
 
     raw: RawTable
@@ -80,7 +80,8 @@ class Audit:
         bad = self._bad_positions()
         quality = self._quality(bad)
         self._refuse_too_many(quality, max_share)
-        mended = {name: np.setdiff1d(rows, bad) for name, (rows, _, _) in self._repairs.items()}
+        gone = np.concatenate([bad, *(rows for rows, _ in self._merged.values())])
+        mended = {name: np.setdiff1d(rows, gone) for name, (rows, _, _) in self._repairs.items()}
         self._show([bad, *(rows[:1] for rows in mended.values())])
         self._count_reasons(quality)
         for name, (rows, rule) in self._merged.items():

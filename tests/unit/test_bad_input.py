@@ -453,6 +453,12 @@ HANDLED = [
         panel=lambda r: series(r, "1|BREAD")[10] == 99,
     ),
     Handled(
+        "an empty row for which another stands is no repair",
+        both(cell("sales", ""), lambda raw: raw.repeat(41, sales="99"), rules(conflicting_duplicates="last")),
+        {"read": N_TRAIN + 1, "merged": 1},
+        panel=lambda r: series(r, "1|BREAD")[10] == 99,
+    ),
+    Handled(
         "gap in one series",
         lambda raw: raw.drop("train", 41),
         {"read": N_TRAIN - 1},
