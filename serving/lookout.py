@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from storecast.errors import ReleaseError
+from storecast.errors import ConfigError, ReleaseError
 from storecast.settings import Settings
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
@@ -16,6 +17,7 @@ from storecast.store.releases import POINTER, ReleaseStore, datasets, trail
 
 LIST_SECONDS = 15.0
 """How often the store's folders are listed; in between one file is read, the pointer."""
+log = logging.getLogger("storecast.serving")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,9 @@ class Seen:
         current: the one that the pointer names; "" before the first look.
         trail: those that going back leads through, oldest first; the last is the current one.
         activated: when each was last activated.
-        trouble: why the store cannot be read; "" where it can.
+        trouble: why the store cannot be read, or which data sets there are to choose from; "" where all is
+            well.
+        undecided: whether several data sets have releases, and nothing says which of them to serve.
     """
 
     releases: list[dict[str, Any]] = field(default_factory=list)
@@ -35,6 +39,7 @@ class Seen:
     trail: list[str] = field(default_factory=list)
     activated: dict[str, str] = field(default_factory=dict)
     trouble: str = ""
+    undecided: bool = False
 
 
 class Lookout:
@@ -42,26 +47,31 @@ class Lookout:
 
     Attributes:
         seen: replaced whole, so that other threads read one state of it.
+        dataset: the data set that is served, or was last; "" before one is chosen.
         failures: how often the store could not be read.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.seen = Seen()
+        self.dataset = settings.serving_dataset
         self.failures = 0
         self._store: ReleaseStore | None = None
         self._listed = 0.0
         self._pointer = ""
+        self._beside: list[str] = []
 
     def store(self) -> ReleaseStore:
         """The releases of the data set that is served.
 
         Raises:
-            ReleaseError: there are several, and the settings do not say which.
+            ConfigError: there are several, none is served yet, and the settings do not say which to serve.
+            ReleaseError: there is none.
         """
         if self._store is None or not self._is_listed():
             store = DatasetStore(self.settings.root)
-            self._store = ReleaseStore(store, self.settings.serving_dataset or self._only_dataset(store))
+            self.dataset = self.settings.serving_dataset or self._chosen(store)
+            self._store = ReleaseStore(store, self.dataset)
         return self._store
 
     def look(self) -> ReleaseStore:
@@ -69,6 +79,7 @@ class Lookout:
 
         Raises:
             StoreError, OSError: the store cannot be read.
+            ConfigError, ReleaseError: see `store`.
         """
         store = self.store()
         pointer = uris.read_text(uris.join(store.root, POINTER))
@@ -84,11 +95,12 @@ class Lookout:
             self._pointer, self._listed = pointer, time.monotonic()
         return store
 
-    def missed(self, trouble: str) -> bool:
-        """Note that the store could not be read, and whether that is news."""
+    def missed(self, trouble: str, *, undecided: bool = False) -> bool:
+        """Note that the store could not be read, or that it is undecided what to serve; whether that is
+        news."""
         news = trouble != self.seen.trouble
-        self.failures += 1
-        self.seen = replace(self.seen, trouble=trouble)
+        self.failures += not undecided
+        self.seen = replace(self.seen, trouble=trouble, undecided=undecided)
         self._pointer = ""
         return news
 
@@ -102,13 +114,19 @@ class Lookout:
         """Whether the pointer was read after the folders were listed, a moment ago."""
         return bool(self._pointer) and time.monotonic() - self._listed <= LIST_SECONDS
 
-    def _only_dataset(self, store: DatasetStore) -> str:
+    def _chosen(self, store: DatasetStore) -> str:
+        """The only data set, or of several the one that is served already."""
         names = datasets(store)
-        if len(names) != 1:
-            raise ReleaseError(
-                "several data sets have releases" if names else "there is no release yet",
-                where=store.root,
-                expected="one, or the name of one in serving_dataset",
-                found=", ".join(names),
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            raise ReleaseError("there is no release yet", where=store.root)
+        found = f"several data sets have releases: {', '.join(names)}"
+        if not self.dataset:
+            raise ConfigError(f"{found}; it has to name one", where="serving_dataset")
+        if names != self._beside:
+            self._beside = names
+            log.warning(
+                "%s; %s goes on being served, and serving_dataset has to name it", found, self.dataset
             )
-        return names[0]
+        return self.dataset

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 from serving import answers
 from serving.answers import Answer
-from serving.problems import Problem, retry
+from serving.problems import Problem, retry, undecided
 from serving.state import Request, State
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
-from storecast.errors import ReleaseError, StorecastError
+from storecast.errors import ConfigError, ReleaseError, StorecastError
 
 
 async def activate(state: State, request: Request) -> Answer:
@@ -70,6 +70,8 @@ async def _moved(state: State, move: Callable[[], str]) -> Answer:
             "the release cannot be current",
             cure="GET /v1/releases lists the others; the log says more",
         ) from error
+    except ConfigError as error:
+        raise undecided() from error
     except (StorecastError, OSError) as error:
         raise Problem(
             503, "store", "the store cannot be read or written", cure="try again later", headers=retry(5)

@@ -63,6 +63,17 @@ def not_ready() -> Problem:
     )
 
 
+def undecided() -> Problem:
+    """Several data sets have releases, and nothing says which of them to serve."""
+    return Problem(
+        503,
+        "no-dataset",
+        "it is not decided which data set to serve",
+        cure="set serving_dataset: several data sets have releases",
+        headers=retry(5),
+    )
+
+
 def busy(seconds: int = 1) -> Problem:
     """More is under way than can be answered in time."""
     return Problem(

@@ -139,8 +139,8 @@ def _text(table: ReleaseTable, row: int, chosen: asking.Selection) -> bytes:
 
 
 def _store(state: State) -> dict[str, str]:
-    trouble = state.watcher.seen.trouble
-    return {"state": "unreachable" if trouble else "ok"}
+    seen = state.watcher.seen
+    return {"state": "undecided" if seen.undecided else "unreachable" if seen.trouble else "ok"}
 
 
 Endpoint = Callable[[State, Request], Awaitable[Answer]]

@@ -154,7 +154,7 @@ def _asking(table: ReleaseTable, settings: Settings, key: Json) -> Json:
 def _others(titles: Json) -> Json:
     count = {"type": "integer", "minimum": 0}
     text_or_none = {"type": ["string", "null"]}
-    store = _object({"state": {"type": "string", "enum": ["ok", "unreachable"]}})
+    store = _object({"state": {"type": "string", "enum": ["ok", "unreachable", "undecided"]}})
     release = {
         "id": _STRING,
         "cutoff": _STRING,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serving.answers import Answer
-from serving.problems import not_ready
+from serving.problems import not_ready, undecided
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
 from storecast.settings import Settings
@@ -50,5 +50,5 @@ class State:
         """
         table = self.watcher.value
         if table is None:
-            raise not_ready()
+            raise undecided() if self.watcher.seen.undecided else not_ready()
         return table

@@ -19,7 +19,7 @@ from serving import notices, prepare
 from serving.lookout import Lookout, Seen
 from serving.notices import Verdict
 from serving.table import is_whole
-from storecast.errors import ReleaseError, StorecastError
+from storecast.errors import ConfigError, ReleaseError, StorecastError
 from storecast.settings import Settings
 from storecast.store import uri as uris
 from storecast.store.releases import ReleaseStore
@@ -100,9 +100,10 @@ class Watcher(Generic[T]):
                 self.look()
             except Exception as error:  # a thread that must not die  # noqa: BLE001
                 self.empty = self.empty or (self.value is None and self.lookout.nothing_released())
-                why = _first_line(error)
-                if self.lookout.missed(why):
-                    log.warning("the store cannot be read, %s goes on: %s", self.release or "none", why)
+                why, undecided = _first_line(error), isinstance(error, ConfigError)
+                on = f"the store cannot be read, {self.release or 'none'} goes on"
+                if self.lookout.missed(why, undecided=undecided):
+                    log.warning("%s: %s", "no release is served" if undecided else on, why)
             self.looked.set()
             self._stop.wait(POLL_SECONDS)
 
@@ -110,7 +111,10 @@ class Watcher(Generic[T]):
         """Open the local copy that was last in use, if it is still good."""
         home = self.settings.serving_home
         names = [self.settings.serving_dataset] if self.settings.serving_dataset else notices.datasets(home)
-        release_id = notices.in_use(home / names[0]) if len(names) == 1 else ""
+        if len(names) != 1:
+            return
+        self.lookout.dataset = names[0]
+        release_id = notices.in_use(home / names[0])
         if not release_id or not is_whole(folder := home / names[0] / release_id):
             return
         try:

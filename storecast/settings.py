@@ -85,7 +85,8 @@ class Settings(BaseSettings):
     )
 
     serving_dataset: str = Field(
-        default="", description="Data set whose releases are served; empty: the only one there is."
+        default="",
+        description="Data set whose releases are served; empty: the only one, or the one served already.",
     )
     serving_workers: int = Field(default=2, ge=1, description="Processes that answer requests.")
     serving_folder: Path | None = Field(
