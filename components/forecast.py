@@ -41,6 +41,7 @@ from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
+from storecast.store.releases import local_copy
 
 
 def run(
@@ -132,7 +133,7 @@ def _challenger(
 
 
 def _champion(store: DatasetStore, panel: Panel, context: Path, champion: str, folder: Path) -> pd.DataFrame:
-    bundle = Bundle.load(uris.fetch(champion, store.scratch / "releases") / "bundle")
+    bundle = Bundle.load(local_copy(store, champion) / "bundle")
     about = {**bundle.about, **_about(panel, context), "fitted_to": bundle.about["fitted_to"]}
     write_bundle(folder / "bundle", bundle.model, bundle.calibration, context, about)
     return carried_on(bundle.folder, folder, panel, bundle.forecast(panel))

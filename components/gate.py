@@ -30,7 +30,7 @@ from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
-from storecast.store.releases import Release, ReleaseStore
+from storecast.store.releases import Release, ReleaseStore, local_copy
 from storecast.training_config import NAIVE, load_training_config
 
 CHAMPION = "champion"
@@ -72,7 +72,7 @@ def run(
         rival = None
         if against:
             whole = open_panel(store, panel)
-            cv = _beside_champion(cv, whole, uris.fetch(against.uri, store.scratch / "releases"))
+            cv = _beside_champion(cv, whole, local_copy(store, against.uri))
             if cv.empty:
                 raise _not_comparable(against, whole)
             segments = parquet.read_frame(store.path(scores) / "segments.parquet").set_index("unique_id")

@@ -24,6 +24,7 @@ from storecast.settings import load_settings
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
+from storecast.store.releases import local_copy
 from storecast.training_config import TrainingConfig, load_training_config
 
 
@@ -85,7 +86,7 @@ def run(
                     tracked.file(path)
             version = 0
             if release:
-                bundle = uris.fetch(release, store.scratch / "releases") / "bundle"
+                bundle = local_copy(store, release) / "bundle"
                 version = mlflow_registry.register(tracked, bundle, model_name(about["dataset"]))
         content = {"run_id": tracked.id, "version": version}
         (folder / "mlflow.json").write_text(json.dumps(content) + "\n")

@@ -62,7 +62,7 @@ class DatasetStore:
     def path(self, dataset: Dataset | str) -> Path:
         """A local folder with the data set's files."""
         uri = dataset if isinstance(dataset, str) else dataset.uri
-        return uris.fetch(uri, self.scratch / "cache")
+        return uris.fetch(uri, self.scratch / "cache", MANIFEST)
 
     def open(self, uri: str) -> Dataset:
         """The data set at a URI.

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storecast.errors import ReleaseError
+from storecast.errors import ReleaseError, StoreError
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore, checksums, content_hash, describe_files
 
@@ -90,31 +90,47 @@ class ReleaseStore:
         return self.get(release_id)
 
     def ids(self) -> list[str]:
-        """All releases, oldest cutoff first."""
-        return [name for name in uris.children(self.root) if name != POINTER and not name.startswith(".")]
+        """All releases, oldest cutoff first; not those that are half there, as while one is published."""
+        return [name for name in self._folders() if self._is_whole(name)]
 
     def get(self, release_id: str) -> Release:
         """One release by id, or by a beginning of it that no other shares.
 
         Raises:
-            ReleaseError: there is none, or there are several.
+            ReleaseError: there is none, there are several, or it is incomplete.
         """
-        matches = [name for name in self.ids() if name.startswith(release_id)]
-        if release_id in matches:
-            matches = [release_id]
+        name = release_id if self._is_whole(release_id) else self._match(release_id)
+        uri = uris.join(self.root, name)
+        try:
+            about = uris.read_text(uris.join(uri, ABOUT))
+        except StoreError as error:
+            raise _incomplete(name, uri, ABOUT) from error
+        return Release(name, uri, json.loads(about))
+
+    def _folders(self) -> list[str]:
+        return [name for name in uris.children(self.root) if name != POINTER and not name.startswith(".")]
+
+    def _is_whole(self, release_id: str) -> bool:
+        return uris.exists(uris.join(self.root, release_id, CHECKSUMS))
+
+    def _match(self, beginning: str) -> str:
+        folders = self._folders()
+        if beginning in folders:
+            raise _incomplete(beginning, uris.join(self.root, beginning), CHECKSUMS)
+        ids = [name for name in folders if self._is_whole(name)]
+        matches = [name for name in ids if name.startswith(beginning)]
         if len(matches) != 1:
             raise ReleaseError(
-                f"{'no release' if not matches else 'more than one release'} matches {release_id!r}",
+                f"{'no release' if not matches else 'more than one release'} matches {beginning!r}",
                 where=self.root,
-                expected=f"one of {', '.join(self.ids()) or 'none: there is no release yet'}",
+                expected=f"one of {', '.join(ids) or 'none: there is no release yet'}",
                 cure="storecast releases list",
             )
-        uri = uris.join(self.root, matches[0])
-        return Release(matches[0], uri, json.loads(uris.read_text(uris.join(uri, ABOUT))))
+        return matches[0]
 
     def path(self, release: Release) -> Path:
         """A local folder with the release's files."""
-        return uris.fetch(release.uri, self.store.scratch / "releases")
+        return local_copy(self.store, release.uri)
 
     def history(self) -> list[Activation]:
         """What was current when, the newest last."""
@@ -223,6 +239,15 @@ class ReleaseStore:
         return problems
 
 
+def local_copy(store: DatasetStore, uri: str) -> Path:
+    """A local folder with the files of the release at a URI.
+
+    Raises:
+        StoreError: the release is incomplete.
+    """
+    return uris.fetch(uri, store.scratch / "releases", CHECKSUMS)
+
+
 def datasets(store: DatasetStore) -> list[str]:
     """The data sets that have a release; not the partitions of one that has a release of all of them."""
     names = uris.children(uris.join(store.root, "releases"))
@@ -256,6 +281,15 @@ def trail(ids: Sequence[str]) -> list[str]:
             steps = steps[: steps.index(release_id)]
         steps.append(release_id)
     return steps
+
+
+def _incomplete(release_id: str, uri: str, missing: str) -> ReleaseError:
+    return ReleaseError(
+        f"release {release_id} is incomplete",
+        where=uri,
+        expected=f"a folder with {missing}, as every release that was published to its end",
+        cure="take another release; or remove the folder and run the pipeline again, which makes it anew",
+    )
 
 
 def _told(entry: Activation) -> dict[str, Any]:

@@ -153,15 +153,26 @@ def remove(uri: str) -> None:
         fs.rm(path, recursive=True)
 
 
-def fetch(uri: str, cache: Path) -> Path:
+def fetch(uri: str, cache: Path, last: str) -> Path:
     """A local folder with the files below `uri`: the folder itself, or a copy under `cache`.
 
     Copies are named by the URI's last part, which names immutable content, and made only once.
+
+    Args:
+        uri: of a folder.
+        cache: where copies are.
+        last: the file that `publish` put there last.
+
+    Raises:
+        StoreError: that file is not there: the rest may not be, either.
     """
     if is_local(uri):
         return local_path(uri)
     target = cache / name_of(uri)
-    if not target.exists():
+    if not (target / last).is_file():
+        if not exists(join(uri, last)):
+            raise StoreError("this folder is incomplete", where=uri, expected=f"one with {last}")
+        shutil.rmtree(target, ignore_errors=True)
         fs, path = filesystem(uri)
         cache.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))

@@ -77,6 +77,23 @@ def test_the_first_release_waits_for_the_verdict_and_is_not_served_if_that_is_ba
     assert watcher.release == shop.first.id
 
 
+@pytest.mark.parametrize("file", ["checksums.json", "release.json"])
+def test_where_the_current_release_is_incomplete_the_one_before_it_is_served(
+    shop: Shop, tmp_path: Path, file: str
+) -> None:
+    shop.store.activate(shop.second.id, "the next")
+    watcher = Watcher(shop.settings.model_copy(update={"serving_folder": tmp_path}), ReleaseTable.open)
+    lost = Path(shop.second.uri) / file
+    lost.rename(tmp_path / file)
+    try:
+        watcher.look()
+        watcher.look()
+    finally:
+        (tmp_path / file).rename(lost)
+    assert watcher.release == shop.first.id
+    assert "is incomplete" in watcher.refused[shop.second.id]
+
+
 def test_a_bad_verdict_after_the_first_start_takes_the_release_away(shop: Shop) -> None:
     watcher = Watcher(shop.settings, ReleaseTable.open, waits=True)
     shop.store.activate(shop.second.id, "swap")

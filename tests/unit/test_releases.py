@@ -1,10 +1,12 @@
 """Releases: immutable folders and one pointer."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from storecast.errors import ReleaseError
+from storecast.errors import ReleaseError, StoreError
+from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
 from storecast.store.releases import Release, ReleaseStore
 
@@ -101,3 +103,41 @@ def test_the_registry_is_behind_until_it_has_followed(store: ReleaseStore) -> No
     store.registry_followed(two.id)
     assert [entry.registry_behind for entry in store.history()] == [False, False]
     assert [entry.id for entry in store.history()] == [one.id, two.id]
+
+
+@pytest.fixture(params=["disk", "objects"])
+def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> ReleaseStore:
+    root = str(tmp_path) if request.param == "disk" else f"memory://{uuid4().hex}"
+    return ReleaseStore(DatasetStore(root, scratch=tmp_path / "scratch"), "shop")
+
+
+def test_a_release_whose_last_file_is_not_there_yet_is_not_listed(anywhere: ReleaseStore) -> None:
+    made, half = _publish(anywhere, "one"), _publish(anywhere, "two")
+    uris.remove(uris.join(half.uri, "checksums.json"))
+    assert anywhere.ids() == [made.id]
+    assert anywhere.get("2023").id == made.id
+
+
+@pytest.mark.parametrize("file", ["checksums.json", "release.json"])
+def test_a_release_that_is_half_there_is_said_to_be_incomplete(anywhere: ReleaseStore, file: str) -> None:
+    made = _publish(anywhere, "one")
+    uris.remove(uris.join(made.uri, file))
+    for ask in (anywhere.get, anywhere.verify, lambda name: anywhere.activate(name, "first")):
+        with pytest.raises(ReleaseError, match=f"release {made.id} is incomplete"):
+            ask(made.id)
+
+
+def test_a_half_copy_of_a_release_is_not_kept(tmp_path: Path) -> None:
+    store = ReleaseStore(DatasetStore(f"memory://{uuid4().hex}", scratch=tmp_path), "shop")
+    made = _publish(store, "one")
+    last = uris.join(made.uri, "checksums.json")
+    sums = uris.read_text(last)
+    uris.remove(last)
+    with pytest.raises(StoreError, match="incomplete"):
+        store.path(made)
+    uris.write_text(last, sums)
+    assert store.verify(made.id) == []
+    copy = store.path(made)
+    for file in ("checksums.json", "forecasts.txt"):
+        (copy / file).unlink()
+    assert store.verify(made.id) == []
