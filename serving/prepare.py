@@ -31,11 +31,11 @@ from storecast.settings import load_settings
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
-from storecast.store.releases import Release, ReleaseStore
+from storecast.store.releases import Release, ReleaseStore, copies_of
 
 BAD, UNREACHABLE = 2, 3
 MOST_SECONDS = 300.0
-KEPT = 3
+KEPT, PART = 3, ".part-"
 PROBED = 16
 
 
@@ -49,12 +49,14 @@ def prepare(root: str, dataset: str, release_id: str, local: Path) -> Path:
     target = local / release_id
     local.mkdir(parents=True, exist_ok=True)
     with locked(local / ".lock"):
+        for left in local.glob(f"{PART}*"):  # of processes that were killed
+            shutil.rmtree(left, ignore_errors=True)
         if not is_whole(target):
             shutil.rmtree(target, ignore_errors=True)
             store = ReleaseStore(DatasetStore(root), dataset)
             release = store.get(release_id)
             _verified(store, release)
-            part = Path(tempfile.mkdtemp(prefix=".part-", dir=local))
+            part = Path(tempfile.mkdtemp(prefix=PART, dir=local))
             try:
                 build(release, store.path(release), part)
                 part.rename(target)
@@ -74,14 +76,17 @@ def aside(root: str, local: Path, release_id: str) -> Path:
 
     Raises:
         ReleaseError: the release is bad.
-        OSError: the store could not be read, or the process broke.
+        OSError: the store could not be read, or the process broke or took too long.
     """
     target = local / release_id
     if not is_whole(target):
         command = [sys.executable, "-m", "serving.prepare", root, local.name, release_id, str(local)]
-        done = subprocess.run(  # noqa: S603 (our own module)
-            command, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 (our own module)
+                command, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise OSError(f"{release_id} was not fetched within {MOST_SECONDS:g} s") from error
         said = done.stderr.strip()
         if done.returncode == BAD:
             raise ReleaseError(said.splitlines()[0] if said else "the release is bad")
@@ -211,13 +216,15 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def prune(local: Path, in_use: set[str]) -> None:
-    """Remove all but the newest prepared folders; those in use stay. Mapped files live on until closed."""
+def prune(local: Path, in_use: set[str], fetched: Path) -> None:
+    """Remove all but the newest prepared folders, and what was fetched for them; those in use stay. Mapped
+    files live on until closed."""
     made = [p for p in local.iterdir() if (p / "table.json").is_file() and not p.name.startswith(".")]
     made.sort(key=lambda p: p.stat().st_mtime, reverse=True)
     for folder in made[KEPT:]:
         if folder.name not in in_use:
-            shutil.rmtree(folder, ignore_errors=True)
+            for copy in (folder, fetched / folder.name):
+                shutil.rmtree(copy, ignore_errors=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -226,7 +233,7 @@ def main(arguments: list[str]) -> int:
     try:
         load_settings()  # they name the keys of encrypted releases
         folder = prepare(root, dataset, release_id, Path(local))
-        prune(Path(local), {folder.name})
+        prune(Path(local), {folder.name}, copies_of(DatasetStore(root)))
     except (ReleaseError, KeyError, ValueError, pa.ArrowInvalid) as error:
         print(
             f"{type(error).__name__}: {error}" if not isinstance(error, StorecastError) else error,

@@ -27,6 +27,8 @@ from storecast.store.releases import ReleaseStore
 POLL_SECONDS = 1.0
 RETRY_SECONDS = 30.0
 """After which a refused release is looked at again: it may have been damaged on its way only."""
+UNREAD_SECONDS = 5.0
+"""After which one that could not be fetched or opened is: a download may be large."""
 PROBE_SECONDS = 6.0
 """How long a swap waits for the model's own probe, where something good is being served meanwhile."""
 FIRST_PROBE_SECONDS = 60.0
@@ -149,6 +151,9 @@ class Watcher(Generic[T]):
                 notices.give_verdict(local / release_id, Verdict(good=False, why=_first_line(error)))
             self._refuse(release_id, _first_line(error))
             return
+        except OSError:
+            self._retry[release_id] = time.monotonic() + UNREAD_SECONDS
+            raise
         self._swap(local, release_id, value)
         if self.judge:  # only now, so that who waits for it finds the model in place
             notices.give_verdict(local / release_id, Verdict(good=True))

@@ -245,7 +245,12 @@ def local_copy(store: DatasetStore, uri: str) -> Path:
     Raises:
         StoreError: the release is incomplete.
     """
-    return uris.fetch(uri, store.scratch / "releases", CHECKSUMS)
+    return uris.fetch(uri, copies_of(store), CHECKSUMS)
+
+
+def copies_of(store: DatasetStore) -> Path:
+    """Folder of the copies of releases, where the store is not on this machine."""
+    return store.scratch / "releases"
 
 
 def datasets(store: DatasetStore) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 import fsspec
 
 from storecast.errors import StoreError
-from storecast.store.draft import draft_of
+from storecast.store.draft import ENDING, draft_of
+from storecast.store.locks import locked
 
 
 def is_local(uri: str) -> bool:
@@ -170,18 +171,26 @@ def fetch(uri: str, cache: Path, last: str) -> Path:
         return local_path(uri)
     target = cache / name_of(uri)
     if not (target / last).is_file():
-        if not exists(join(uri, last)):
-            raise StoreError("this folder is incomplete", where=uri, expected=f"one with {last}")
-        shutil.rmtree(target, ignore_errors=True)
-        fs, path = filesystem(uri)
-        cache.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
-        fs.get(path.rstrip("/") + "/", str(part) + "/", recursive=True)
-        try:
-            part.rename(target)
-        except OSError:  # another process was first, with the same content
-            shutil.rmtree(part)
+        with locked(cache / f".{target.name}.lock"):
+            if not (target / last).is_file():  # no other process was first
+                _download(uri, target, last)
     return target
+
+
+def _download(uri: str, target: Path, last: str) -> None:
+    """Copy a whole folder; what cannot be finished, or was not before, is removed."""
+    if not exists(join(uri, last)):
+        raise StoreError("this folder is incomplete", where=uri, expected=f"one with {last}")
+    fs, path = filesystem(uri)
+    part = target.with_name(f".{target.name}{ENDING}")
+    for left in (target, part):
+        shutil.rmtree(left, ignore_errors=True)
+    part.mkdir()
+    try:
+        fs.get(path.rstrip("/") + "/", f"{part}/", recursive=True)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def publish(folder: Path, uri: str, last: str) -> None:

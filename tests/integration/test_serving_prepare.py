@@ -95,10 +95,18 @@ def test_no_more_copies_are_kept_than_needed(shop: Shop, tmp_path: Path) -> None
     for name in "abcde":
         (tmp_path / name).mkdir()
         (tmp_path / name / "table.json").touch()
-    prepare.prune(tmp_path, {"a"})
-    kept = {path.name for path in tmp_path.iterdir()}
+        (tmp_path / ".fetched" / name).mkdir(parents=True)
+    prepare.prune(tmp_path, {"a"}, tmp_path / ".fetched")
+    kept = {path.name for path in (tmp_path / ".fetched").iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} == {".fetched", *kept}
     assert len(kept) in {prepare.KEPT, prepare.KEPT + 1}
     assert "a" in kept
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next(shop: Shop, tmp_path: Path) -> None:
+    (tmp_path / ".part-killed" / "bundle").mkdir(parents=True)
+    prepare.prepare(str(shop.home), "shop", shop.first.id, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", shop.first.id}
 
 
 def test_workers_are_not_given_pandas() -> None:

@@ -160,6 +160,25 @@ def test_a_store_that_cannot_be_read_changes_nothing(shop: Shop, tmp_path: Path)
     assert watcher.seen.trouble == ""
 
 
+def test_what_could_not_be_fetched_is_left_alone_for_some_seconds(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "UNREAD_SECONDS", 3.0)
+    watcher = Watcher(shop.settings.model_copy(update={"serving_folder": tmp_path}), ReleaseTable.open)
+    (tmp_path / "shop").write_text("no folder can be made here")
+    with pytest.raises(OSError, match="shop"):
+        watcher.look()
+    (tmp_path / "shop").unlink()
+    watcher.look()
+    assert watcher.release == ""
+
+    def taken() -> bool:
+        watcher.look()
+        return watcher.release == shop.first.id
+
+    eventually(taken, 20, "the next attempt")
+
+
 @pytest.mark.parametrize("file", ["values.npy", "table.json"])
 def test_a_damaged_local_copy_is_made_anew(shop: Shop, file: str) -> None:
     Watcher(shop.settings, ReleaseTable.open).look()

@@ -141,3 +141,19 @@ def test_a_half_copy_of_a_release_is_not_kept(tmp_path: Path) -> None:
     for file in ("checksums.json", "forecasts.txt"):
         (copy / file).unlink()
     assert store.verify(made.id) == []
+
+
+def test_a_download_that_fails_or_is_killed_leaves_nothing_on_the_disk(tmp_path: Path) -> None:
+    store = ReleaseStore(DatasetStore(f"memory://{uuid4().hex}", scratch=tmp_path), "shop")
+    made = _publish(store, "one")
+    unwritable = uris.join(made.uri, "n" * 300)
+    uris.write_text(unwritable, "no file of a disk has a name this long")
+    with pytest.raises(OSError, match="name too long"):
+        store.path(made)
+    cache = tmp_path / "releases"
+    assert not any(path.is_dir() for path in cache.iterdir())
+    (cache / f".{made.id}.part").mkdir()
+    (cache / f".{made.id}.part" / "killed.txt").touch()
+    uris.remove(unwritable)
+    assert store.verify(made.id) == []
+    assert [path.name for path in cache.iterdir() if path.is_dir()] == [made.id]
