@@ -33,8 +33,6 @@ PROBE_SECONDS = 6.0
 """How long a swap waits for the model's own probe, where something good is being served meanwhile."""
 FIRST_PROBE_SECONDS = 60.0
 """How long it waits where nothing is being served: a busy machine takes half of it to import a model."""
-BAD = (StorecastError, ValueError, KeyError)
-"""What opening a bad release raises."""
 log = logging.getLogger("storecast.serving")
 T = TypeVar("T")
 
@@ -44,7 +42,7 @@ class Watcher(Generic[T]):
 
     Args:
         settings: where releases and local copies are.
-        open_folder: opens a prepared folder; raises a StorecastError where it is bad.
+        open_folder: opens a prepared folder; raises anything but an OSError where it is bad.
         judge: whether this watcher's opening is the model's probe, whose verdict others wait for.
         waits: whether to wait for that verdict.
 
@@ -96,18 +94,22 @@ class Watcher(Generic[T]):
         self._stop.set()
 
     def _run(self) -> None:
-        self.resume()
+        self._safely(self.resume)
         while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception as error:  # a thread that must not die  # noqa: BLE001
-                self.empty = self.empty or (self.value is None and self.lookout.nothing_released())
-                why, undecided = _first_line(error), isinstance(error, ConfigError)
-                on = f"the store cannot be read, {self.release or 'none'} goes on"
-                if self.lookout.missed(why, undecided=undecided):
-                    log.warning("%s: %s", "no release is served" if undecided else on, why)
+            self._safely(self.look)
             self.looked.set()
             self._stop.wait(POLL_SECONDS)
+
+    def _safely(self, step: Callable[[], None]) -> None:
+        """Do one step of a thread that must not die."""
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001
+            self.empty = self.empty or (self.value is None and self.lookout.nothing_released())
+            why, undecided = _first_line(error), isinstance(error, ConfigError)
+            on = f"the store cannot be read, {self.release or 'none'} goes on"
+            if self.lookout.missed(why, undecided=undecided):
+                log.warning("%s: %s", "no release is served" if undecided else on, why)
 
     def resume(self) -> None:
         """Open the local copy that was last in use, if it is still good."""
@@ -121,7 +123,7 @@ class Watcher(Generic[T]):
             return
         try:
             value = self._opened(folder)
-        except (*BAD, OSError) as error:
+        except (StorecastError, OSError) as error:
             log.warning("the local copy of %s cannot be used: %s", release_id, _first_line(error))
             return
         self.value, self.release = value, release_id
@@ -146,7 +148,7 @@ class Watcher(Generic[T]):
         local = self.local(store)
         try:
             value = self._opened(prepare.aside(self.settings.root, local, release_id))
-        except BAD as error:
+        except StorecastError as error:
             if self.judge and (local / release_id).is_dir():
                 notices.give_verdict(local / release_id, Verdict(good=False, why=_first_line(error)))
             self._refuse(release_id, _first_line(error))
@@ -184,9 +186,16 @@ class Watcher(Generic[T]):
         """What is made of a prepared folder, when its model has been found good or has had its time.
 
         Raises:
-            StorecastError, ValueError, KeyError: the release is bad.
+            StorecastError: the release is bad.
+            OSError: the folder cannot be read.
         """
-        value = self.open_folder(folder)
+        try:
+            value = self.open_folder(folder)
+        except (StorecastError, OSError):
+            raise
+        except Exception as error:  # each library of a model's raises its own
+            why = f"{type(error).__name__}: {_first_line(error)}"
+            raise ReleaseError(f"release {folder.name} cannot be opened: {why}") from error
         if self.waits:
             self._await_verdict(folder, FIRST_PROBE_SECONDS if self.value is None else PROBE_SECONDS)
         return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,6 +144,43 @@ def test_the_model_that_forecasts_what_was_released_is_a_good_verdict(shop: Shop
     path = shop.home / "serving" / "shop" / shop.first.id / "verdict.json"
     assert json.loads(path.read_text())["good"] is True
     assert not (path.parent.parent / ".part").exists()
+
+
+def cut(bundle: Path) -> None:
+    """Leave a third of a bundle's booster, over which LightGBM raises an error of its own."""
+    booster = bundle / "model" / "booster_0_0.txt"
+    text = booster.read_text()
+    booster.write_text(text[: len(text) // 3])
+
+
+def test_a_release_whose_model_does_not_load_is_refused_with_what_its_library_said(shop: Shop) -> None:
+    with shop.store.store.building("cut") as folder:
+        shutil.copytree(shop.second.uri, folder, dirs_exist_ok=True)
+        (folder / "checksums.json").unlink()
+        cut(folder / "bundle")
+        broken = shop.store.publish(folder, shop.second.about)
+    shop.store.activate(broken.id, "not noticed yet")
+    model = Watcher(shop.settings, LoadedModel, judge=True)
+    model.look()
+    model.look()
+    assert "LightGBMError: Wrong size of feature_infos" in model.refused[broken.id]
+    assert model.release == shop.first.id, "the one before it"
+    workers = Watcher(shop.settings, ReleaseTable.open, waits=True)
+    workers.look()
+    assert workers.refused == model.refused
+
+
+def test_a_local_copy_whose_model_does_not_load_does_not_keep_the_watcher_from_looking(
+    shop: Shop, tmp_path: Path
+) -> None:
+    settings = shop.settings.model_copy(update={"serving_folder": tmp_path})
+    Watcher(settings, ReleaseTable.open).look()
+    cut(tmp_path / "shop" / shop.first.id / "bundle")
+    model = Watcher(settings, LoadedModel, judge=True)
+    model.start()
+    assert model.looked.wait(20)
+    model.stop()
+    assert "LightGBMError" in model.refused[shop.first.id]
 
 
 def test_a_store_that_cannot_be_read_changes_nothing(shop: Shop, tmp_path: Path) -> None:
