@@ -11,9 +11,14 @@ FLUSH_LINES = 2_000
 
 
 class AccessLog:
-    """Collects lines and writes them when enough have come or `flush` is called."""
+    """Collects lines and writes them when enough have come or `flush` is called.
+
+    Attributes:
+        lost: how many lines could not be written.
+    """
 
     def __init__(self, descriptor: int = 1) -> None:
+        self.lost = 0
         self._descriptor = descriptor
         self._lines: list[str] = []
         self._lock = threading.Lock()
@@ -28,10 +33,12 @@ class AccessLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write what has come."""
+        """Write what has come; where the disk is full, say, answers go on and the lines are lost."""
         with self._lock:
             lines, self._lines = self._lines, []
-            if lines:
-                data = memoryview("".join(lines).encode())
+            data = memoryview("".join(lines).encode())
+            try:
                 while data:
                     data = data[os.write(self._descriptor, data) :]
+            except OSError:
+                self.lost += bytes(data).count(b"\n")

@@ -33,6 +33,7 @@ class Meters:
             "uncounted": Counter(
                 f"{prefix}_rate_store_failures", "Times the rate limits' store did not answer"
             ),
+            "unlogged": Counter(f"{prefix}_unlogged", "Lines of the access log that could not be written"),
         }
         self._told = dict.fromkeys(self._events, 0)
         self._ready = Gauge(f"{prefix}_ready", "Workers that have a release", multiprocess_mode="livesum")
@@ -48,7 +49,8 @@ class Meters:
         found[1].inc()
 
     def follow(self, *, ready: bool, **totals: int) -> None:
-        """Take over what others count: `swaps`, `refusals`, `failures`, `uncounted`, each since the start."""
+        """Take over what others count: `swaps`, `refusals`, `failures`, `uncounted`, `unlogged`, each since
+        the start."""
         self._ready.set(ready)
         for name, total in totals.items():
             self._events[name].inc(total - self._told[name])

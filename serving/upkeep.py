@@ -66,6 +66,7 @@ class Upkeep:
             ring,
             limits,
         )
+        self._trouble = ""
         self.late = self.leaving = False
 
     async def live(self, app: App, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,22 +93,35 @@ class Upkeep:
             self._access.flush()
 
     async def _housekeeping(self) -> None:
-        trouble, ring, watcher = "", self._ring, self._state.watcher
+        chores = (self._access.flush, self._read_keys, self._see_whether_leaving, self._tell_meters)
+        failed: dict[str, str] = {}
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            self._access.flush()
-            ring.refresh()
-            self.leaving = self._state.draining()
-            if ring.trouble != trouble:
-                trouble = ring.trouble
-                log.warning("the file of API keys: %s", trouble or "is good again")
-            self._meters.follow(
-                ready=watcher.value is not None,
-                swaps=watcher.swaps,
-                refusals=watcher.refusals,
-                failures=watcher.lookout.failures,
-                uncounted=sum(limit.failures for limit in self._limits),
-            )
+            for chore in chores:
+                name, why = chore.__name__.strip("_").replace("_", " "), _failure(chore)
+                if why != failed.get(name, ""):
+                    log.warning("housekeeping, %s: %s", name, why or "works again")
+                failed[name] = why
+
+    def _read_keys(self) -> None:
+        self._ring.refresh()
+        if self._ring.trouble != self._trouble:
+            self._trouble = self._ring.trouble
+            log.warning("the file of API keys: %s", self._trouble or "is good again")
+
+    def _see_whether_leaving(self) -> None:
+        self.leaving = self._state.draining()
+
+    def _tell_meters(self) -> None:
+        watcher = self._state.watcher
+        self._meters.follow(
+            ready=watcher.value is not None,
+            swaps=watcher.swaps,
+            refusals=watcher.refusals,
+            failures=watcher.lookout.failures,
+            uncounted=sum(limit.failures for limit in self._limits),
+            unlogged=self._access.lost,
+        )
 
     async def _watch_clock(self) -> None:
         lag = Lag()
@@ -115,3 +129,12 @@ class Upkeep:
             due = time.perf_counter() + LAG_EVERY
             await asyncio.sleep(LAG_EVERY)
             self.late = lag.note(time.perf_counter() - due)
+
+
+def _failure(chore: Callable[[], None]) -> str:
+    """Do a part of the housekeeping, of which none may end the others; why it failed, "" where it did not."""
+    try:
+        chore()
+    except Exception as error:  # noqa: BLE001
+        return f"{type(error).__name__}: {error}"
+    return ""

@@ -424,3 +424,47 @@ def test_a_broken_file_of_keys_leaves_the_keys_as_they_were(make: Make, shop: Sh
     door.ring.refresh()
     assert "not a file of API keys" in door.ring.trouble
     assert ask(door, token, "GET", "/v1/series").status_code == 200
+
+
+def test_where_the_log_cannot_be_written_answers_go_on_and_a_revoked_key_ends(make: Make, shop: Shop) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = AccessLog(writer)
+    door = Door(no_app, make().state, process_meters(), log)
+    revoked_while_it_lives(door, shop, lambda: True)
+    assert log.lost > 0
+    os.close(writer)
+
+
+def test_a_part_of_the_housekeeping_that_fails_does_not_end_the_others(make: Make, shop: Shop) -> None:
+    door, asked = make(), list[bool]()
+
+    def draining() -> bool:
+        asked.append(True)
+        raise PermissionError("the folder may not be looked into")
+
+    door.state.draining = draining
+    revoked_while_it_lives(door, shop, lambda: bool(asked))
+
+
+def revoked_while_it_lives(door: Door, shop: Shop, when: Callable[[], bool]) -> None:
+    """Keep a worker up, revoke a key once `when` says so, and wait until the worker turns it away."""
+    key = shop.make_key("leaver", "read")
+
+    async def life() -> None:
+        over = asyncio.Event()
+
+        async def app(*_: Any) -> None:
+            await over.wait()
+
+        living = asyncio.create_task(door.upkeep.live(app, {}, app, app))
+        async with client_of(door, key) as client, asyncio.timeout(20):
+            while (await client.get("/v1/series")).status_code != 200 or not when():
+                await asyncio.sleep(0.05)
+            keys.revoke(keys.keys_path(shop.settings), "leaver")
+            while (await client.get("/v1/series")).status_code != 401:
+                await asyncio.sleep(0.05)
+        over.set()
+        await living
+
+    asyncio.run(life())
