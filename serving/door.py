@@ -12,7 +12,7 @@ import logging
 import time
 from dataclasses import dataclass
 
-from serving import answers, bodies, keys, problems, routes
+from serving import answers, bodies, keys, pointing, problems, routes
 from serving.access_log import AccessLog
 from serving.answers import NO_STORE, Answer, Messages
 from serving.cache import Cache
@@ -169,10 +169,12 @@ class Door:
             raise problems.busy()
         places.taken += 1
         try:
-            async with asyncio.timeout(self.state.settings.serving_timeout):
+            async with asyncio.timeout(self.state.settings.serving_timeout) as patience:
                 body, most = b"", self.state.settings.serving_body_bytes
                 if scope["method"] == "POST":
                     body = await bodies.read(scope, receive, most)
+                if endpoint in pointing.MOVES:
+                    patience.reschedule(None)
                 accept = dict(scope["headers"]).get(b"accept", b"")
                 return await endpoint(self.state, Request(scope["path"], scope["query_string"], body, accept))
         except TimeoutError as error:

@@ -14,7 +14,7 @@ _PROBLEMS = {
     "401": "no valid API key",
     "403": "the key lacks the scope",
     "404": "there is no forecast for these dates, or no such release",
-    "409": "the release is damaged, there is none to go back to, or a series is asked twice",
+    "409": "the release is damaged or not current, there is none to go back to, or a series is asked twice",
     "413": "too much at once",
     "415": "the body is of a type that is not read",
     "422": "a value is not valid",
@@ -22,6 +22,8 @@ _PROBLEMS = {
     "500": "the service may not write to the store",
     "503": "busy, or nothing is loaded yet; Retry-After says when to come back",
 }
+
+_ID: Json = {"type": "string", "pattern": "^[A-Za-z0-9-]+$"}
 
 
 def document(table: ReleaseTable, settings: Settings) -> Json:
@@ -74,7 +76,11 @@ def _paths(table: ReleaseTable, settings: Settings) -> Json:
         "/v1/releases/current": {"get": _operation("The release that is served", "Current", [])},
         "/v1/releases/rollback": {
             "post": _operation(
-                "Go back to the release before", "Pointed", ["409", "413", "415"], status="202"
+                "Go back to the release before",
+                "Pointed",
+                ["409", "413", "415"],
+                status="202",
+                parameters=[{"name": "current", "in": "query", "schema": _ID}],
             )
         },
         "/v1/releases/{id}/activate": {
@@ -88,7 +94,7 @@ def _paths(table: ReleaseTable, settings: Settings) -> Json:
                         "name": "id",
                         "in": "path",
                         "required": True,
-                        "schema": {"type": "string", "pattern": "^[A-Za-z0-9-]+$"},
+                        "schema": _ID,
                     }
                 ],
             )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from serving import answers
+from serving import answers, asking
 from serving.answers import Answer
 from serving.problems import Problem, retry, undecided
 from serving.state import Request, State
@@ -33,21 +33,41 @@ async def activate(state: State, request: Request) -> Answer:
 
 async def rollback(state: State, request: Request) -> Answer:
     """POST /v1/releases/rollback: point at the release that was current before, or the last good one."""
-    del request
-    return await _moved(state, lambda: _back(state.watcher))
+    left = asking.query(request.query, ["current"]).get("current", "")
+    return await _moved(state, lambda: _back(state.watcher, left))
 
 
-def _back(watcher: Watcher[ReleaseTable]) -> str:
+MOVES = (activate, rollback)
+"""What takes as long as fetching and verifying a release does, and goes on whoever waits for it."""
+
+
+def _back(watcher: Watcher[ReleaseTable], left: str) -> str:
     """Point at the newest release on the way back that is not refused.
 
+    Args:
+        watcher: which knows what is refused.
+        left: the release to go back from; "": the current one, whichever that is.
+
     Raises:
-        ReleaseError: there is none.
+        Problem: another one is current.
+        ReleaseError: there is none, or another one became current meanwhile.
         StoreError, OSError: the store cannot be read or written.
     """
     store = watcher.lookout.store()
-    for release_id in reversed(store.trail()[:-1]):
+    *earlier, current = store.trail() or [""]
+    if left and left != current:
+        raise Problem(
+            409,
+            "not-current",
+            "another release is current",
+            "current",
+            "the id of the current release",
+            "GET /v1/releases tells it; it may have been left already",
+        )
+    for release_id in reversed(earlier):
         if not watcher.refuses(store, release_id):
-            return store.activate(release_id, "rolled back over HTTP", registry_behind=True).id
+            why = "rolled back over HTTP"
+            return store.activate(release_id, why, instead_of=current, registry_behind=True).id
     raise ReleaseError("there is no earlier release that is good", where=store.root)
 
 

@@ -163,22 +163,36 @@ class ReleaseStore:
         """Whether it is or once was current. One that was rolled back comes back only by hand."""
         return any(entry.id == release_id for entry in self.history())
 
-    def activate(self, release_id: str, why: str, *, registry_behind: bool = False) -> Release:
+    def activate(
+        self, release_id: str, why: str, *, instead_of: str = "", registry_behind: bool = False
+    ) -> Release:
         """Point at a release after verifying it. Activating the current one changes nothing.
 
         Args:
             release_id: id of the release.
             why: a few words for the history.
+            instead_of: the one that has to be current still when this one is verified; "": any.
             registry_behind: whether the model registry is left to follow; see `registry_followed`.
 
         Raises:
-            ReleaseError: it does not exist or is damaged.
+            ReleaseError: it does not exist or is damaged, or another than `instead_of` became current.
         """
         release = self.get(release_id)
-        history = self.history()
-        if history and history[-1].id == release.id:
+        if self.trail()[-1:] == [release.id]:
             return release
         self.check(release)
+        history = self.history()  # only now: verifying may take minutes, in which others point
+        current = history[-1].id if history else ""
+        if current == release.id:
+            return release
+        if instead_of and current != instead_of:
+            raise ReleaseError(
+                f"release {release.id} was not activated: another became current meanwhile",
+                where=self.root,
+                expected=instead_of,
+                found=current,
+                cure="see storecast releases list, and decide anew",
+            )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         self._point([*history, Activation(release.id, now, why, registry_behind)])
         return release

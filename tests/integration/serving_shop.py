@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -21,7 +22,12 @@ import httpx
 import pandas as pd
 
 from serving import keys
+from serving.access_log import AccessLog
+from serving.door import Door
 from serving.meters import Meters
+from serving.state import State
+from serving.table import ReleaseTable
+from serving.watcher import Watcher
 from storecast.bundle import Bundle, write_bundle
 from storecast.conformal import Calibration
 from storecast.models.base import FitContext
@@ -103,6 +109,26 @@ def make_shop(home: Path) -> Shop:
 def process_meters() -> Meters:
     """The meters of this process, which can have them once."""
     return Meters()
+
+
+def ask(watcher: Watcher[ReleaseTable], shop: Shop, method: str, path: str) -> httpx.Response:
+    """The answer of a worker with that watcher."""
+
+    async def no_app(*_: Any) -> None:
+        raise AssertionError("BentoML is not asked")
+
+    async def one() -> httpx.Response:
+        headers = {"authorization": f"Bearer {shop.key}"}
+        transport = httpx.ASGITransport(app=door)
+        async with httpx.AsyncClient(transport=transport, base_url="http://door", headers=headers) as client:
+            return await client.request(method, path)
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    door = Door(no_app, State(watcher.settings, watcher), process_meters(), AccessLog(nowhere))
+    try:
+        return asyncio.run(one())
+    finally:
+        os.close(nowhere)
 
 
 @dataclass(frozen=True)

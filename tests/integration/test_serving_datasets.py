@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
-from serving_shop import Shop, eventually, make_shop, process_meters
+from serving_shop import Shop, ask, eventually, make_shop
 
 from serving import lookout
-from serving.access_log import AccessLog
-from serving.door import Door
-from serving.state import State
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
 from storecast.errors import ConfigError
@@ -39,26 +32,6 @@ def release_also(shop: Shop, name: str) -> None:
         (folder / "note.txt").write_text(name)
         made = store.publish(folder, {"cutoff": "2023-07-31", "dataset": name})
     store.activate(made.id, "first")
-
-
-def ask(watcher: Watcher[ReleaseTable], shop: Shop, method: str, path: str) -> httpx.Response:
-    """The service's answer, of a worker with that watcher."""
-
-    async def no_app(*_: Any) -> None:
-        raise AssertionError("BentoML is not asked")
-
-    async def one() -> httpx.Response:
-        headers = {"authorization": f"Bearer {shop.key}"}
-        transport = httpx.ASGITransport(app=door)
-        async with httpx.AsyncClient(transport=transport, base_url="http://door", headers=headers) as client:
-            return await client.request(method, path)
-
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    door = Door(no_app, State(shop.settings, watcher), process_meters(), AccessLog(nowhere))
-    try:
-        return asyncio.run(one())
-    finally:
-        os.close(nowhere)
 
 
 def test_the_data_set_that_is_served_stays_and_is_followed_when_another_is_released(

@@ -4,6 +4,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from storecast.errors import ReleaseError, StoreError
 from storecast.store import uri as uris
@@ -157,3 +158,40 @@ def test_a_download_that_fails_or_is_killed_leaves_nothing_on_the_disk(tmp_path:
     uris.remove(unwritable)
     assert store.verify(made.id) == []
     assert [path.name for path in cache.iterdir() if path.is_dir()] == [made.id]
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> tuple[ReleaseStore, ReleaseStore]:
+    """A store in an object store as two machines see it."""
+    root = f"memory://{uuid4().hex}"
+    here, there = (ReleaseStore(DatasetStore(root, scratch=tmp_path / name), "shop") for name in "ab")
+    return here, there
+
+
+def test_what_another_machine_activates_while_a_release_is_verified_is_not_lost(
+    shared: tuple[ReleaseStore, ReleaseStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = shared
+    one, two, three = (_publish(here, name) for name in ("one", "two", "three"))
+    here.activate(one.id, "first")
+    download = MemoryFileSystem.get
+
+    def activated_meanwhile(*arguments: object, **options: object) -> None:
+        monkeypatch.undo()
+        there.activate(two.id, "by another machine")
+        download(*arguments, **options)
+
+    monkeypatch.setattr(MemoryFileSystem, "get", activated_meanwhile)
+    here.activate(three.id, "verified")
+    assert [entry.id for entry in here.history()] == [one.id, two.id, three.id]
+
+
+def test_a_release_that_was_to_follow_another_is_not_activated_where_that_has_gone(
+    shared: tuple[ReleaseStore, ReleaseStore],
+) -> None:
+    here, _ = shared
+    one, two, three = (_publish(here, name) for name in ("one", "two", "three"))
+    here.activate(two.id, "first")
+    with pytest.raises(ReleaseError, match=f"became current meanwhile(.|\n)*found: {two.id}"):
+        here.activate(three.id, "rolled back", instead_of=one.id)
+    assert here.activate(three.id, "rolled back", instead_of=two.id).id == three.id
