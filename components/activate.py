@@ -24,7 +24,10 @@ def run(
     release: Annotated[str, typer.Option(help="URI of the release.")],
     why: Annotated[str, typer.Option(help="Kept in the pointer's history; default: as the gate says.")] = "",
     workspace: Workspace = "",
-    once: Annotated[bool, typer.Option(help="Leave the pointer if this release was current before.")] = False,
+    once: Annotated[
+        bool,
+        typer.Option(help="Leave the pointer if this release was current, or ends before the current one."),
+    ] = False,
 ) -> Release:
     """Point at a release after verifying it, and move the champion alias to its model.
 
@@ -34,7 +37,8 @@ def run(
         release: URI of the release.
         why: a few words for the history; "": what the gate said of it.
         workspace: where releases lie.
-        once: change nothing if the release was current before: what has been rolled back stays so.
+        once: change nothing if the release was current before (what has been rolled back stays so), or if its
+            data end before the current one's.
 
     Returns:
         The release that is current now.
@@ -47,7 +51,8 @@ def run(
     dataset, release_id = named(release)
     releases = ReleaseStore(store, dataset)
     current, wanted = releases.current(), releases.get(release_id)
-    if current and (current.id == wanted.id or (once and releases.was_current(wanted.id))):
+    stays = releases.was_current(wanted.id) or ends_before_current(releases, str(wanted.about["cutoff"]))
+    if current and (current.id == wanted.id or (once and stays)):
         follow(releases)
         return current
     if not why:
@@ -56,6 +61,17 @@ def run(
     releases.check(wanted)
     _promote(releases, wanted)
     return releases.activate(wanted.id, why)
+
+
+def ends_before_current(releases: ReleaseStore, cutoff: str) -> str:
+    """Why nothing that ends at a date (YYYY-MM-DD) becomes current by itself; "" where it may."""
+    current = releases.current()
+    if current is None or cutoff >= str(current.about["cutoff"]):
+        return ""
+    return (
+        f"Its data end on {cutoff}, before those of the current release {current.id}, which stays. "
+        "To go back all the same: storecast releases rollback."
+    )
 
 
 def follow(releases: ReleaseStore) -> Release | None:

@@ -183,6 +183,8 @@ def _report(outcome: Outcome) -> None:
     console.print(f"release  {outcome.current.uri}", soft_wrap=True, highlight=False)
     if outcome.made is None:
         console.print("[yellow]The champion stays; its release is still the current one.[/]")
+    if outcome.behind:
+        console.print(f"[yellow]{outcome.behind}[/]", highlight=False)
     console.print("\nLook further:  storecast releases show    storecast up", highlight=False)
 
 

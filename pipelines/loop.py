@@ -15,11 +15,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from pydantic import Field
 
+from components.activate import ends_before_current
 from components.shadow import read_duel
 from pipelines.executor import Argument
 from pipelines.loop_ground import Ground
@@ -224,6 +225,9 @@ class Watch(Ground):
         """The current model's forecast from the new data."""
         current = self.releases.current()
         if current is None or current.about["panel"] == panel.hash:
+            return
+        if behind := ends_before_current(self.releases, health.as_of):
+            get_run_logger().warning("no forecast is made from these data. %s", behind)
             return
         uri = self.made("refresh", {"panel": panel.uri, "release": current.uri})
         made = self.releases.get(uris.name_of(uri))

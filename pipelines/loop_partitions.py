@@ -17,13 +17,10 @@ from components.partition import data_of
 from components.stage import progress
 from pipelines.executor import Argument
 from pipelines.loop_ground import Ground
-from pipelines.partitioned import each_partition, failure, join
+from pipelines.partitioned import each_partition, failure, hand_out, join
 from pipelines.probe import probe
-from storecast.configs import config_file
-from storecast.dataset_config import load_dataset_config
 from storecast.errors import ReleaseError
 from storecast.loop.decisions import Decision
-from storecast.partition.arrivals import Partition, deal
 from storecast.partition.places import kept
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
@@ -62,8 +59,7 @@ class Partitions:
         """
         ground, log = self.ground, get_run_logger()
         ground.actuals.take(ground.settings.inbox(ground.config.name))
-        for note in deal(ground.store, ground.config, ground.data, self._dealt_to()):
-            log.warning(note)
+        hand_out(ground.store, ground.config, ground.data, self.cut)
         labels = {name: f"partition {n} of {len(self.names)}: {name}" for n, name in enumerate(self.names, 1)}
 
         def attempt(name: str) -> list[Decision]:
@@ -91,14 +87,6 @@ class Partitions:
     def names(self) -> list[str]:
         """The partitions' names."""
         return [str(about["name"]) for about in self.cut.counts["partitions"]]
-
-    def _dealt_to(self) -> list[Partition]:
-        told = self.cut.counts["partitions"]
-        files = [config_file(data_of(self.cut.uri, str(about["name"]))[0], "datasets") for about in told]
-        return [
-            Partition(int(about["number"]), int(about["series"]), load_dataset_config(file))
-            for about, file in zip(told, files, strict=True)
-        ]
 
     def _join(self) -> None:
         """Make the partitions' current releases one, where they are others than those of the last one.

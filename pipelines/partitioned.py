@@ -25,10 +25,13 @@ from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
 from pipelines.steps import Outcome
 from pipelines.training import show_comparison, training_flow
+from storecast.configs import config_file
+from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.errors import ReleaseError, RunError
-from storecast.partition.places import MOST
+from storecast.partition.arrivals import Partition, deal
+from storecast.partition.places import MOST, kept
 from storecast.store import uri as uris
-from storecast.store.datasets import Dataset
+from storecast.store.datasets import Dataset, DatasetStore
 from storecast.store.releases import Release, ReleaseStore
 
 T = TypeVar("T")
@@ -86,6 +89,8 @@ def partitioned_flow(
         given = {"dataset": dataset, "data": data, "series": str(series), "by": by, "workspace": workspace}
         cut = store.open(executor.submit("partition", "partition", given).result())
         name, told = str(cut.manifest["config"]["name"]), cut.counts["partitions"]
+        if kept(store, name):  # before the first release it may be cut otherwise
+            hand_out(store, load_dataset_config(config_file(dataset, "datasets")), data, cut)
         labels = {p["name"]: f"partition {n} of {len(told)}: {p['name']}" for n, p in enumerate(told, 1)}
 
         def train(partition: str) -> Outcome:
@@ -150,6 +155,18 @@ def failure(dataset: str, failed: Mapping[str, Exception]) -> RunError:
     )
 
 
+def hand_out(store: DatasetStore, config: DatasetConfig, data: str, cut: Dataset) -> None:
+    """Deal what has arrived for a data set to its partitions; what one does not take is logged."""
+    told = cut.counts["partitions"]
+    files = [config_file(data_of(cut.uri, str(about["name"]))[0], "datasets") for about in told]
+    partitions = [
+        Partition(int(about["number"]), int(about["series"]), load_dataset_config(file))
+        for about, file in zip(told, files, strict=True)
+    ]
+    for note in deal(store, config, data, partitions):
+        get_run_logger().warning(note)
+
+
 def join(executor: Executor, releases: ReleaseStore, given: Mapping[str, Argument]) -> Release:
     """The releases of all partitions as one, made the current one of the data set that was cut.
 
@@ -171,6 +188,7 @@ def _lines(
         f"- {name}: " + (f"`{outcome.current.id}`" if outcome.current else "nothing was released")
         for name, outcome in sorted(done.items())
     ]
+    lines += [f"- {name}: {outcome.behind}" for name, outcome in sorted(done.items()) if outcome.behind]
     lines += [f"- {name}: failed: {str(error).splitlines()[0]}" for name, error in sorted(failed.items())]
     lines += ["", f"As one: `{joined.id}` at `{joined.uri}`" if joined else f"Not as one: {apart}"]
     return "\n".join(["## The partitions' releases", "", *lines])

@@ -77,6 +77,9 @@ def _show(outcome: Partitioned, most: int) -> None:
     console.print(score_table(comparison(folder), "The last fold of all partitions, best model first"))
     console.print(_table(pd.DataFrame(json.loads((folder / PARTITIONS).read_text())), outcome))
     console.print(f"picture  {folder / PICTURE}", soft_wrap=True, highlight=False)
+    for name, each in sorted(outcome.outcomes.items()):
+        if each.behind:
+            console.print(f"[yellow]{name}: {each.behind}[/]", highlight=False)
     if outcome.joined:
         console.print(f"release  {outcome.joined.uri}", soft_wrap=True, highlight=False)
         console.print("\nLook further:  storecast releases show    storecast up", highlight=False)

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from components.activate import ends_before_current
 from components.stage import open_panel, open_store
 from pipelines.executor import Argument, Executor, Made
+from storecast.actuals import Actuals
 from storecast.backtest import fold_cutoffs
 from storecast.configs import config_file
-from storecast.dataset_config import load_dataset_config
+from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.models.catalogue import ModelSpec, load_class, load_spec, uses_features
 from storecast.models.shards import shard_count
 from storecast.store import uri as uris
@@ -28,6 +30,7 @@ class Outcome:
         tracked: the run and the model's version in MLflow.
         made: the release it made or found; None where there was nothing to release.
         current: the release that is current afterwards, None before the first.
+        behind: why the release it made is not current, where its data end before the current one's; else "".
     """
 
     panel: Dataset
@@ -37,6 +40,7 @@ class Outcome:
     tracked: Dataset
     made: Release | None
     current: Release | None
+    behind: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class TrainingRun:
         training: training config, by name or file.
         workspace: where data sets and releases lie; "": as the settings say.
         shard_size: series per shard of a local model; 0: as the training config says.
-        actuals: URI of what has arrived since the raw files; "": nothing.
+        actuals: URI of what has arrived since the raw files; "": what the workspace has.
         shadow: publish a challenger that passed the gate, and leave it to others to make it current.
     """
 
@@ -74,7 +78,8 @@ class TrainingRun:
     def run(self) -> Outcome:
         """Train, evaluate, and release what the gate lets pass."""
         raw: dict[str, Argument] = {"dataset": self.dataset, "data": self.data}
-        panel = self._get("ingest", {**raw, "actuals": self.actuals} if self.actuals else raw)
+        arrived = self.actuals or self._arrived()
+        panel = self._get("ingest", {**raw, "actuals": arrived} if arrived else raw)
         fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
         scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
         return self._release(panel, scores, fits)
@@ -113,10 +118,19 @@ class TrainingRun:
         return open_store(self.workspace)
 
     @cached_property
+    def source(self) -> DatasetConfig:
+        """The data set config."""
+        return load_dataset_config(config_file(self.dataset, "datasets"))
+
+    @cached_property
     def releases(self) -> ReleaseStore:
         """The data set's releases."""
-        name = load_dataset_config(config_file(self.dataset, "datasets")).name
-        return ReleaseStore(self.store, name)
+        return ReleaseStore(self.store, self.source.name)
+
+    def _arrived(self) -> str:
+        """URI of what has arrived for the data set; "" where nothing has."""
+        actuals = Actuals(self.store.root, self.source)
+        return actuals.uri if uris.exists(actuals.uri) else ""
 
     def _cutoffs(self, panel: str) -> list[str]:
         whole = open_panel(self.store, panel)
@@ -163,10 +177,17 @@ class TrainingRun:
         made = self._made(about, fits.final, report) if decision.counts["release"] else None
         tracked = self._get("register", {**trained, "report": report, "release": made.uri if made else ""})
         waits = self.shadow and bool(decision.counts["promoted"]) and self.releases.current() is not None
-        if made and not waits and not self.releases.was_current(made.id):  # one that was rolled back stays so
+        behind = self._behind(made) if made else ""
+        again = made is not None and self.releases.was_current(made.id)  # one that was rolled back stays so
+        if made and not (waits or behind or again):
             self._submit("activate", "activate", {"release": made.uri}).result()
         shown = self.store.open(report.result())
-        return Outcome(panel, scores, decision, shown, tracked, made, self.releases.current())
+        return Outcome(panel, scores, decision, shown, tracked, made, self.releases.current(), behind)
+
+    def _behind(self, made: Release) -> str:
+        """Why a release is not to be current, where its data end before the current one's; else ""."""
+        why = ends_before_current(self.releases, str(made.about["cutoff"]))
+        return f"{made.id} was made and is not current. {why}" if why else ""
 
     def _made(self, about: Mapping[str, Argument], fits: Sequence[Made], report: Made) -> Release:
         """The release, published but not yet current."""

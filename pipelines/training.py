@@ -49,7 +49,7 @@ def training_flow(
         training: Training config, by name or file.
         workspace: Where data sets and releases lie; empty: as the settings say.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
-        actuals: URI of what has arrived since the raw files; empty: nothing.
+        actuals: URI of what has arrived since the raw files; empty: what the workspace has for the data set.
         shadow: Leave a challenger that passed the gate in shadow, beside the champion.
     """
     size = (pods.shard_size or 0) if pods else 0
@@ -64,6 +64,8 @@ def _show(outcome: Outcome, store: DatasetStore) -> None:
     """On the run's page: the comparison, the gate's reasons, the ways to MLflow and the release, the rows."""
     show_comparison(store.path(outcome.evaluation))
     lines = [f"- {reason}" for reason in reasons(store.path(outcome.decision))]
+    if outcome.behind:
+        lines += ["", outcome.behind]
     if outcome.current:
         lines += ["", f"Current release: `{outcome.current.id}` at `{outcome.current.uri}`"]
     link = mlflow_client.page(load_settings(), str(outcome.tracked.counts["run_id"]))

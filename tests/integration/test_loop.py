@@ -13,10 +13,15 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from components import activate
 from components.archive import Watched, apply
 from pipelines.cli import app
 from pipelines.loop import watch_flow
+from pipelines.steps import Outcome
 from pipelines.training import training_flow
+from storecast.actuals import Actuals
+from storecast.configs import config_file
+from storecast.dataset_config import load_dataset_config
 from storecast.errors import DataError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.loop.state import on_trial
@@ -74,14 +79,25 @@ class Shop:
             table.to_csv(folder / f"{name}.csv", index=False, date_format="%Y-%m-%d")
         return str(folder)
 
+    def arrive(self, start: int, until: int) -> None:
+        """Take the sales of the days from `start` to `until`, and the plan of those that follow."""
+        raw = Path(self.raw(until))
+        train = pd.read_csv(raw / "train.csv", parse_dates=["date"])
+        day = (train["date"] - train["date"].min()).dt.days
+        train[day >= start].to_csv(self.folder / "train-new.csv", index=False, date_format="%Y-%m-%d")
+        shutil.copy(raw / "test.csv", self.folder / "test-new.csv")
+        actuals = Actuals(str(self.home), load_dataset_config(config_file("synthetic", "datasets")))
+        for name in ("train-new.csv", "test-new.csv"):
+            assert actuals.add(str(self.folder / name)).status == "taken"
+
     def policy(self, training: str = "better", shadow: int = 0) -> str:
         file = self.folder / f"policy-{training}-{shadow}.yaml"
         training = str(self.folder / f"{training}.yaml")
         file.write_text(POLICY.format(training=training, shadow=shadow))
         return str(file)
 
-    def train(self, until: int) -> None:
-        training_flow("synthetic", self.raw(until), str(self.folder / "first.yaml"), str(self.home))
+    def train(self, until: int) -> Outcome:
+        return training_flow("synthetic", self.raw(until), str(self.folder / "first.yaml"), str(self.home))
 
     def watch(self, raw: str, policy: str) -> list[Decision]:
         return watch_flow("synthetic", raw, policy, workspace=str(self.home))
@@ -200,6 +216,27 @@ def test_new_data_make_a_new_release_and_rollback_returns_to_the_old_one(shop: S
     assert shop.current == old, "a rerun must not undo a rollback"
     releases("activate", new)
     assert shop.current == new
+
+
+def test_a_run_by_hand_learns_from_what_has_arrived(shop: Shop) -> None:
+    shop.arrive(250, 253)
+    shop.watch(shop.raw(250), shop.policy())
+    arrived = shop.releases.get(shop.current).about["cutoff"]
+    outcome = shop.train(250)
+    assert outcome.panel.counts["arrivals"] == 2
+    assert shop.releases.get(shop.current).about["cutoff"] == arrived
+
+
+def test_neither_a_run_nor_a_pass_over_older_data_takes_the_forecast_back_in_time(shop: Shop) -> None:
+    newest = shop.current
+    outcome = shop.train(247)
+    assert outcome.made is not None
+    assert shop.current == newest
+    assert f"before those of the current release {newest}, which stays" in outcome.behind
+    assert activate.run(outcome.made.uri, once=True).id == newest
+    assert actions(shop.watch(shop.raw(247), shop.policy())) == ["nothing"]
+    assert shop.current == newest
+    assert activate.run(outcome.made.uri).id == outcome.made.id, "people may go back"
 
 
 def test_data_that_end_before_the_champions_are_refused_with_what_to_do(shop: Shop) -> None:

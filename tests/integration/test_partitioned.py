@@ -201,6 +201,21 @@ def test_a_pass_of_the_loop_goes_over_all_partitions_and_makes_their_releases_on
     assert released(shop, "looped") == after, "without anything new nothing is made"
 
 
+def test_a_run_by_hand_deals_what_has_arrived_and_learns_from_it(shop: Shop) -> None:
+    shutil.copytree(shop.folder / HOME, shop.folder / "by-hand")
+    write_after(shop.folder / "sold", n_stores=3, n_families=3, n_days=200)
+    for name in ("train.csv", "test.csv"):
+        called(shop, "by-hand", "actuals", "add", str(shop.folder / "sold" / name), "--dataset", "synthetic")
+    before = released(shop, "by-hand")
+
+    shop.call("by-hand", *RUN)
+
+    after = released(shop, "by-hand")
+    sold = pd.read_csv(shop.folder / "sold" / "train.csv")["date"].max()
+    assert after.keys() == before.keys()
+    assert all(release.startswith(sold) for release in after.values()), after
+
+
 def test_another_column_to_cut_by_is_refused_once_there_are_releases(shop: Shop) -> None:
     told = shop.call(HOME, *RUN[:-1], "family", code=2)
     assert "is cut by store_nbr already" in told
