@@ -109,16 +109,27 @@ class Watch(Ground):
         panel = self._panel()
         health = self._health(panel)
         self._judge(panel, health)
-        made = decide(self.policy, self._state(), health, datetime.now(UTC))
-        self.records.add(made)
-        todo = unfinished(self.records.log.all()) if made.action != "train" else made
-        if todo and by_event and todo.id == made.id:
-            self.records.retrain(todo, self.parameters())
-        elif todo and not by_event:
-            retrain_flow(todo.id, **self.parameters(), pods=self.pods)
+        self.records.add(decide(self.policy, self._state(), health, datetime.now(UTC)))
+        try:
+            self._carry_out(by_event)
+        except Exception:  # the forecast does not wait for a training that is broken
+            self._refresh(panel, health)
+            raise
         self._refresh(panel, health)
         since = started.isoformat(timespec="milliseconds")
         return [decision for decision in self.records.log.all() if decision.at >= since]
+
+    def _carry_out(self, by_event: bool) -> None:
+        """See that the training which was decided and has not ended is carried out.
+
+        On a platform each pass asks for it again: one `retrain` runs at a time, and one whose decision has
+        ended does nothing.
+        """
+        todo = unfinished(self.records.log.all())
+        if todo and by_event:
+            self.records.retrain(todo, self.parameters())
+        elif todo:
+            retrain_flow(todo.id, **self.parameters(), pods=self.pods)
 
     def train(self, decision: Decision) -> list[Decision]:
         """Train as decided; a decision whose training has ended is not carried out again."""
@@ -136,9 +147,10 @@ class Watch(Ground):
                 self.actuals.uri,
                 self.policy.shadow_days > 0,
             )
-        except StorecastError as error:
+        except Exception as error:
             minutes = round((time.monotonic() - began) / 60, 3)
-            self._follow(decision, "failed", "training", str(error), {"minutes": minutes})
+            said = str(error) if isinstance(error, StorecastError) else f"{type(error).__name__}: {error}"
+            self._follow(decision, "failed", "training", said, {"minutes": minutes})
             raise
         return self._trained(decision, outcome, before, round((time.monotonic() - began) / 60, 3))
 

@@ -170,8 +170,7 @@ def _due(policy: Policy, state: LoopState, health: Health, streak: int) -> tuple
         return "breach", f"{streak} days in a row with a breach: {_notes(counted)}"
     if not state.trained_to:
         return "schedule", "There is no model yet."
-    tried = max([state.trained_to, *(training.as_of for training in state.trainings)])
-    age = _days(tried, health.as_of)
+    age = _days(max(state.trained_to, state.learnt_to), health.as_of)
     if policy.every_days and age >= policy.every_days:
         return "schedule", f"The last training was {age} days ago; the policy allows {policy.every_days}."
     return None
@@ -196,9 +195,9 @@ def _forbidden(policy: Policy, state: LoopState, health: Health, now: datetime) 
         return "hold", f"the data are not to be learnt from: {_notes(broken)}"
     if state.in_shadow:
         return "shadow", f"the challenger {state.in_shadow} has not finished its days beside the champion."
+    if health.as_of <= state.learnt_to:
+        return "data", f"there are no data newer than {state.learnt_to}, which a training has learnt from."
     last = state.trainings[-1] if state.trainings else None
-    if last and health.as_of <= last.as_of:
-        return "data", f"there are no data newer than {last.as_of}, which the last training has learnt from."
     if last and now - last.started < timedelta(days=policy.cooldown_days):
         until = last.started + timedelta(days=policy.cooldown_days)
         return (

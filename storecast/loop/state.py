@@ -20,11 +20,13 @@ class Training:
         started: when; with a time zone.
         as_of: date of the data that it learnt from.
         minutes: that it took; 0 while it is not known.
+        failed: whether it has ended without a model.
     """
 
     started: datetime
     as_of: str
     minutes: float = 0.0
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class LoopState:
     asked: str = ""
     approved: str = ""
     in_shadow: str = ""
+
+    @property
+    def learnt_to(self) -> str:
+        """Date of the newest data that a training has learnt from, or is about to; "" where there is none."""
+        return max((each.as_of for each in self.trainings if not each.failed), default="")
 
 
 def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
@@ -116,4 +123,5 @@ def approved(decisions: Sequence[Decision]) -> str:
 def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
     ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
     minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
-    return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes)
+    failed = any(end.action == "failed" for end in ends)
+    return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes, failed)

@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 
 from components import activate
 from components.archive import Watched, apply
+from pipelines import loop_records
 from pipelines.cli import app
-from pipelines.loop import watch_flow
+from pipelines.loop import retrain_flow, watch_flow
 from pipelines.steps import Outcome
 from pipelines.training import training_flow
 from storecast.actuals import Actuals
@@ -41,6 +42,16 @@ params:
 """
 TRAINING = "name: {name}\nmodels: [naive, {model}]\nfolds: 1\ngate: {{segments: []}}\n"
 WORSE = "name: worse\nmodels: [naive]\nfolds: 1\ngate: {segments: []}\n"
+BROKEN = """
+from storecast.models.base import FitContext
+from storecast.models.naive import SeasonalNaive
+from storecast.panel import Panel
+
+
+class Broken(SeasonalNaive):
+    def fit(self, panel: Panel, context: FitContext) -> None:
+        raise RuntimeError("out of order")
+"""
 POLICY = """
 name: eager
 training: {training}
@@ -199,6 +210,44 @@ def test_a_challenger_that_is_no_better_is_refused_and_the_champion_goes_on(shop
     current = shop.releases.get(shop.current)
     assert not current.about["promoted"]
     assert current.about["cutoff"] == made[0].as_of, "the champion forecasts from the new data"
+
+
+def test_a_training_that_breaks_is_recorded_as_failed_and_the_forecast_goes_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (shop.folder / "broken_model.py").write_text(BROKEN)
+    (shop.folder / "broken.yaml").write_text("name: broken\nclass: broken_model:Broken\n")
+    training = TRAINING.format(name="hopeless", model=shop.folder / "broken.yaml")
+    (shop.folder / "hopeless.yaml").write_text(training)
+    monkeypatch.syspath_prepend(str(shop.folder))
+    first, policy, raw = shop.current, shop.policy("hopeless"), shop.raw(285, (253, 4.0))
+    with pytest.raises(RuntimeError, match="out of order"):
+        shop.watch(raw, policy)
+    assert actions(shop.log.all()) == ["train", "failed", "refresh"]
+    assert shop.log.all()[1].because == "RuntimeError: out of order"
+    assert shop.releases.get(shop.current).about["champion"] == first
+    assert shop.releases.get(shop.current).about["cutoff"] == shop.log.all()[0].as_of
+
+
+def test_a_training_that_was_decided_on_a_platform_is_asked_for_until_it_has_ended(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def emitted(event: str, resource: object, payload: dict[str, str]) -> None:
+        if event == loop_records.RETRAIN:
+            asked.append(payload)
+
+    monkeypatch.setattr(loop_records, "emit_event", emitted)
+    named = ("synthetic", shop.raw(285, (253, 4.0)), shop.policy("worse"), str(shop.home))
+    decided = watch_flow(*named, by_event=True)[0]
+    assert decided.action == "train"
+    watch_flow(*named, by_event=True)
+    assert [payload.pop("decision") for payload in asked] == [decided.id, decided.id]
+    assert actions(retrain_flow(decided.id, **asked[0])) == ["trained", "reject"]
+    assert retrain_flow(decided.id, **asked[1]) == [], "it has ended"
+    watch_flow(*named, by_event=True)
+    assert len(asked) == 2
 
 
 def test_new_data_make_a_new_release_and_rollback_returns_to_the_old_one(shop: Shop) -> None:

@@ -128,6 +128,25 @@ def test_the_same_data_are_not_learnt_from_twice() -> None:
     assert (again.action, again.rule) == ("wait", "data")
 
 
+def test_a_training_that_failed_counts_against_the_limits_and_not_as_the_age_of_the_model() -> None:
+    policy = replace_policy(every_days=28, cooldown_days=7, budget=Budget(runs=1))
+    first = decide(policy, LoopState(trained_to="2023-12-03"), health(START), START)
+    assert (first.action, first.rule) == ("train", "schedule")
+    log = [first, first.next("failed", "training", "out of order", START, {"minutes": 3.0})]
+
+    def later(days: float) -> Decision:
+        now = START + timedelta(days=days)
+        return decide(policy, state_of(log, "2023-12-03"), health(now), now)
+
+    assert (later(0.5).action, later(0.5).rule) == ("wait", "cooldown")
+    assert (later(6).action, later(6).rule) == ("wait", "cooldown")
+    assert (later(7).action, later(7).rule) == ("train", "schedule")
+    policy = replace_policy(every_days=28, budget=Budget(runs=1))
+    assert (later(0.5).action, later(0.5).rule) == ("wait", "budget")
+    again = decide(policy, state_of(log, "2023-12-03"), health(START), START + timedelta(days=1))
+    assert (again.action, again.rule) == ("train", "schedule"), "the same data may be tried again"
+
+
 def test_a_broken_feed_is_not_learnt_from_and_the_record_says_so() -> None:
     made = decide(NO_LIMITS, LoopState(trained_to="2023-12-31"), health(START, "error", "volume"), START)
     assert (made.action, made.rule) == ("wait", "hold")
