@@ -9,7 +9,7 @@ Every outcome is a decision, also that nothing is to be done, and says which rul
 from __future__ import annotations
 
 from datetime import date, datetime, time, timedelta
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -29,6 +29,20 @@ class QuietHours(BaseModel):
 
     start: time
     end: time
+
+    @field_validator("start", "end", mode="before")
+    @classmethod
+    def _quoted(cls, said: Any) -> Any:
+        if isinstance(said, (int, float)):  # YAML takes 22:00 for a number in base 60
+            raise ValueError('a time of day is written in quotes, like "22:00"')  # noqa: TRY004
+        return said
+
+    @field_validator("start", "end")
+    @classmethod
+    def _local(cls, moment: time) -> time:
+        if moment.tzinfo is not None:
+            raise ValueError("a time of day has no zone of its own: it is of the policy's timezone")
+        return moment
 
     def __contains__(self, moment: time) -> bool:
         """Whether a time of day lies in the span; equal ends are the whole day."""

@@ -216,6 +216,9 @@ def test_the_policy_that_ships_can_be_read_and_is_what_the_defaults_are() -> Non
         ("checks: [eror]", "there is no check 'eror'"),
         ("timezone: Mars/Olympus", "no time zone"),
         ("budget: {runs: 0}", "greater than or equal to 1"),
+        ("quiet_hours: [{start: 22:00, end: 06:00}]", 'written in quotes, like "22:00"'),
+        ("quiet_hours: [{start: '22:00Z', end: '06:00'}]", "has no zone of its own"),
+        ("quiet_hours: [{start: '1320', end: '06:00'}]", "quiet_hours"),
     ],
 )
 def test_a_wrong_policy_is_refused_with_what_is_right(tmp_path: object, line: str, said: str) -> None:
