@@ -65,7 +65,7 @@ def run(
         whole = open_panel(store, panel)
         since = whole.cutoff - pd.Timedelta(days=YEARS_DAYS)
         promised = whole.cutoff - pd.Timedelta(days=max(config.scores.windows_days))
-        served = served_rows(activations_of(releases, since, promised), whole)
+        served = served_rows(activations_of(releases, whole.offset, since, promised), whole)
         current = releases.history()[-1].id if history else ""
         found = watch(
             whole, served, day, config, dataset=releases.name, release=current, drift_days=DRIFT_DAYS

@@ -14,10 +14,13 @@ from storecast.metrics import QUANTILE_COLUMNS, check_columns, squared_log_error
 from storecast.models.naive import NaiveConfig, SeasonalNaive
 from storecast.panel import Floats, Panel
 from storecast.store import parquet
-from storecast.store.releases import ReleaseStore
+from storecast.store import uri as uris
+from storecast.store.releases import Release, ReleaseStore
 from storecast.training_config import NAIVE
 
 Rows = NDArray[np.int64]
+FORECAST_COLUMNS = ("unique_id", "ds", "h", "yhat", *QUANTILE_COLUMNS)
+BACKTEST_COLUMNS = ("unique_id", "h", "model", "y", "yhat")
 SERVED_COLUMNS = (
     *("unique_id", "ds", "cutoff", "h", "release", "y", "yhat", *QUANTILE_COLUMNS),
     *("naive", "promise", "naive_promise"),
@@ -41,38 +44,74 @@ class Activation:
     backtest: pd.DataFrame | None = None
 
 
+@dataclass(frozen=True)
+class _Span:
+    """From when a release counts, and the last date that it forecasts."""
+
+    release: Release
+    at: pd.Timestamp
+    last: pd.Timestamp
+
+
 def activations_of(
-    releases: ReleaseStore, since: pd.Timestamp, promised_since: pd.Timestamp
+    releases: ReleaseStore, offset: pd.offsets.BaseOffset, since: pd.Timestamp, promised_since: pd.Timestamp
 ) -> list[Activation]:
-    """What the pointer's history says was served, the earliest first.
+    """What the pointer's history says was served, the earliest first: rows of other dates are left out.
 
     A release counts from the day it was activated. On a past period, where the clock is beyond all that it
     forecasts, it counts from the first date it forecasts, but not before the one that was activated earlier.
 
     Args:
         releases: the data set's releases.
-        since: releases that forecast nothing from this date on are left out, as are those that are no longer
+        offset: from a date to the next.
+        since: releases that were not served from this date on are not read, nor are those that are no longer
             kept.
-        promised_since: the backtests of those that do not reach this date are not read.
+        promised_since: the backtests of those that were not served from this date on are not read.
     """
+    spans = _spans(releases, offset, since)
+    ends = [*(span.at for span in spans[1:]), pd.Timestamp.max]
+    backtests: dict[str, pd.DataFrame] = {}
     found: list[Activation] = []
+    for span, end in zip(spans, ends, strict=True):
+        until = min(end, span.last + offset)
+        if until <= max(span.at, since):
+            continue
+        rows = _frame(span.release, "forecasts.parquet", FORECAST_COLUMNS)
+        rows = rows[(rows["ds"] >= span.at) & (rows["ds"] < until)]
+        backtest = None
+        if until > promised_since:
+            same = str(span.release.about["evaluation"])  # a refreshed release has that of the one before
+            if same not in backtests:
+                backtests[same] = _frame(span.release, "backtest.parquet", BACKTEST_COLUMNS)
+            backtest = backtests[same]
+        found.append(Activation(span.release.id, span.at, rows, backtest))
+    return found
+
+
+def _spans(releases: ReleaseStore, offset: pd.offsets.BaseOffset, since: pd.Timestamp) -> list[_Span]:
+    """When each release that the pointer named counted, without those that forecast nothing since a date."""
+    spans: list[_Span] = []
     there = set(releases.ids())
     for entry in releases.history():
         if entry.id not in there:
             continue
         release = releases.get(entry.id)
         cutoff = pd.Timestamp(str(release.about["cutoff"]))
-        folder = releases.path(release)
-        forecasts = parquet.read_frame(folder / "forecasts.parquet")
-        last = pd.Timestamp(forecasts["ds"].max())
+        last = cutoff + int(release.about["horizon"]) * offset
         if last < since:
             continue
         clock = pd.Timestamp(entry.at).tz_localize(None).normalize()
         at = clock if cutoff < clock <= last else cutoff + pd.Timedelta(days=1)
-        at = max(at, found[-1].at) if found else at
-        backtest = parquet.read_frame(folder / "backtest.parquet") if last >= promised_since else None
-        found.append(Activation(entry.id, at, forecasts, backtest))
-    return found
+        spans.append(_Span(release, max(at, spans[-1].at) if spans else at, last))
+    return spans
+
+
+def _frame(release: Release, name: str, columns: Sequence[str]) -> pd.DataFrame:
+    """Columns of a table of a release; nothing else of it is fetched."""
+    filesystem, path = uris.filesystem(uris.join(release.uri, name))
+    with filesystem.open(path, "rb") as file:
+        frame: pd.DataFrame = parquet.read_table(file, columns).to_pandas()
+    return frame
 
 
 def served_rows(activations: Sequence[Activation], panel: Panel) -> pd.DataFrame:
@@ -105,7 +144,7 @@ def served_rows(activations: Sequence[Activation], panel: Panel) -> pd.DataFrame
 
 
 def _beside(rows: pd.DataFrame, activation: Activation, panel: Panel) -> pd.DataFrame:
-    check_columns(rows, ["unique_id", "ds", "h", "yhat", *QUANTILE_COLUMNS], where=activation.release)
+    check_columns(rows, list(FORECAST_COLUMNS), where=activation.release)
     series = pd.Index(panel.ids).get_indexer(pd.Index(rows["unique_id"]))
     ds = pd.DatetimeIndex(rows["ds"])
     days = panel.dates.get_indexer(ds)

@@ -85,7 +85,13 @@ def _release(source: Dataset) -> None:
         model.forecast(panel).to_frame().to_parquet(folder / "forecasts.parquet", index=False)
         pd.concat(rows).to_parquet(folder / "backtest.parquet", index=False)
         made = releases.publish(
-            folder, {"cutoff": str(panel.cutoff.date()), "evaluation": "", "champion": ""}
+            folder,
+            {
+                "cutoff": str(panel.cutoff.date()),
+                "horizon": panel.horizon,
+                "evaluation": "",
+                "champion": "",
+            },
         )
     releases.activate(made.id, "first")
 

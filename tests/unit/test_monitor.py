@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import monitored
 import numpy as np
@@ -17,10 +19,13 @@ from storecast.monitor.drift import Reference, corrected, moves
 from storecast.monitor.health import Health
 from storecast.monitor.moved import drift_table
 from storecast.monitor.scores import daily, rolling
-from storecast.monitor.served import served_rows
+from storecast.monitor.served import activations_of, served_rows
 from storecast.monitor.watch import Watch, watch
 from storecast.panel import Panel
 from storecast.segments import segment_table
+from storecast.store import uri as uris
+from storecast.store.datasets import DatasetStore
+from storecast.store.releases import ReleaseStore
 
 DAY = pd.Timedelta(days=1)
 
@@ -227,3 +232,39 @@ def test_the_shipped_limits_are_the_defaults_and_a_wrong_key_is_named_with_its_l
     wrong.write_text("scores:\n  biass: 0.2\n")
     with pytest.raises(ConfigError, match=r"line 2: scores\.biass: unknown key; did you mean 'bias'"):
         load_monitor_config(str(wrong))
+
+
+def test_of_what_was_released_only_the_tables_of_what_was_served_are_read(tmp_path: Path) -> None:
+    panel = monitored.panel()
+    releases = ReleaseStore(DatasetStore(f"memory://{uuid4().hex}", tmp_path / "scratch"), "shop")
+
+    def released(forecasts: pd.DataFrame, evaluation: str) -> str:
+        with DatasetStore(str(tmp_path / "work")).building("release") as folder:
+            forecasts.to_parquet(folder / "forecasts.parquet")
+            backtest = forecasts.assign(model="blend", y=1.0, cutoff=forecasts["ds"].min())
+            backtest.to_parquet(folder / "backtest.parquet")
+            (folder / "model.bin").write_bytes(b"large")
+            cutoff = str((forecasts["ds"].min() - DAY).date())
+            about = {"cutoff": cutoff, "horizon": monitored.EVERY, "evaluation": evaluation}
+            return releases.publish(folder, about).id
+
+    frames = [made.forecasts for made in monitored.activations(panel)[-3:]]
+    before, last, newest = (released(frame, f"evaluation {n}") for n, frame in enumerate(frames))
+    corrected = released(frames[1].assign(yhat=0.0), "evaluation 1")
+    history = [
+        {"id": each, "at": f"2024-03-2{n}T06:00:00+00:00", "why": ""}
+        for n, each in enumerate((before, corrected, last, newest))
+    ]
+    uris.write_text(uris.join(releases.root, "current.json"), json.dumps({"history": history}))
+    for unread in (before, corrected):
+        uris.remove(uris.join(releases.root, unread, "forecasts.parquet"))
+
+    first, second = frames[1]["ds"].min(), frames[2]["ds"].min()
+    found = activations_of(releases, panel.offset, first, second)
+    assert [each.release for each in found] == [last, newest]
+    assert [each.forecasts["ds"].agg(["min", "max"]).tolist() for each in found] == [
+        [first, second - DAY],
+        [second, frames[2]["ds"].max()],
+    ]
+    assert [each.backtest is not None for each in found] == [False, True]
+    assert not (tmp_path / "scratch").exists(), "no release is fetched whole"
