@@ -87,7 +87,7 @@ def duel_of(panel: Panel, newer: Path, older: Path) -> Duel:
         return Duel(0, 0, float("nan"), float("nan"))
     anew = Bundle.load(older / "bundle").forecast(panel.at(cutoff, horizon))
     one, other = (_wide(frame, panel, cutoff, actual.shape[1]) for frame in (released, anew))
-    return Duel.of(actual, one, other, panel.frequency.days)
+    return Duel.of(actual, one, other, panel.frequency.days, over=since >= horizon)
 
 
 def _wide(forecast: pd.DataFrame, panel: Panel, cutoff: pd.Timestamp, days: int) -> Floats:

@@ -21,15 +21,17 @@ class Duel:
         rows: series and dates that were compared.
         newer: pooled RMSLE of the newer model: the challenger, or the release on trial.
         older: that of the model before it.
+        over: whether all dates that the newer one forecasts have passed: there will be no more days.
     """
 
     days: int
     rows: int
     newer: float
     older: float
+    over: bool = False
 
     @classmethod
-    def of(cls, actual: Floats, newer: Floats, older: Floats, step: int) -> Duel:
+    def of(cls, actual: Floats, newer: Floats, older: Floats, step: int, *, over: bool = False) -> Duel:
         """Compare forecasts.
 
         Args:
@@ -37,14 +39,17 @@ class Duel:
             newer: (n, dates) the newer model's forecast.
             older: (n, dates) the older model's.
             step: days from a date to the next.
+            over: whether these are all dates that the newer one forecasts.
         """
         known = np.isfinite(actual) & np.isfinite(newer) & np.isfinite(older)
         days = step * int(np.isfinite(actual).any(axis=0).sum())
         rows = int(known.sum())
         if not rows:
-            return cls(days, 0, float("nan"), float("nan"))
-        errors = [squared_log_error(actual[known], x[known]) for x in (newer, older)]
-        return cls(days, rows, *(float(np.sqrt(each.mean())) for each in errors))
+            return cls(days, 0, float("nan"), float("nan"), over)
+        one, other = (
+            float(np.sqrt(squared_log_error(actual[known], x[known]).mean())) for x in (newer, older)
+        )
+        return cls(days, rows, one, other, over)
 
     @property
     def change(self) -> float:
@@ -63,8 +68,12 @@ class Duel:
 
 
 def judge_shadow(policy: Policy, duel: Duel) -> str:
-    """What becomes of a challenger in shadow: "shadow" (goes on), "promote" or "reject"."""
-    if duel.days < policy.shadow_days or not duel.rows:
+    """What becomes of a challenger in shadow: "shadow" (goes on), "promote" or "reject".
+
+    It is judged after the policy's days, or when all that it forecasts has passed; one that could not be
+    compared on any row is rejected.
+    """
+    if not duel.over and (duel.days < policy.shadow_days or not duel.rows):
         return "shadow"
     return "promote" if duel.newer <= duel.older else "reject"
 
@@ -72,6 +81,6 @@ def judge_shadow(policy: Policy, duel: Duel) -> str:
 def judge_release(policy: Policy, duel: Duel) -> str:
     """What becomes of a release on trial: "" (too early), "keep" or "rollback"."""
     rule = policy.rollback
-    if rule is None or duel.days < rule.days or not duel.rows:
+    if rule is None or not duel.rows or (duel.days < rule.days and not duel.over):
         return ""
     return "rollback" if duel.change > rule.margin else "keep"

@@ -164,9 +164,10 @@ class Replay:
     def _duel(self, newer: pd.Timestamp, older: pd.Timestamp, since: pd.Timestamp, day: pd.Timestamp) -> Duel:
         """Both models' forecasts of the days from `since` to `day`."""
         panel = self.parts.panel
-        dates = min(panel.between(since, day), panel.horizon)
+        passed = panel.between(since, day)
+        dates, over = min(passed, panel.horizon), passed >= panel.horizon
         one, other = (self.parts.forecast(model, since)[:, :dates] for model in (newer, older))
-        return Duel.of(panel.actuals(since, dates), one, other, panel.frequency.days)
+        return Duel.of(panel.actuals(since, dates), one, other, panel.frequency.days, over=over)
 
     def _gate(self, day: pd.Timestamp) -> GateVerdict:
         """The challenger fitted a horizon ago against the champion and the naive on the days since."""

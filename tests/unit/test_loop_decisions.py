@@ -144,6 +144,17 @@ def test_a_challenger_is_promoted_only_after_its_days_and_only_if_it_was_no_wors
     assert judge_shadow(policy, Duel(5, 100, 0.41, 0.4)) == "reject"
 
 
+def test_more_days_than_a_forecast_has_end_with_the_forecast() -> None:
+    policy = Policy(name="p", shadow_days=30, rollback=Rollback(days=30, margin=0.05))
+    assert judge_shadow(policy, Duel(16, 100, 0.3, 0.4)) == "shadow"
+    assert judge_shadow(policy, Duel(16, 100, 0.3, 0.4, over=True)) == "promote"
+    assert judge_shadow(policy, Duel(15, 100, 0.5, 0.4, over=True)) == "reject", "one day had no sales at all"
+    assert judge_shadow(policy, Duel(0, 0, float("nan"), float("nan"), over=True)) == "reject"
+    assert judge_release(policy, Duel(16, 100, 0.3, 0.4)) == ""
+    assert judge_release(policy, Duel(16, 100, 0.3, 0.4, over=True)) == "keep"
+    assert judge_release(policy, Duel(16, 100, 0.5, 0.4, over=True)) == "rollback"
+
+
 def test_a_release_is_taken_back_only_after_its_days_and_beyond_the_margin() -> None:
     policy = Policy(name="p", rollback=Rollback(days=7, margin=0.05))
     assert judge_release(policy, Duel(6, 100, 0.9, 0.4)) == ""
