@@ -82,6 +82,33 @@ class Actuals:
         """
         if not uris.exists(source):
             raise StoreError("there is no such file", where=source, cure="check the path")
+        return self._add(source, table)
+
+    def take(self, inbox: str) -> list[Receipt]:
+        """Take every file of a drop folder; what was kept, taken or refused, is removed from it.
+
+        Files whose names begin with a dot or end with .part or .tmp are still being written. Folders in it
+        stay as they are; a file that is gone meanwhile has been taken by somebody else.
+
+        Args:
+            inbox: folder or URI; it need not exist.
+        """
+        receipts = []
+        for name in _files(inbox):
+            if name.startswith(".") or name.endswith(UNFINISHED):
+                continue
+            source = uris.join(inbox, name)
+            filesystem, path = uris.filesystem(source)
+            try:
+                receipt = self._add(source)
+                filesystem.rm_file(path)
+            except FileNotFoundError:
+                continue
+            receipts.append(receipt)
+        return receipts
+
+    def _add(self, source: str, table: str = "") -> Receipt:
+        """Take a file; raises FileNotFoundError where it is gone."""
         name, digest = uris.name_of(source), uris.content_hash(source)
         if known := self._find(digest):
             return known
@@ -92,23 +119,6 @@ class Actuals:
             _copy(source, folder / name)
             arrival = Arrival(digest, name, self._table(name, table), str(folder / name), at)
             return self._keep(arrival, folder)
-
-    def take(self, inbox: str) -> list[Receipt]:
-        """Take every file of a drop folder; what was kept, taken or refused, is removed from it.
-
-        Files whose names begin with a dot or end with .part or .tmp are still being written.
-
-        Args:
-            inbox: folder or URI; it need not exist.
-        """
-        receipts = []
-        for name in uris.children(inbox):
-            if name.startswith(".") or name.endswith(UNFINISHED):
-                continue
-            source = uris.join(inbox, name)
-            receipts.append(self.add(source))
-            uris.remove(source)
-        return receipts
 
     def _table(self, name: str, table: str) -> str:
         if not table:
@@ -173,6 +183,19 @@ def list_arrivals(uri: str) -> list[Arrival]:
 def _arrival(folder: str, about: Mapping[str, Any]) -> Arrival:
     name = str(about["name"])
     return Arrival(str(about["hash"]), name, str(about["table"]), uris.join(folder, name), str(about["at"]))
+
+
+def _files(folder: str) -> list[str]:
+    """Names of the files directly in a folder, sorted; none where it does not exist.
+
+    An object store may have an object that stands for the folder itself, whose name ends with a slash.
+    """
+    filesystem, path = uris.filesystem(folder)
+    if not filesystem.exists(path):
+        return []
+    entries = filesystem.ls(path, detail=True)
+    files = [str(entry["name"]) for entry in entries if entry["type"] == "file"]
+    return sorted(uris.name_of(name) for name in files if not name.endswith("/"))
 
 
 def _copy(source: str, target: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from storecast.dataset_config import DatasetConfig
 from storecast.errors import DataError, StoreError
 from storecast.ingest import IngestResult, ingest
 from storecast.ingest.arrived import table_of
+from storecast.store import uri as uris
 
 LAST = pd.Timestamp(START) + pd.Timedelta(days=DAYS - 1)
 
@@ -159,6 +162,45 @@ def test_a_drop_folder_is_emptied_but_for_what_is_still_being_written(raw: Raw, 
     assert statuses == {"day.csv": "taken", "notes.txt": "refused"}
     assert [path.name for path in inbox.iterdir()] == ["half.csv.part"]
     assert actuals.take(str(tmp_path / "nowhere")) == []
+
+
+def test_what_is_no_file_stays_in_a_drop_folder_and_stops_nothing(raw: Raw, tmp_path: Path) -> None:
+    actuals, inbox = _actuals(raw, tmp_path), tmp_path / "inbox"
+    _write(_sales(raw), inbox / "processed" / "old.csv")
+    _write(_sales(raw, sales="60"), inbox / "day.csv")
+    assert [receipt.arrival.name for receipt in actuals.take(str(inbox))] == ["day.csv"]
+    assert [path.name for path in inbox.iterdir()] == ["processed"]
+    assert (inbox / "processed" / "old.csv").exists()
+
+
+def test_only_the_very_object_that_was_taken_is_removed_from_an_object_store(
+    raw: Raw, tmp_path: Path
+) -> None:
+    actuals, inbox = _actuals(raw, tmp_path), f"memory://{uuid4().hex}/inbox"
+    filesystem, path = uris.filesystem(inbox)
+    for name, sales in (
+        ("day[s].csv", "50"),
+        ("days.csv", "60"),
+    ):  # the first name is a pattern of the second
+        filesystem.pipe_file(f"{path}/{name}", _sales(raw, sales=sales).to_csv(index=False).encode())
+    taken = [(receipt.arrival.name, receipt.status) for receipt in actuals.take(inbox)]
+    assert taken == [("day[s].csv", "taken"), ("days.csv", "taken")]
+    assert uris.children(inbox) == []
+
+
+def test_of_several_who_take_from_one_drop_folder_none_fails_and_nothing_is_lost(
+    raw: Raw, tmp_path: Path
+) -> None:
+    actuals, inbox = _actuals(raw, tmp_path), tmp_path / "inbox"
+    names = [f"day-{number:02d}.csv" for number in range(12)]
+    for number, name in enumerate(names):
+        _write(_sales(raw, sales=str(number)), inbox / name)
+    with ThreadPoolExecutor(4) as pool:
+        takers = [pool.submit(actuals.take, str(inbox)) for _ in range(4)]
+    for taker in takers:
+        taker.result()
+    assert sorted(arrival.name for arrival in actuals.arrivals()) == names
+    assert list(inbox.iterdir()) == []
 
 
 def test_rows_may_come_as_json(raw: Raw, tmp_path: Path) -> None:
