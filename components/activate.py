@@ -94,7 +94,8 @@ def follow(releases: ReleaseStore) -> Release | None:
 
 def _promote(releases: ReleaseStore, release: Release) -> None:
     settings, name = load_settings(), model_name(uris.name_of(releases.root))
-    version = mlflow_registry.version_of_bundle(settings, name, releases.path(release) / "bundle")
+    digest = mlflow_registry.digest_of_model(releases, release)
+    version = mlflow_registry.version_of_bundle(settings, name, digest)
     if version is not None:
         mlflow_registry.promote(settings, name, version)
 

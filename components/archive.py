@@ -26,7 +26,7 @@ from storecast.store import uri as uris
 from storecast.store.archive import Archive, remove
 from storecast.store.datasets import DatasetStore
 from storecast.store.needed import in_use
-from storecast.store.releases import CHECKSUMS
+from storecast.store.releases import ReleaseStore, named
 from storecast.store.retention import RetentionPolicy, Step, plan
 from storecast.yaml_model import load_yaml_model
 
@@ -152,9 +152,8 @@ def old_runs(store: DatasetStore, rules: RetentionPolicy) -> list[str]:
     before = datetime.now(UTC) - timedelta(days=rules.mlflow_days)
     bundles = []
     for release in in_use(store, held_by_loops(store.root)):
-        sums = json.loads(uris.read_text(uris.join(release.uri, CHECKSUMS)))
-        bundle = {n.removeprefix("bundle/"): s for n, s in sums.items() if n.startswith("bundle/")}
-        bundles.append(mlflow_registry.bundle_digest(bundle))
+        dataset, _ = named(release.uri)
+        bundles.append(mlflow_registry.digest_of_model(ReleaseStore(store, dataset), release))
     return mlflow_cleanup.runs_before(load_settings(), before, bundles)
 
 

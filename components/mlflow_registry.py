@@ -5,6 +5,7 @@ A version is found again by its bundle's hash, so the same files are registered 
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import warnings
@@ -18,7 +19,9 @@ import pandas as pd
 from components.mlflow_client import clear_errors, connect
 from components.mlflow_tracking import TrackedRun
 from storecast.settings import Settings
+from storecast.store import uri as uris
 from storecast.store.datasets import checksums, content_hash
+from storecast.store.releases import CHECKSUMS, Release, ReleaseStore
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,10 +71,25 @@ def version_of(settings: Settings, name: str, alias: str = CHAMPION) -> int | No
             raise
 
 
-def version_of_bundle(settings: Settings, name: str, bundle: Path) -> int | None:
-    """The version that was registered from a bundle of these files, or None."""
+def version_of_bundle(settings: Settings, name: str, digest: str) -> int | None:
+    """The version that was registered from a bundle of this digest, or None."""
     with clear_errors(settings):
-        return _version_of_bundle(connect(settings), name, bundle_digest(checksums(bundle)))
+        return _version_of_bundle(connect(settings), name, digest)
+
+
+def digest_of_model(releases: ReleaseStore, release: Release) -> str:
+    """The digest of the bundle that a release's model was registered with.
+
+    A forecast that was refreshed is not registered: the model is that of the release it comes from, however
+    often it has been refreshed since, as far back as these are kept.
+    """
+    while True:
+        lineage = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
+        if lineage.get("refreshed") not in releases.ids():
+            break
+        release = releases.get(lineage["refreshed"])
+    sums = json.loads(uris.read_text(uris.join(release.uri, CHECKSUMS)))
+    return bundle_digest({n.removeprefix("bundle/"): s for n, s in sums.items() if n.startswith("bundle/")})
 
 
 def bundle_digest(sums: Mapping[str, str]) -> str:

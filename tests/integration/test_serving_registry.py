@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from serving.door import Door
 from serving.state import State
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
+from storecast.store.releases import ABOUT, CHECKSUMS, Release
 
 MODEL = "storecast-shop"
 
@@ -66,6 +68,28 @@ def test_a_rollback_passes_over_what_was_refused(shop: Shop, door: Door) -> None
     got = post(door, shop, "/v1/releases/rollback")
     assert (got.status_code, got.json()["current"]) == (202, shop.first.id)
     assert post(door, shop, "/v1/releases/rollback").status_code == 409, "there is none before the first"
+
+
+def refreshed(shop: Shop, release: Release, day: str) -> Release:
+    """The release as a later day's data refresh it: the model's context is another one."""
+    with shop.store.store.building(f"refresh-{day}") as folder:
+        own = shutil.ignore_patterns(ABOUT, CHECKSUMS)
+        shutil.copytree(release.uri, folder, ignore=own, dirs_exist_ok=True)
+        (folder / "bundle" / "context" / "news.txt").write_text(day)
+        (folder / "lineage.json").write_text(json.dumps({"refreshed": release.id}))
+        return shop.store.publish(folder, {**release.about, "cutoff": day, "champion": release.id})
+
+
+def test_the_champion_of_a_refreshed_forecast_is_the_model_that_made_it(shop: Shop) -> None:
+    versions = {}
+    for release in (shop.first, shop.second):
+        with tracking.run(shop.settings, MODEL, release.id, release.id) as tracked:
+            versions[release.id] = registry.register(tracked, Path(release.uri) / "bundle", MODEL)
+    tomorrow = refreshed(shop, shop.first, "2099-01-01")
+    after = refreshed(shop, tomorrow, "2099-01-02")
+    for release, model in ((after, shop.first), (shop.second, shop.second), (tomorrow, shop.first)):
+        activate.run(release.uri)
+        assert registry.version_of(shop.settings, MODEL) == versions[model.id]
 
 
 def test_the_champion_follows_what_was_switched_over_http(shop: Shop, door: Door) -> None:
