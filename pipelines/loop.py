@@ -136,7 +136,7 @@ class Watch(Ground):
         log = self.records.log.all()
         if any(d.follows == decision.id and d.action in {"trained", "failed"} for d in log):
             return []
-        before, began = self.releases.current(), time.monotonic()
+        began = time.monotonic()
         try:
             outcome = training_flow(
                 self.dataset,
@@ -152,11 +152,9 @@ class Watch(Ground):
             said = str(error) if isinstance(error, StorecastError) else f"{type(error).__name__}: {error}"
             self._follow(decision, "failed", "training", said, {"minutes": minutes})
             raise
-        return self._trained(decision, outcome, before, round((time.monotonic() - began) / 60, 3))
+        return self._trained(decision, outcome, round((time.monotonic() - began) / 60, 3))
 
-    def _trained(
-        self, decision: Decision, outcome: Outcome, before: Release | None, minutes: float
-    ) -> list[Decision]:
+    def _trained(self, decision: Decision, outcome: Outcome, minutes: float) -> list[Decision]:
         """Record what a training came to: the gate's verdict, a challenger in shadow, or a new release."""
         promoted = bool(outcome.decision.counts["promoted"])
         why = " ".join(reasons(self.store.path(outcome.decision)))
@@ -168,32 +166,38 @@ class Watch(Ground):
         if not promoted:
             said.append(self._follow(said[0], "reject", "gate", why, {}))
         elif not shadow:
-            said += self._promoted(said[0], made, before.id if before else "", "gate", why)
+            result = {"release": made, "before": self._before_current()}
+            promote = self._follow(said[0], "promote", "gate", why, result)
+            said += [promote, *self._served_or_back(promote)]
         return said
 
-    def _promoted(self, follows: Decision, release: str, before: str, rule: str, why: str) -> list[Decision]:
-        """Record that a release is current, and see whether it is served; else go back."""
-        outcome = {"release": release, "before": before}
-        promoted = self._follow(follows, "promote", rule, why, outcome)
+    def _before_current(self) -> str:
+        """The release before the current one, "" where that is the first.
+
+        It is asked of the pointer's history: a run that was killed may have made a release current before.
+        """
+        trail = self.releases.trail()
+        return trail[-2] if len(trail) > 1 else ""
+
+    def _served_or_back(self, promoted: Decision) -> list[Decision]:
+        """See whether the release that became current is served; else the one before is current again."""
+        release, before = (str(promoted.outcome[name]) for name in ("release", "before"))
         found = probe(self.settings, self.config.name, release)
         said = f"The service {found.status} it: {found.found}"
         probed = self._follow(promoted, "probed", "probe", said, {"release": release, "status": found.status})
-        made = [promoted, probed]
-        if found.status in {"refused", "another"} and before:
-            because = f"{release} was not served, so {before} is current again. {said}"
-            made.append(self._go_back(probed, before, "probe", because))
-        return made
-
-    def _go_back(self, follows: Decision, release: str, rule: str, why: str) -> Decision:
-        self._activate(self.releases.get(release), f"rolled back by the loop: {rule}")
-        return self._follow(follows, "rollback", rule, why, {"release": release})
+        if found.status not in {"refused", "another"} or not before:
+            return [probed]
+        self._activate(self.releases.get(before), "rolled back by the loop: probe")
+        because = f"{release} was not served, so {before} is current again. {said}"
+        return [probed, self._follow(probed, "rollback", "probe", because, {"release": before})]
 
     def _judge(self, panel: Dataset, health: Health) -> None:
         """The challenger in shadow, and the release on trial."""
         log = self.records.log.all()
         current, shadow = self.releases.current(), state_of(log, "").in_shadow
         if shadow and current:
-            self._judge_shadow(panel, health, self.releases.get(shadow), current)
+            champion = self.releases.get(self._before_current()) if current.id == shadow else current
+            self._judge_shadow(panel, health, self.releases.get(shadow), champion)
             return
         trial = on_trial(log)
         if not trial or not current or self.policy.rollback is None:
@@ -220,9 +224,7 @@ class Watch(Ground):
             self._activate(challenger, f"better than the champion on {duel.days} days in shadow")
         noted = self._note(health, action, "shadow", duel, outcome, "the champion")
         if action == "promote":
-            found = probe(self.settings, self.config.name, challenger.id)
-            said = f"The service {found.status} it: {found.found}"
-            self._follow(noted, "probed", "probe", said, {"release": challenger.id, "status": found.status})
+            self._served_or_back(noted)
 
     def _note(
         self, health: Health, action: str, rule: str, duel: Duel, outcome: Mapping[str, Any], older: str

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -321,3 +323,58 @@ def test_a_challenger_in_shadow_takes_over_after_its_days(shop: Shop) -> None:
     assert taken[0].outcome["newer"] < taken[0].outcome["older"]
     fitted_to = shop.releases.get(challenger).about["fitted_to"]
     assert shop.releases.get(shop.current).about["fitted_to"] == fitted_to
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """What a service says of the releases that it refuses."""
+    told: dict[str, str] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"dataset": "synthetic", "id": "old", "refused": told}).encode())
+
+        def log_message(self, *what: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORECAST_SERVING_URL", f"http://127.0.0.1:{server.server_port}")
+        yield told
+        server.shutdown()
+
+
+def test_a_challenger_out_of_shadow_that_the_service_refuses_is_taken_back(
+    shop: Shop, refused: dict[str, str]
+) -> None:
+    first, policy, shift = shop.releases.get(shop.current), shop.policy(shadow=4), (253, 4.0)
+    challenger = shop.watch(shop.raw(285, shift), policy)[1].outcome["shadow"]
+    refused[challenger] = "its model disagrees with its forecasts"
+    champion = shop.current
+    taken = shop.watch(shop.raw(289, shift), policy)
+    assert actions(taken)[:3] == ["promote", "probed", "rollback"]
+    assert taken[2].outcome["release"] == champion
+    assert "disagrees" in taken[2].because
+    assert on_trial(shop.log.all()) is None
+    assert shop.releases.get(shop.current).about["fitted_to"] == first.about["fitted_to"]
+
+
+def test_a_pass_that_was_killed_after_it_had_released_knows_the_release_before(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, policy, raw = shop.current, shop.policy(), shop.raw(285, (253, 4.0))
+
+    def killed(decision: Decision, *rest: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Decision, "next", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shop.watch(raw, policy)
+    assert actions(shop.log.all()) == ["train"]
+    assert shop.current != first
+    made = shop.watch(raw, policy)
+    promoted = next(decision for decision in made if decision.action == "promote")
+    assert promoted.outcome == {"release": shop.current, "before": first}
