@@ -58,7 +58,7 @@ class Records:
 
     def _is_new(self, decision: Decision) -> bool:
         """Whether checks are breached that were not in the pass before."""
-        passes = [d for d in self.log.all() if d.action in PASSES and d.as_of < decision.as_of]
+        passes = [d for d in self.log.all() if d.action in PASSES]
         last = {(check.name, check.segment) for check in passes[-1].seen} if passes else set()
         return any((check.name, check.segment) not in last for check in decision.seen)
 

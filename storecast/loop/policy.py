@@ -163,6 +163,9 @@ def decide(policy: Policy, state: LoopState, health: Health, now: datetime) -> D
     if policy.approval == "manual" and not state.approved:
         if state.asked:
             return decision("wait", "approval", f"{due[1]} But {state.asked} has not been approved yet.")
+        if state.declined and now < (until := state.declined + timedelta(days=policy.cooldown_days)):
+            said = f"a person said no {_at(state.declined)}; nobody is asked again before {_at(until)}."
+            return decision("wait", "approval", f"{due[1]} But {said}")
         return decision("ask", "approval", f"{due[1]} The policy asks a person first.")
     made = decision("train", *due)
     return made.following(state.approved) if state.approved else made

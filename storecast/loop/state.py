@@ -42,6 +42,7 @@ class LoopState:
         seen_to: date of the last pass that is in `streak`.
         asked: id of the question to a person that is open; "" where there is none.
         approved: id of the question that has been answered with yes and not been acted on; "": none.
+        declined: when a person last said no to a training; None where nobody has.
         in_shadow: id of the challenger that forecasts beside the champion; "": none.
     """
 
@@ -51,6 +52,7 @@ class LoopState:
     seen_to: str = ""
     asked: str = ""
     approved: str = ""
+    declined: datetime | None = None
     in_shadow: str = ""
 
     @property
@@ -76,6 +78,9 @@ def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
         seen_to=last.as_of if last else "",
         asked=asked[-1].id if asked else "",
         approved=approved(decisions),
+        declined=max(
+            (datetime.fromisoformat(d.at) for d in decisions if d.action == "decline"), default=None
+        ),
         in_shadow=str(shadow.outcome["shadow"]) if shadow else "",
     )
 

@@ -189,6 +189,22 @@ def test_a_manual_policy_asks_once_and_trains_after_the_yes() -> None:
     assert state_of([*log, trains], "2024-01-02").approved == "", "a yes is good for one training"
 
 
+def test_a_no_holds_for_the_cooldown() -> None:
+    policy = replace_policy(approval="manual", cooldown_days=7)
+    asked = decide(policy, LoopState(trained_to="2023-12-31"), health(START, "error"), START)
+    log = [asked, asked.next("decline", "approval", "by a person", START)]
+
+    def later(days: int) -> Decision:
+        now = START + timedelta(days=days)
+        return decide(policy, state_of(log, "2023-12-31"), health(now, "error"), now)
+
+    assert (later(6).action, later(6).rule) == ("wait", "approval")
+    assert (
+        "a person said no 2024-01-01 06:00; nobody is asked again before 2024-01-08 06:00" in later(6).because
+    )
+    assert later(7).action == "ask"
+
+
 def test_that_nothing_is_breached_is_not_called_healthy_while_nothing_can_be_judged() -> None:
     state, seen = LoopState(trained_to="2023-12-31"), health(START)
     note = "96 rows of what was served have actuals, 200 are needed."

@@ -6,15 +6,19 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from pipelines import loop_records
+from pipelines.loop_records import Records
 from pipelines.notify import notify, tell
-from storecast.loop.decisions import Decision
+from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import Check, Health
 from storecast.settings import Settings
 
@@ -78,6 +82,27 @@ def test_a_decision_reaches_a_webhook_with_what_was_seen(receiver: Receiver) -> 
 def test_what_people_need_not_know_is_not_sent(receiver: Receiver) -> None:
     assert tell(Settings(notify_urls=(receiver.url,)), DECISION, "nothing")
     assert receiver.got == []
+
+
+def test_a_breach_that_goes_on_is_told_once_though_no_newer_data_come(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_records, "emit_event", lambda *_, **__: None)
+    log = DecisionLog(str(tmp_path), "shop")
+    records = Records(log, Settings(notify_urls=(receiver.url,)))
+
+    def passed(day: int, *checks: Check) -> None:
+        now = datetime(2024, 1, day, tzinfo=UTC)
+        health = Health("shop", "r1", "2024-01-01", checks)
+        assert records.add(Decision.of(health, "nothing", "breach", f"seen on {day}", now))
+
+    late = Check("freshness", "all", 3.0, 2.0, True, 1, "The last actuals are 3 days old.")
+    passed(4, late)
+    passed(5, replace(late, value=4.0))
+    passed(6, replace(late, value=5.0))
+    assert len(receiver.got) == 1
+    passed(7, replace(late, value=6.0), CHECK)
+    assert len(receiver.got) == 2, "another check is breached, too"
 
 
 def test_one_address_that_fails_does_not_keep_it_from_the_others(
