@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,8 +92,9 @@ def replay(
         The URI of the folder with days.parquet, decisions.json, summary.json and replay.png; and the summary.
 
     Raises:
-        ConfigError: the period does not lie in the panel's history.
+        ConfigError: a day is no date, or the period does not lie in the panel's history.
     """
+    first, last = _date("--from", first), _date("--to", last)
     store = open_store(workspace)
     source = ingest.run(dataset, data, workspace=workspace)
     rules, config = load_policy(policy), load_training_config(training)
@@ -137,11 +139,18 @@ def period(panel: Panel, first: str, last: str) -> pd.DatetimeIndex:
     return panel.dates[(panel.dates >= start) & (panel.dates <= end)]
 
 
+def _date(option: str, text: str) -> str:
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise ConfigError("not a date", where=option, expected="YYYY-MM-DD", found=text) from error
+
+
 def _told(run: Replay, day: pd.Timestamp) -> str:
     """What the loop did on a day, where it did anything."""
-    date = str(day.date())
-    done = [d for d in run.log if d.as_of == date and d.action not in {"nothing", "wait"}]
-    return "\n".join(f"{date}  {d.action:<8} {d.rule}: {d.because}" for d in done)
+    as_of = str(day.date())
+    done = [d for d in run.log if d.as_of == as_of and d.action not in {"nothing", "wait"}]
+    return "\n".join(f"{as_of}  {d.action:<8} {d.rule}: {d.because}" for d in done)
 
 
 def lines(summary: Summary) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,22 +48,26 @@ def prepare() -> None:
 
 @runs.command("start")
 def start(
-    dataset: Annotated[str, typer.Option(help="Data set config, by name or URI.")] = "store_sales",
+    dataset: Annotated[
+        str, typer.Option(help="Data set config, by name or URI [default: store_sales].")
+    ] = "",
     data: Annotated[str, typer.Option(help="URI of the raw files, as the platform's pods see it.")] = "",
     training: Annotated[
         str, typer.Option("--profile", help="Training config, by name or URI [default: full; demo].")
     ] = "",
     demo: Annotated[bool, typer.Option(help="Train on synthetic sales instead.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the demo's sales.")] = 7,
+    seed: Annotated[int | None, typer.Option(help="Of the demo's sales [default: 7].")] = None,
     tune: Annotated[str, typer.Option(help="Tune this model instead of training: a name or URI.")] = "",
-    trials: Annotated[int, typer.Option(help="Of the tuning, in all.", min=1)] = 20,
+    trials: Annotated[int | None, typer.Option(help="Of the tuning, in all [default: 20].", min=1)] = None,
     partition: Annotated[
         int, typer.Option(min=0, help="Cut the panel into data sets of at most so many series.")
     ] = 0,
     partition_by: Annotated[
         str, typer.Option(help="Column whose values stay together [default: the coarsest key].")
     ] = "",
-    at_once: Annotated[int, typer.Option(min=1, help="Partitions under way at a time.")] = 1,
+    at_once: Annotated[
+        int | None, typer.Option(min=1, help="Partitions under way at a time [default: 1].")
+    ] = None,
     pods: Annotated[
         Path | None, typer.Option(help="YAML file: how this run's stages use the pools.", dir_okay=False)
     ] = None,
@@ -76,13 +81,22 @@ def start(
         raise ConfigError("no data are named", expected="--data URI, or --demo for synthetic sales")
     if demo and tune:
         raise ConfigError("the demo trains, it does not tune", where="--tune", cure="name data: --data URI")
-    given: dict[str, Any] = {"seed": seed} if demo else {"dataset": dataset, "data": data}
+    if partition and (demo or tune):
+        raise ConfigError("only a training run has partitions", where="--partition")
+    if demo:
+        _refuse("the demo trains on sales of its own", {"--dataset": dataset, "--data": data})
+        given: dict[str, Any] = {"seed": 7 if seed is None else seed}
+    else:
+        _refuse("only the demo's sales have a seed", {"--seed": seed})
+        given = {"dataset": dataset or "store_sales", "data": data}
     if tune:
-        given |= {"model": tune, "trials": trials}
+        given |= {"model": tune, "trials": trials or 20}
+    else:
+        _refuse("without --tune nothing is tried", {"--trials": trials})
     if partition:
-        if demo or tune:
-            raise ConfigError("only a training run has partitions", where="--partition")
-        given |= {"series": partition, "by": partition_by, "at_once": at_once}
+        given |= {"series": partition, "by": partition_by, "at_once": at_once or 1}
+    else:
+        _refuse("without --partition nothing is cut", {"--partition-by": partition_by, "--at-once": at_once})
     if training:
         given["training"] = training
     chosen = load_yaml_model(pods, PodOptions).model_dump(mode="json", exclude_unset=True) if pods else {}
@@ -116,6 +130,12 @@ def cancel_run(run: RunId) -> None:
     from orchestrator import runs as api
 
     console.print(f"{run}  {api.cancel(run).state}", highlight=False)
+
+
+def _refuse(why: str, options: Mapping[str, str | int | None]) -> None:
+    """Raise a ConfigError where one of these options is given, which the run would not look at."""
+    if found := [f"{name} {value}" for name, value in options.items() if value not in {"", None}]:
+        raise ConfigError(why, found=" ".join(found), cure="leave it out")
 
 
 def _watch(run: str) -> None:
