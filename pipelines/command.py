@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -11,7 +12,7 @@ from pipelines import environment, own_prefect
 from storecast.settings import load_settings
 
 
-def run_flow(console: Console, flow: str, *arguments: object) -> Any:
+def run_flow(console: Console, flow: str, *arguments: object, options: Mapping[str, object] = {}) -> Any:
     """Run a flow on the settings' root, its last argument, and show how its stages get on; what it returns.
 
     Args:
@@ -19,6 +20,7 @@ def run_flow(console: Console, flow: str, *arguments: object) -> Any:
         flow: "module:name"; its module is imported while Prefect's server starts, and not before, since
             Prefect reads its settings when it is imported.
         arguments: of the flow, but for the root.
+        options: further ones, by name.
 
     Raises:
         StoreError: Prefect does not answer.
@@ -34,4 +36,4 @@ def run_flow(console: Console, flow: str, *arguments: object) -> Any:
         module, name = flow.split(":")
         run = getattr(import_module(module), name)
     with lost_runs.told_if_lost(settings), StageDisplay(console).showing():
-        return run(*arguments, settings.root)
+        return run(*arguments, settings.root, **options)

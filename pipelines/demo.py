@@ -27,5 +27,5 @@ def demo_flow(
             .submit("synthetic", "synthetic", {"seed": str(seed), "workspace": workspace})
             .result()
         )
-        outcome = training_flow("synthetic", raw, training, workspace, pods)
+        outcome = training_flow("synthetic", raw, training, workspace, pods, actuals="")
     return outcome.current.uri if outcome.current else ""

@@ -20,6 +20,9 @@ from storecast.store.datasets import Dataset, DatasetStore
 from storecast.store.releases import Release, ReleaseStore
 from storecast.training_config import TrainingConfig, load_training_config
 
+KEPT = "kept"
+"""Stands for what the workspace has kept of all that arrived for a data set."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -62,7 +65,7 @@ class TrainingRun:
         training: training config, by name or file.
         workspace: where data sets and releases lie; "": as the settings say.
         shard_size: series per shard of a local model; 0: as the training config says.
-        actuals: URI of what has arrived since the raw files; "": what the workspace has.
+        actuals: URI of what has arrived since the raw files; KEPT: what the workspace has; "": nothing.
         shadow: publish a challenger that passed the gate, and leave it to others to make it current.
     """
 
@@ -72,13 +75,13 @@ class TrainingRun:
     training: str
     workspace: str
     shard_size: int = 0
-    actuals: str = ""
+    actuals: str = KEPT
     shadow: bool = False
 
     def run(self) -> Outcome:
         """Train, evaluate, and release what the gate lets pass."""
         raw: dict[str, Argument] = {"dataset": self.dataset, "data": self.data}
-        arrived = self.actuals or self._arrived()
+        arrived = self._kept() if self.actuals == KEPT else self.actuals
         panel = self._get("ingest", {**raw, "actuals": arrived} if arrived else raw)
         fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
         scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
@@ -127,7 +130,7 @@ class TrainingRun:
         """The data set's releases."""
         return ReleaseStore(self.store, self.source.name)
 
-    def _arrived(self) -> str:
+    def _kept(self) -> str:
         """URI of what has arrived for the data set; "" where nothing has."""
         actuals = Actuals(self.store.root, self.source)
         return actuals.uri if uris.exists(actuals.uri) else ""

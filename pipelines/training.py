@@ -19,7 +19,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from components import mlflow_client
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
-from pipelines.steps import Outcome, TrainingRun
+from pipelines.steps import KEPT, Outcome, TrainingRun
 from storecast.ingest.quality import sentences
 from storecast.settings import load_settings
 from storecast.store.datasets import DatasetStore
@@ -38,7 +38,7 @@ def training_flow(
     training: str = "full",
     workspace: str = "",
     pods: PodOptions | None = None,
-    actuals: str = "",
+    actuals: str = KEPT,
     shadow: bool = False,
 ) -> Outcome:
     """Train, evaluate and release a forecast.
@@ -49,7 +49,7 @@ def training_flow(
         training: Training config, by name or file.
         workspace: Where data sets and releases lie; empty: as the settings say.
         pods: How stages run as pods of the work pools; nothing: they run in the flow's own process.
-        actuals: URI of what has arrived since the raw files; empty: what the workspace has for the data set.
+        actuals: URI of what has arrived since the raw files; kept: what the workspace has; empty: nothing.
         shadow: Leave a challenger that passed the gate in shadow, beside the champion.
     """
     size = (pods.shard_size or 0) if pods else 0
