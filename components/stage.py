@@ -13,7 +13,7 @@ from typing import Annotated, Protocol
 
 import typer
 
-from storecast.errors import StorecastError, disk_errors
+from storecast.errors import StorecastError, store_errors
 from storecast.panel import Panel
 from storecast.panel_io import read_panel
 from storecast.settings import load_settings
@@ -105,7 +105,7 @@ def main(run: Callable[..., Output]) -> None:
 
     def command(result: str, count: list[str], **values: object) -> None:
         try:
-            with disk_errors():
+            with store_errors():
                 output = run(**values)
         except StorecastError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)

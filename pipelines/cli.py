@@ -27,7 +27,7 @@ from pipelines.runs_cli import runs
 from pipelines.serving_cli import keys, serve
 from pipelines.tune_cli import tune
 from storecast import __version__
-from storecast.errors import ConfigError, StorecastError, disk_errors
+from storecast.errors import ConfigError, StorecastError, store_errors
 from storecast.settings import explain_settings, load_settings
 from storecast.synthetic import write_after, write_raw
 
@@ -193,7 +193,7 @@ def _report(outcome: Outcome) -> None:
 def main() -> None:
     """Run the command line; errors that a user can act on become one message and exit code 2."""
     try:
-        with disk_errors():
+        with store_errors():
             app()
     except StorecastError as error:
         Console(stderr=True).print(

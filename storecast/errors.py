@@ -68,16 +68,23 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
-def disk_errors() -> Iterator[None]:
-    """What the system says of a full disk, or of a file that this user has no right to, as a StoreError;
-    also where another error came of it, such as a server's that could not write either."""
+def store_errors() -> Iterator[None]:
+    """What the system says of a full disk, or of a file that this user has no right to, and what comes of an
+    object store that is away, as a StoreError; also where another error came of it, such as a server's that
+    could not write either."""
     try:
         yield
     except StorecastError:
         raise
     except Exception as error:
-        first = _of_the_disk(error)
-        if first is None:
+        if away := next(filter(_of_no_answer, _chain(error)), None):
+            raise StoreError(
+                "the object store does not answer",
+                found=str(away),
+                cure="see that it is up, and that AWS_ENDPOINT_URL and its keys are right",
+            ) from error
+        first = next(filter(_of_the_disk, _chain(error)), None)
+        if not isinstance(first, OSError):
             raise
         home = "or name a folder {} by STORECAST_HOME"
         raise StoreError(
@@ -89,16 +96,24 @@ def disk_errors() -> Iterator[None]:
         ) from error
 
 
-def _of_the_disk(error: BaseException | None) -> OSError | None:
-    """Of an error and what it came of, the first that is a matter of the disk. A right that is missing and
-    names no file is that to a port."""
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came of."""
     while error is not None:
-        if isinstance(error, OSError):
-            forbidden = error.errno in _FORBIDDEN and error.filename is not None
-            if forbidden or error.errno in _FULL:
-                return error
+        yield error
         error = error.__cause__ or error.__context__
-    return None
+
+
+def _of_no_answer(error: BaseException) -> bool:
+    """Whether it is botocore's, which s3fs passes on, and not about an answer of the store."""
+    kinds = type(error).__mro__
+    return kinds[0].__module__ == "botocore.exceptions" and "ClientError" not in {k.__name__ for k in kinds}
+
+
+def _of_the_disk(error: BaseException) -> bool:
+    """Whether it is a matter of the disk. A right that is missing and names no file is that to a port."""
+    if not isinstance(error, OSError):
+        return False
+    return error.errno in _FULL or (error.errno in _FORBIDDEN and error.filename is not None)
 
 
 def _rebuild(
