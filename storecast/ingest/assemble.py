@@ -159,7 +159,7 @@ def history_target(
     gaps = inside & ~lost & ~_columns(closed, axes)
     _fill(context, axes, y, gaps, "gaps", rules.gaps)
     _fill(context, axes, y, inside & ~lost & _columns(closed, axes), "closed_days", rules.closed_days)
-    if rules.gaps == "zero":
+    if rules.gaps == "zero" and not has_row[:, axes.n_history - 1].all():
         silent = 1 if _of_sales_only(target, int(gaps.sum())) else SILENT_WEEKS * _week(context)
         _fill(context, axes, y, _ended(axes, has_row, silent) & ~lost, "ended", rules.gaps)
     if (lost & inside).any():
