@@ -51,8 +51,7 @@ def run(
     dataset, release_id = named(release)
     releases = ReleaseStore(store, dataset)
     current, wanted = releases.current(), releases.get(release_id)
-    stays = releases.was_current(wanted.id) or ends_before_current(releases, str(wanted.about["cutoff"]))
-    if current and (current.id == wanted.id or (once and stays)):
+    if current and (current.id == wanted.id or (once and _stays_back(releases, wanted))):
         follow(releases)
         return current
     if not why:
@@ -61,6 +60,11 @@ def run(
     releases.check(wanted)
     _promote(releases, wanted)
     return releases.activate(wanted.id, why)
+
+
+def _stays_back(releases: ReleaseStore, wanted: Release) -> bool:
+    behind = ends_before_current(releases, str(wanted.about["cutoff"]))
+    return bool(behind) or releases.was_current(wanted.id)
 
 
 def ends_before_current(releases: ReleaseStore, cutoff: str) -> str:

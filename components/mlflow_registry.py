@@ -83,13 +83,17 @@ def digest_of_model(releases: ReleaseStore, release: Release) -> str:
     A forecast that was refreshed is not registered: the model is that of the release it comes from, however
     often it has been refreshed since, as far back as these are kept.
     """
-    while True:
-        lineage = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
-        if lineage.get("refreshed") not in releases.ids():
-            break
-        release = releases.get(lineage["refreshed"])
+    there = set(releases.ids())
+    while (origin := _refreshed(release)) in there:
+        release = releases.get(origin)
     sums = json.loads(uris.read_text(uris.join(release.uri, CHECKSUMS)))
     return bundle_digest({n.removeprefix("bundle/"): s for n, s in sums.items() if n.startswith("bundle/")})
+
+
+def _refreshed(release: Release) -> str:
+    """Id of the release whose forecast was made anew in this one; "" where it was trained."""
+    lineage = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
+    return str(lineage.get("refreshed", ""))
 
 
 def bundle_digest(sums: Mapping[str, str]) -> str:

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from serving.prepare import locked
 from storecast.errors import ConfigError
 from storecast.settings import Settings
 from storecast.store import uri as uris
+from storecast.store.locks import locked
 
 SCOPES = ("read", "what-if", "admin")
 ID = re.compile(r"[a-z0-9-]{1,40}")
@@ -156,7 +156,6 @@ def revoke(path: Path, key_id: str) -> None:
 
 
 def _change(path: Path, change: Callable[[list[Key]], list[Key]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_suffix(".lock")):
         content = {"keys": [asdict(key) for key in change(read(path))]}
         uris.write_text(str(path), json.dumps(content, indent=1) + "\n")  # readable by the owner alone

@@ -10,14 +10,11 @@ Exit codes: 0 it is there; 2 the release is bad (the reason on stderr); 3 the st
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +28,7 @@ from storecast.settings import load_settings
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
+from storecast.store.locks import locked
 from storecast.store.releases import Release, ReleaseStore, copies_of
 
 BAD, UNREACHABLE = 2, 3
@@ -206,14 +204,6 @@ def _bad(release: Release, what: str, expected: str, found: str) -> ReleaseError
         found=found,
         cure="run the pipeline again, or activate another release",
     )
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a file's lock; the system lets go of it when the process ends."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def prune(local: Path, in_use: set[str], fetched: Path) -> None:

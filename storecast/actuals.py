@@ -94,7 +94,7 @@ class Actuals:
             inbox: folder or URI; it need not exist.
         """
         receipts = []
-        for name in _files(inbox):
+        for name in uris.files(inbox):
             if name.startswith(".") or name.endswith(UNFINISHED):
                 continue
             source = uris.join(inbox, name)
@@ -183,19 +183,6 @@ def list_arrivals(uri: str) -> list[Arrival]:
 def _arrival(folder: str, about: Mapping[str, Any]) -> Arrival:
     name = str(about["name"])
     return Arrival(str(about["hash"]), name, str(about["table"]), uris.join(folder, name), str(about["at"]))
-
-
-def _files(folder: str) -> list[str]:
-    """Names of the files directly in a folder, sorted; none where it does not exist.
-
-    An object store may have an object that stands for the folder itself, whose name ends with a slash.
-    """
-    filesystem, path = uris.filesystem(folder)
-    if not filesystem.exists(path):
-        return []
-    entries = filesystem.ls(path, detail=True)
-    files = [str(entry["name"]) for entry in entries if entry["type"] == "file"]
-    return sorted(uris.name_of(name) for name in files if not name.endswith("/"))
 
 
 def _copy(source: str, target: Path) -> None:

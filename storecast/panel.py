@@ -33,6 +33,22 @@ def no_events() -> pd.DataFrame:
     )
 
 
+def tell_ahead(values: Floats, absent: NDArray[np.bool_], history: int, season: int, rule: str) -> None:
+    """Fill in what is absent of a covariate (n, T) after its first `history` dates by what came before.
+
+    Args:
+        values: changed in place.
+        absent: (n, T) what is filled in.
+        history: dates that are known.
+        season: dates of a season.
+        rule: "zero", "last" (the last known date's value) or "last_season"; what lies before the axis is 0.
+    """
+    for t in range(history, values.shape[1]):
+        source = {"last": history - 1, "last_season": t - season}.get(rule, -1)
+        told = values[:, source] if source >= 0 else 0.0
+        values[:, t] = np.where(absent[:, t], told, values[:, t])
+
+
 @dataclass(frozen=True, eq=False)
 class Panel:
     """All series of a data set up to a cutoff, and the known future after it.
@@ -167,10 +183,8 @@ class Panel:
         rule = self.unplanned.get(name, "")
         if not rule or history == self.n_history:
             return values
-        out, season = values.copy(), self.frequency.season
-        for t in range(history, values.shape[1]):
-            source = {"last": history - 1, "last_season": t - season}.get(rule, -1)
-            out[:, t] = out[:, source] if source >= 0 else 0.0
+        out = values.copy()
+        tell_ahead(out, np.ones(out.shape, dtype=bool), history, self.frequency.season, rule)
         return out
 
     def actuals(self, cutoff: pd.Timestamp | str, horizon: int) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import TypeAlias
 
@@ -61,7 +62,7 @@ class Peers:
         centre, effects = self.effects(level)
         if not effects:
             return np.full(len(level), max(centre, 0.0))
-        fitted: Floats = np.maximum(centre + self._design() @ np.concatenate([*effects.values()]), 0.0)
+        fitted: Floats = np.maximum(centre + self._design @ np.concatenate([*effects.values()]), 0.0)
         return fitted
 
     def effects(self, level: Floats) -> tuple[float, dict[str, Floats]]:
@@ -71,13 +72,14 @@ class Peers:
         centre = float(level[known].mean()) if known.any() else 0.0
         if not known.any() or not self.groups:
             return centre, {name: np.zeros(group.size) for name, group in self.groups.items()}
-        x = self._design()[known]
+        x = self._design[known]
         gram = x.T @ x + sparse.identity(x.shape[1])
         target = x.T @ (level[known] - centre)
         weights = sparse.linalg.spsolve(gram.tocsc(), target, permc_spec="MMD_AT_PLUS_A")
         ends = np.cumsum([group.size for group in self.groups.values()])
         return centre, dict(zip(self.groups, np.split(weights, ends[:-1]), strict=True))
 
+    @cached_property
     def _design(self) -> sparse.csr_matrix:
         """(n, k) which series is of which value, of all groups."""
         return sparse.hstack([group.design() for group in self.groups.values()], format="csr")

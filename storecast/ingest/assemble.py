@@ -15,7 +15,7 @@ from storecast.ingest.context import Context
 from storecast.ingest.ledger import Ledger
 from storecast.ingest.numbered import Numbers, numbers_of, parts
 from storecast.ingest.quality import Tally
-from storecast.panel import Floats
+from storecast.panel import Floats, tell_ahead
 from storecast.panel_io import series_at_once
 
 Mask = NDArray[np.bool_]
@@ -176,16 +176,17 @@ def _columns(closed: Mask, axes: Axes) -> Mask:
 
 
 def _between_first_and_last(has_row: Mask) -> Mask:
-    after_first = np.maximum.accumulate(has_row, axis=1)
-    before_last = np.maximum.accumulate(has_row[:, ::-1], axis=1)[:, ::-1]
-    return np.asarray(after_first & before_last)
+    return np.asarray(np.maximum.accumulate(has_row, axis=1) & _up_to_last(has_row))
+
+
+def _up_to_last(has_row: Mask) -> Mask:
+    return np.maximum.accumulate(has_row[:, ::-1], axis=1)[:, ::-1]
 
 
 def _ended(axes: Axes, has_row: Mask, silent: int) -> Mask:
     """(n, T) the dates of the history behind the last row of each series that has none for so many dates."""
     history = has_row[:, : axes.n_history]
-    later = np.maximum.accumulate(history[:, ::-1], axis=1)[:, ::-1]
-    behind = ~later & history.any(axis=1, keepdims=True)
+    behind = ~_up_to_last(history) & history.any(axis=1, keepdims=True)
     ended = np.zeros(axes.shape, dtype=bool)
     ended[:, : axes.n_history] = behind & (behind.sum(axis=1, keepdims=True) >= silent)
     return ended
@@ -327,10 +328,6 @@ def _fill_future(context: Context, axes: Axes, values: Floats, name: str) -> Non
             cure="add the rows or the column to the future file, or set `rules: {future_known: zero}` or "
             "`last_season`",
         )
-    season = frequency(context.config.frequency).season
-    for column in range(axes.n_history, axes.shape[1]):
-        source = column - season
-        before = values[:, source] if rule == "last_season" and source >= 0 else np.zeros(axes.shape[0])
-        values[:, column] = np.where(absent[:, column], before, values[:, column])
+    tell_ahead(values, absent, axes.n_history, frequency(context.config.frequency).season, rule)
     words = "0" if rule == "zero" else "the value one season earlier"
     _note_added(context, axes, absent, f"future_{name}", f"future values of {name} set to {words}")

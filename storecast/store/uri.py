@@ -141,10 +141,21 @@ def create_text(uri: str, text: str) -> bool:
 
 def children(uri: str) -> list[str]:
     """Names directly below a folder, sorted; none where it does not exist."""
+    return sorted(name_of(str(entry)) for entry in _entries(uri, detail=False))
+
+
+def files(uri: str) -> list[str]:
+    """Names of the files directly in a folder, sorted; none where it does not exist.
+
+    An object store may have an object that stands for the folder itself, whose name ends with a slash.
+    """
+    found = [str(entry["name"]) for entry in _entries(uri, detail=True) if entry["type"] == "file"]
+    return sorted(name_of(name) for name in found if not name.endswith("/"))
+
+
+def _entries(uri: str, *, detail: bool) -> list[Any]:
     fs, path = filesystem(uri)
-    if not fs.exists(path):
-        return []
-    return sorted(name_of(str(entry)) for entry in fs.ls(path, detail=False))
+    return list(fs.ls(path, detail=detail)) if fs.exists(path) else []
 
 
 def remove(uri: str) -> None:
