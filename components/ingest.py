@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from components.stage import Workspace, main, open_store
-from storecast.actuals import list_arrivals
+from storecast.actuals import KEPT, Actuals, list_arrivals
 from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
 from storecast.ingest import ingest
@@ -26,7 +26,9 @@ from storecast.store.datasets import Dataset
 def run(
     dataset: Annotated[str, typer.Option(help="Data set config: name or YAML file.")],
     data: Annotated[str, typer.Option(help="Folder or URI of the raw files.")],
-    actuals: Annotated[str, typer.Option(help="URI of what has arrived since: actuals/NAME.")] = "",
+    actuals: Annotated[
+        str, typer.Option(help="What has arrived since: a URI; kept: the workspace's own.")
+    ] = "",
     workspace: Workspace = "",
 ) -> Dataset:
     """Read, validate and repair raw files into a panel.
@@ -34,7 +36,7 @@ def run(
     Args:
         dataset: data set config, by name or file.
         data: folder or URI of the raw files.
-        actuals: URI of the folder of files that have arrived since; "": none.
+        actuals: URI of what has arrived since the raw files; KEPT: what the workspace has; "": nothing.
         workspace: where data sets lie.
 
     Returns:
@@ -44,7 +46,9 @@ def run(
         DataError: a file is missing, damaged or has too many wrong rows.
     """
     config = load_dataset_config(config_file(dataset, "datasets"))
-    arrivals = list_arrivals(actuals) if actuals else []
+    store = open_store(workspace)
+    arrived_in = Actuals(store.root, config).uri if actuals == KEPT else actuals
+    arrivals = list_arrivals(arrived_in) if arrived_in else []
     arrived = {f"arrival {n:05d} of {file.table}": file.hash for n, file in enumerate(arrivals)}
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:
@@ -57,7 +61,7 @@ def run(
             **result.quality.to_dict(),
         }
 
-    return open_store(workspace).materialise(
+    return store.materialise(
         "ingest",
         inputs={**raw_hashes(config, data), **arrived},
         config=config.model_dump(mode="json"),

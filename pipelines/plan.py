@@ -14,6 +14,7 @@ from typing import NoReturn, TypeAlias
 
 from pipelines.executor import Argument, Made
 from pipelines.steps import TrainingRun
+from storecast.actuals import KEPT
 from storecast.training_config import load_training_config
 
 
@@ -125,7 +126,7 @@ def plan_training(training: str, series: int = 0) -> Plan:
     planner, folds = Planner(fans_out=series > 0), load_training_config(training).folds
     workspace = Parameter("workspace")
     run = TrainingRun(planner, Parameter("dataset"), Parameter("data"), training, workspace)
-    start = {"dataset": run.dataset, "data": run.data, "workspace": workspace}
+    start = {"dataset": run.dataset, "data": run.data, "actuals": KEPT, "workspace": workspace}
     panel = planner.submit("ingest", "ingest", start)
     cutoffs = [*(f"fold:{k}/{folds}" for k in range(1, folds + 1)), "last"]
     fits = run.fit_all(panel, cutoffs, series)

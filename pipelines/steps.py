@@ -9,7 +9,7 @@ from functools import cached_property
 from components.activate import ends_before_current
 from components.stage import open_panel, open_store
 from pipelines.executor import Argument, Executor, Made
-from storecast.actuals import Actuals
+from storecast.actuals import KEPT
 from storecast.backtest import fold_cutoffs
 from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
@@ -19,9 +19,6 @@ from storecast.store import uri as uris
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.store.releases import Release, ReleaseStore
 from storecast.training_config import TrainingConfig, load_training_config
-
-KEPT = "kept"
-"""Stands for what the workspace has kept of all that arrived for a data set."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,7 @@ class TrainingRun:
     def run(self) -> Outcome:
         """Train, evaluate, and release what the gate lets pass."""
         raw: dict[str, Argument] = {"dataset": self.dataset, "data": self.data}
-        arrived = self._kept() if self.actuals == KEPT else self.actuals
-        panel = self._get("ingest", {**raw, "actuals": arrived} if arrived else raw)
+        panel = self._get("ingest", {**raw, "actuals": self.actuals})
         fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
         scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
         return self._release(panel, scores, fits)
@@ -129,11 +125,6 @@ class TrainingRun:
     def releases(self) -> ReleaseStore:
         """The data set's releases."""
         return ReleaseStore(self.store, self.source.name)
-
-    def _kept(self) -> str:
-        """URI of what has arrived for the data set; "" where nothing has."""
-        actuals = Actuals(self.store.root, self.source)
-        return actuals.uri if uris.exists(actuals.uri) else ""
 
     def _cutoffs(self, panel: str) -> list[str]:
         whole = open_panel(self.store, panel)

@@ -19,7 +19,8 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from components import mlflow_client
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
-from pipelines.steps import KEPT, Outcome, TrainingRun
+from pipelines.steps import Outcome, TrainingRun
+from storecast.actuals import KEPT
 from storecast.ingest.quality import sentences
 from storecast.settings import load_settings
 from storecast.store.datasets import DatasetStore

@@ -20,6 +20,7 @@ from components.tune import ABOUT, TRIALS
 from pipelines.executor import Argument
 from pipelines.pods import MOST_WAITING, PodOptions, executor_for
 from pipelines.progress import shown_on_the_run
+from storecast.actuals import KEPT
 from storecast.errors import ConfigError
 from storecast.models.catalogue import load_spec
 from storecast.settings import load_settings
@@ -87,7 +88,7 @@ def tuning_flow(
             expected="the SQLAlchemy URL of a database that all pods reach, such as postgresql://...",
             cure="set STORECAST_TUNING_STORAGE on the platform",
         )
-    raw: dict[str, Argument] = {"dataset": dataset, "data": data, "workspace": workspace}
+    raw: dict[str, Argument] = {"dataset": dataset, "data": data, "actuals": KEPT, "workspace": workspace}
     arguments: dict[str, Argument] = {
         "model": model,
         "training": training,

@@ -10,7 +10,7 @@ import orjson
 
 from serving import answers, asking
 from serving.answers import Answer
-from serving.problems import Problem, invalid, retry
+from serving.problems import Problem, invalid, store_away
 from storecast.errors import StorecastError
 from storecast.settings import Settings
 from storecast.store import uri as uris
@@ -53,9 +53,7 @@ async def keep(settings: Settings, dataset: str, body: bytes) -> Answer:
             cure="let its role write to inbox/ of the workspace: docs/security.md",
         ) from error
     except (StorecastError, OSError) as error:
-        raise Problem(
-            503, "store", "the store cannot be read or written", cure="try again later", headers=retry(5)
-        ) from error
+        raise store_away() from error
     return answers.json({"file": name, "rows": len(rows)}, status=202)
 
 

@@ -22,6 +22,7 @@ from serving.meters import Meters
 from serving.problems import Problem
 from serving.state import Request, State
 from serving.upkeep import App, Receive, Scope, Send, Upkeep
+from storecast.errors import no_answer
 
 FORECASTS = "/v1/forecasts"
 MOST_IN_FLIGHT, MOST_WHAT_IFS = 64, 16
@@ -91,9 +92,9 @@ class Door:
             start, body = await self._reply(scope, receive, note)
         except Problem as problem:
             start, body = _told(problem)
-        except Exception:  # the log has it, the asker gets no trace
+        except Exception as error:  # the log has it, the asker gets no trace
             log.exception("a request to %s failed", note.route)
-            start, body = _told(problems.internal())
+            start, body = _told(problems.store_away() if no_answer(error) else problems.internal())
         if self.upkeep.leaving:
             start = {**start, "headers": [*start["headers"], CLOSE]}
         await send(start)

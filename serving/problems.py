@@ -128,6 +128,13 @@ def wrong_method(allowed: str) -> Problem:
     )
 
 
+def store_away() -> Problem:
+    """The releases or the drop folder cannot be reached, or not be written."""
+    return Problem(
+        503, "store", "the store cannot be read or written", cure="try again later", headers=retry(5)
+    )
+
+
 def internal() -> Problem:
     """Something broke here; the log has it."""
     return Problem(500, "internal", "the request could not be answered", cure="see the service's log")

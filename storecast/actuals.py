@@ -32,6 +32,8 @@ from storecast.store.draft import UNFINISHED
 
 ABOUT = "arrival.json"
 REFUSED = "refused"
+KEPT = "kept"
+"""Stands for what the workspace has kept of all that arrived for a data set, where a URI could be said."""
 
 
 @dataclass(frozen=True)

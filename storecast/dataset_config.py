@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import fnmatch
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,8 @@ SCORED = (
     *("coverage_80", "width_80", "coverage_95", "width_95", "overall", "volume", "level", "total"),
 )
 """What no key or static column can be called: tables of forecasts and scores have columns of these names."""
+ASKED = ("from", "to", "quantiles", "limit", "offset")
+"""What no key can be called: a query to the service has parameters of these names."""
 
 
 def _as_list(value: Any) -> Any:
@@ -231,6 +234,7 @@ class DatasetConfig(_Strict):
                 f"give it another name, as in `{{my_{repeated[0]}: {repeated[0]}}}`"
             )
         _check_scored(self.covariates("static"))
+        _check_asked(self.keys)
         if self.weeks_dated_by == "first_day" and not self.frequency.startswith("W-"):
             raise ValueError(f"weeks_dated_by: first_day is for weekly data, and freq is {self.freq}")
         static = set(self.keys)
@@ -254,6 +258,16 @@ def _check_scored(static: list[str]) -> None:
         raise ValueError(
             f"no key or static column can be called {wrong!r}, nor {', '.join(SCORED)}, nor hold a slash; "
             f"give it another name, as in `keys: {{{other}: {wrong}}}` or `columns: {{{other}: {wrong}}}`"
+        )
+
+
+def _check_asked(keys: Iterable[str]) -> None:
+    """A series is asked for by its key, in a query beside the dates wanted."""
+    wrong = next((name for name in keys if name in ASKED), None)
+    if wrong is not None:
+        raise ValueError(
+            f"no key can be called {', '.join(ASKED)}, by which the service is asked for dates and pages; "
+            f"give it another name, as in `keys: {{my_{wrong}: {wrong}}}`"
         )
 
 

@@ -77,7 +77,7 @@ def store_errors() -> Iterator[None]:
     except StorecastError:
         raise
     except Exception as error:
-        if away := next(filter(_of_no_answer, _chain(error)), None):
+        if away := no_answer(error):
             raise StoreError(
                 "the object store does not answer",
                 found=str(away),
@@ -101,6 +101,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def no_answer(error: BaseException) -> BaseException | None:
+    """What says that the object store does not answer, where an error came of that; None where it did not."""
+    return next(filter(_of_no_answer, _chain(error)), None)
 
 
 def _of_no_answer(error: BaseException) -> bool:

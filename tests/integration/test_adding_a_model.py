@@ -32,7 +32,7 @@ def test_the_documented_model_takes_one_file_and_one_yaml(
     write_raw(tmp_path / "raw", n_stores=3, n_families=3, n_days=200)
 
     home = str(tmp_path / "home")
-    panel = ingest.run("synthetic", str(tmp_path / "raw"), home)
+    panel = ingest.run("synthetic", str(tmp_path / "raw"), workspace=home)
     whole = open_panel(open_store(home), panel.uri)
     *folds, last = [str(c.date()) for c in [*fold_cutoffs(whole, 2), whole.cutoff]]
 

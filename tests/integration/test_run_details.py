@@ -23,6 +23,9 @@ from pipelines import local_runner
 from pipelines.executor import stage_task
 from pipelines.progress import Reporter
 from pipelines.tuning import tuning_flow
+from storecast.actuals import Actuals
+from storecast.configs import config_file
+from storecast.dataset_config import load_dataset_config
 from storecast.errors import ConfigError, StoreError
 from storecast.synthetic import write_raw
 
@@ -162,6 +165,10 @@ def test_a_tuning_tells_its_progress_its_trials_and_what_to_train_with(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", "mine")  # reports as a deployment's run does
+    head, *_, last = (place / "raw" / "train.csv").read_text().splitlines()
+    (place / "train-corrected.csv").write_text(f"{head}\n{last}\n")
+    synthetic = load_dataset_config(config_file("synthetic", "datasets"))
+    Actuals(str(place / "home"), synthetic).add(str(place / "train-corrected.csv"))
     asked = {"model": "lift.yaml", "space": "space.yaml", "training": "mine.yaml", "dataset": "synthetic"}
     state = tuning_flow(**asked, data=str(place / "raw"), trials=6, jobs=1, return_state=True)
     run = str(state.state_details.flow_run_id)
@@ -178,6 +185,8 @@ def test_a_tuning_tells_its_progress_its_trials_and_what_to_train_with(
     assert "% less, pooled over the folds after" in found.verdict
     (config,) = (place / "home" / "tuned").rglob("training.yaml")
     assert str(config) in found.verdict
+    (panel,) = (place / "home" / "datasets" / "ingest").glob("*/manifest.json")
+    assert json.loads(panel.read_text())["counts"]["superseded"] == 1, "it knows what has arrived"
 
 
 def all_done(found: RunDetails, stages: int) -> bool:

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving_shop import Shop, eventually, make_shop, process_meters, stored
 
-from serving import keys, openapi
+from serving import asking, keys, openapi
 from serving.access_log import AccessLog
 from serving.answers import Answer
 from serving.door import Door
@@ -27,6 +27,7 @@ from serving.state import State
 from serving.table import ReleaseTable
 from serving.upkeep import Lag
 from serving.watcher import Watcher
+from storecast.dataset_config import ASKED
 from storecast.settings import Settings
 
 GROCERY = {"store_nbr": "1", "family": "GROCERY"}
@@ -339,6 +340,24 @@ def test_an_unexpected_error_shows_no_trace(make: Make, shop: Shop) -> None:
     assert "secret" not in got.text
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/actuals", {"rows": [{"date": "2023-08-01", "sales": 1}]}),
+        ("/v1/releases/any/activate", None),
+        ("/v1/releases/rollback", None),
+    ],
+)
+@pytest.mark.usefixtures("no_object_store")
+def test_while_the_object_store_is_away_it_says_when_to_try_again(
+    make: Make, shop: Shop, path: str, body: Any
+) -> None:
+    door = make(workspace="s3://bucket", serving_dataset="shop")
+    got = ask(door, shop.key, "POST", path, json=body)
+    assert (got.status_code, got.headers["retry-after"]) == (503, "5")
+    assert got.json()["type"].endswith(":store")
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: (
@@ -406,6 +425,10 @@ def test_the_document_speaks_of_the_release_at_hand(make: Make, shop: Shop, tabl
     assert names == ["store_nbr", "family", "from", "to", "quantiles"]
     known = got["components"]["schemas"]["WhatIfOf"]["properties"]["series"]["items"]["properties"]["known"]
     assert list(known["properties"]) == ["onpromotion"]
+
+
+def test_no_key_can_be_called_like_a_parameter_of_a_query() -> None:
+    assert set(ASKED) == {*asking.PARAMETERS, "limit", "offset"}
 
 
 def test_series_are_paged_and_filtered(make: Make, shop: Shop) -> None:

@@ -813,6 +813,7 @@ keys: [store]
         (VALID.replace("[store]", "[unique_id]"), ("unique_id is not", "{my_unique_id: unique_id}")),
         (VALID.replace("[store]", "[model]"), ("called 'model'", "keys: {my_model: model}")),
         (VALID.replace("[store]", "[Store/Dept]"), ("slash", "keys: {my_Store_Dept: Store/Dept}")),
+        (VALID.replace("[store]", "[from, to]"), ("no key can be called", "keys: {my_from: from}")),
         (
             VALID + "tables: [{files: a.csv, kind: static, join: [store], columns: [volume]}]\n",
             ("called 'volume'", "columns: {my_volume: volume}"),

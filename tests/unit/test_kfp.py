@@ -17,6 +17,7 @@ from pipelines.executor import Argument, Known, Made, resolved, stage_function
 from pipelines.kfp_pipeline import Containers, compile_pipeline
 from pipelines.plan import Branch, Plan, plan_training
 from pipelines.steps import TrainingRun
+from storecast.actuals import KEPT
 from storecast.errors import ConfigError
 from storecast.synthetic import write_raw
 
@@ -156,6 +157,7 @@ def test_features_are_made_where_a_model_learns_from_them(tmp_path: Path) -> Non
 
 def test_each_container_runs_its_stage_with_the_options_that_its_function_takes(tmp_path: Path) -> None:
     plan = plan_training("demo")
+    assert plan.steps[0].arguments["actuals"] == KEPT, "what has arrived is learnt from"
     spec, _ = compiled(plan, tmp_path, Containers(image="shop/stages:1", train_image="shop/gpu:1"))
     steps = {step.label: step for step in plan.steps}
     for label, task, _ in leaves(spec, spec["root"]["dag"], {}):
