@@ -1,3 +1,3 @@
-"""Storecast's domain: panels, features, models, backtests, releases. Needs no server and no network."""
+"""Storecast's domain: panels, features, models, backtests, releases. Needs no server."""
 
 __version__ = "0.1.0"
