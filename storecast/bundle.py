@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from storecast.conformal import Calibration
-from storecast.errors import DataError, ModelError
+from storecast.errors import ConfigError, DataError, ModelError
 from storecast.models.base import Forecast, Forecaster
 from storecast.models.blend import forecast_rows
 from storecast.models.catalogue import class_path_of, load_class
@@ -47,7 +47,8 @@ class Bundle:
         """Read a bundle.
 
         Raises:
-            ModelError: the folder is not a bundle, or another version of the models wrote it.
+            ModelError: the folder is not a bundle, another version of the models wrote it, or a model's class
+                is not here.
         """
         if not (folder / ABOUT).is_file():
             raise ModelError(
@@ -64,6 +65,10 @@ class Bundle:
         try:
             calibration = Calibration.from_dict(json.loads((folder / "calibration.json").read_text()))
             model = load_class(about["class"]).load(folder / "model")
+        except ConfigError as error:  # of a class, the model's own or that of a part of it
+            raise ModelError(
+                error.what, where=error.where, expected=error.expected, found=error.found, cure=error.cure
+            ) from error
         except (KeyError, ValueError, TypeError) as error:
             raise ModelError(
                 "another version of the models wrote this bundle",

@@ -81,7 +81,8 @@ def load_class(class_path: str) -> type[Forecaster]:
             f"there is no module {error.name!r}",
             where=class_path,
             expected='"module:Class" of a forecaster that this Python can import',
-            cure="check the model's YAML file, and that the module's folder is on the path",
+            cure="check the model's YAML file; install the module's package here, on Kubernetes "
+            "in the images (docs/adding-a-model.md)",
         ) from error
     cls = getattr(module, class_name, None)
     if not inspect.isclass(cls) or not _is_forecaster(cls):

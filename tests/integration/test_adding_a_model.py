@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from components import evaluate, forecast, gate, ingest, train
 from components.stage import open_panel, open_store
@@ -12,7 +13,8 @@ from storecast.backtest import fold_cutoffs
 from storecast.bundle import Bundle
 from storecast.synthetic import write_raw
 
-PAGE = Path(__file__).parents[2] / "docs" / "adding-a-model.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "adding-a-model.md"
 
 
 def test_the_documented_model_takes_one_file_and_one_yaml(
@@ -23,8 +25,8 @@ def test_the_documented_model_takes_one_file_and_one_yaml(
     assert code
     assert spec
     (tmp_path / "weekday_mean.py").write_text(code[1])
-    yaml = spec[1].replace("storecast.models.weekday_mean:", "weekday_mean:")
-    (tmp_path / "weekday_mean.yaml").write_text(yaml)
+    own = spec[1].replace("storecast.models.weekday_mean:", "weekday_mean:")
+    (tmp_path / "weekday_mean.yaml").write_text(own)
     training = tmp_path / "seven.yaml"
     model = str(tmp_path / "weekday_mean.yaml")
     training.write_text(f"name: seven\nmodels: [naive, {model}]\nfolds: 2\n")
@@ -51,3 +53,14 @@ def test_the_documented_model_takes_one_file_and_one_yaml(
     again = Bundle.load(folder / "bundle").forecast()
     pd.testing.assert_frame_equal(stored[again.columns].reset_index(drop=True), again, check_dtype=False)
     assert set(stored) - set(again) == {"mean"}  # what adds up to the sums
+
+
+def test_the_images_that_the_page_names_are_values_of_the_chart() -> None:
+    page = re.search(r"```yaml\n(# values.yaml.*?)```", PAGE.read_text(), re.DOTALL)
+    assert page
+    named = yaml.safe_load(page[1])
+    chart = yaml.safe_load((ROOT / "charts" / "storecast" / "values.yaml").read_text())
+    assert named["global"].keys() <= chart["global"].keys()
+    for image, values in named["images"].items():
+        assert values.keys() <= chart["images"][image].keys()
+        assert Path(values["repository"]).name == Path(chart["images"][image]["repository"]).name

@@ -133,6 +133,16 @@ def test_a_bundle_of_another_version_is_refused_with_what_to_do(bundle: Bundle, 
         Bundle.load(tmp_path / "old")
 
 
+def test_a_bundle_whose_class_is_not_installed_here_is_refused_with_the_module_and_where_it_has_to_be(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(bundle.folder, tmp_path / "theirs")
+    about = tmp_path / "theirs" / "bundle.json"
+    about.write_text(json.dumps({**json.loads(about.read_text()), "class": "acme_models.mean:Mean"}))
+    with pytest.raises(ModelError, match=r"^acme_models\.mean:Mean: there is no module(.|\n)*in the images"):
+        Bundle.load(tmp_path / "theirs")
+
+
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"bundle\.json"):
         Bundle.load(tmp_path)

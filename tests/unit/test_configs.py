@@ -70,6 +70,11 @@ def test_a_class_that_is_not_a_forecaster_is_refused_with_those_that_are() -> No
         load_class("storecast.models.nothing:Model")
 
 
+def test_a_class_whose_package_is_not_installed_here_is_refused_with_where_it_has_to_be() -> None:
+    with pytest.raises(ConfigError, match=r"there is no module 'acme_models'(.|\n)*in the images"):
+        load_class("acme_models.mean:Mean")
+
+
 def test_folds_end_at_the_cutoff_and_do_not_overlap() -> None:
     panel = make_panel(n_stores=1, n_families=1, n_days=200, horizon=16)
     folds = fold_cutoffs(panel, 3)
