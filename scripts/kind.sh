@@ -44,10 +44,10 @@ load() {
   room
   local images=()
   for name in component train-gpu serving dashboard prefect mlflow; do images+=("storecast/$name:$VERSION"); done
-  archive=$(mktemp --suffix .tar)
-  trap 'rm -f "$archive"' EXIT
-  docker save "${images[@]}" -o "$archive"
-  kind load image-archive "$archive" --name "$CLUSTER"
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  docker save "${images[@]}" -o "$folder/images.tar"
+  kind load image-archive "$folder/images.tar" --name "$CLUSTER"
 }
 
 deploy() {
