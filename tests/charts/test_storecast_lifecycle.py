@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.charts.helm import HelmError, helm, render
+from tests.charts.helm import HelmError, Rendered, helm, render
 from tests.charts.storecast_chart import (
     CHART,
     EVERYTHING,
@@ -18,6 +21,8 @@ from tests.charts.storecast_chart import (
     own,
     register_name,
 )
+
+EXISTING = ("s3.existingSecret=bucket", "postgresql.existingSecret=database")
 
 
 def test_the_registration_runs_again_when_what_it_writes_changes_and_only_then() -> None:
@@ -68,9 +73,12 @@ def test_jobs_go_by_themselves_and_only_volumes_are_kept_after_an_uninstall() ->
         assert job["spec"]["ttlSecondsAfterFinished"] > 0
 
 
-def test_given_the_secrets_two_renderings_are_the_same() -> None:
+@pytest.mark.parametrize("existing", [(), EXISTING], ids=["all given", "some of yours"])
+def test_given_the_secrets_two_renderings_are_the_same(existing: tuple[str, ...]) -> None:
+    given = [setting for setting in GIVEN if not existing or not setting.startswith(("s3.", "postgresql."))]
+
     def text() -> str:
-        settings = [part for setting in GIVEN for part in ("--set", setting)]
+        settings = [part for setting in (*given, *existing) for part in ("--set", setting)]
         return helm("template", "storecast", str(CHART), *settings)
 
     assert text() == text()
@@ -138,10 +146,27 @@ def test_helm_finds_nothing_to_complain_about() -> None:
     assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
 
 
-def test_a_new_version_of_the_chart_alone_restarts_no_server_and_no_database() -> None:
-    for item in own(render("storecast")).of("Deployment", "StatefulSet"):
-        labels = item["spec"]["template"]["metadata"]["labels"]
-        assert labels == item["spec"]["selector"]["matchLabels"], item["metadata"]["name"]
+def test_a_new_version_of_the_chart_alone_restarts_no_server_and_no_database(tmp_path: Path) -> None:
+    def pods(chart: Path) -> dict[str, Any]:
+        settings = [part for setting in (*GIVEN, *EVERYTHING) for part in ("--set", setting)]
+        objects = yaml.safe_load_all(helm("template", "storecast", str(chart), *settings))
+        running = own(Rendered(tuple(item for item in objects if item))).of("Deployment", "StatefulSet")
+        return {item["metadata"]["name"]: item["spec"]["template"] for item in running}
+
+    newer = shutil.copytree(CHART, tmp_path / "storecast")
+    about = (newer / "Chart.yaml").read_text()
+    (newer / "Chart.yaml").write_text(re.sub(r"^version: .*", "version: 9.9.9", about, flags=re.MULTILINE))
+    assert pods(newer) == pods(CHART)
+
+
+def test_a_password_cannot_be_tried_against_an_annotation_by_a_fast_hash() -> None:
+    given = dict(setting.split("=") for setting in GIVEN)
+    keys = f"{given['s3.accessKey']}:{given['s3.secretKey']}"
+    hashes = [hashlib.sha256(text.encode()).hexdigest() for text in (given["postgresql.password"], keys)]
+    chart = render("storecast", *GIVEN)
+    for name in ("storecast-postgresql", "storecast-s3"):
+        annotations = chart.one("StatefulSet", name)["spec"]["template"]["metadata"]["annotations"]
+        assert not set(annotations.values()) & set(hashes), name
 
 
 def test_the_notes_name_the_next_commands_and_no_secret() -> None:

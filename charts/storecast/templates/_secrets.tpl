@@ -7,8 +7,8 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- if .given }}
 {{- .given }}
 {{- else }}
+{{- include "storecast.generated" .root }}
 {{- $values := .root.Values }}
-{{- if not (hasKey $values "generated") }}{{ $_ := set $values "generated" dict }}{{ end }}
 {{- $id := printf "%s/%s" .secret .key }}
 {{- if not (hasKey $values.generated $id) }}
 {{- $old := lookup "v1" "Secret" .root.Release.Namespace .secret }}
@@ -18,6 +18,11 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- end }}
 {{- get $values.generated $id }}
 {{- end }}
+{{- end }}
+
+{{/* Makes .Values.generated, what this rendering has chosen or computed so far. */}}
+{{- define "storecast.generated" -}}
+{{- if not (hasKey .Values "generated") }}{{ $_ := set .Values "generated" dict }}{{ end }}
 {{- end }}
 
 {{/* Prefect's basic auth. */}}
@@ -45,9 +50,11 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- end }}
 
 {{/* PostgreSQL of Prefect. */}}
+{{- define "storecast.postgresqlExistingSecret" -}}
+{{- ternary .Values.postgresql.existingSecret .Values.externalPostgresql.existingSecret .Values.postgresql.enabled }}
+{{- end }}
 {{- define "storecast.postgresqlSecret" -}}
-{{- $given := ternary .Values.postgresql.existingSecret .Values.externalPostgresql.existingSecret .Values.postgresql.enabled }}
-{{- $given | default (printf "%s-postgresql" (include "storecast.fullname" .)) }}
+{{- include "storecast.postgresqlExistingSecret" . | default (printf "%s-postgresql" (include "storecast.fullname" .)) }}
 {{- end }}
 {{- define "storecast.postgresqlPassword" -}}
 {{- include "storecast.credential" (dict "root" . "secret" (include "storecast.postgresqlSecret" .) "key" "password" "given" .Values.postgresql.password) }}
