@@ -39,8 +39,6 @@ EVERYTHING = (
     "run.notify.existingSecret=people",
     "serving.tls.existingSecret=certificate",
     "serving.rateLimits.redis.existingSecret=redis",
-    "server.replicas=2",
-    "server.extraEnv.PREFECT_MESSAGING_BROKER=prefect_redis.messaging",
 )
 
 

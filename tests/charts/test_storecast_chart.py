@@ -180,15 +180,12 @@ def test_a_registry_is_put_before_every_image() -> None:
     assert pools["gpu"]["image"] == "registry.example.com/team/storecast/train-gpu:0.1.0"
 
 
-def test_one_server_has_no_disruption_budget_since_it_would_block_a_drain() -> None:
-    with pytest.raises(AssertionError, match="0 of PodDisruptionBudget"):
-        own(render("storecast")).one("PodDisruptionBudget", "prefect-server")
-    budget = own(render("storecast", *EVERYTHING)).one("PodDisruptionBudget", "prefect-server")
-    assert budget["spec"]["maxUnavailable"] == 1
-
-
-def test_several_servers_without_shared_messaging_are_refused() -> None:
-    with pytest.raises(HelmError, match="several servers lose events unless they share messaging"):
+def test_prefects_server_is_one_pod_and_no_disruption_budget_blocks_a_drain_for_it() -> None:
+    chart = own(render("storecast", *EVERYTHING))
+    assert chart.one("Deployment", "prefect-server")["spec"]["replicas"] == 1
+    budgets = [budget["metadata"]["name"] for budget in chart.of("PodDisruptionBudget")]
+    assert not [name for name in budgets if "prefect-server" in name]
+    with pytest.raises(HelmError, match="additional properties 'replicas' not allowed"):
         render("storecast", "server.replicas=2")
 
 
