@@ -113,6 +113,18 @@ def test_a_prefect_that_asks_for_auth_passes_the_check() -> None:
         assert run("check_prefect.py", **asked(url)).returncode == 0
 
 
+def test_a_database_whose_certificate_cannot_be_verified_ends_the_wait_with_the_values_to_see(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("asyncpg")
+    url = "postgresql+asyncpg://prefect:right@127.0.0.1:1/prefect?ssl=verify-full"
+    done = run("database.py", "wait", HOME=str(tmp_path), PREFECT_SERVER_DATABASE_CONNECTION_URL=url)
+    assert done.returncode == 1
+    assert "root.crt" in done.stderr
+    assert "externalPostgresql.sslMode and caSecret" in done.stderr
+    assert "right" not in done.stdout + done.stderr
+
+
 def test_both_pools_need_a_worker_that_is_online() -> None:
     offline = [{"name": "old", "status": "OFFLINE"}]
     online = [*offline, {"name": "new", "status": "ONLINE"}]

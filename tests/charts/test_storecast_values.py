@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.charts.helm import CHARTS, HelmError, Rendered, containers, render
+from tests.charts.storecast_chart import own
 
 CHART = CHARTS / "storecast"
 # Templates that get a part of the values under a name of their own.
@@ -174,6 +175,28 @@ def test_an_external_database_is_reached_by_a_url_with_its_password_quoted() -> 
     }
 
 
+@pytest.mark.parametrize("name", ["postgresql", "postgresql-secret"])
+def test_whoever_connects_to_an_external_database_has_the_authority_of_its_certificate(name: str) -> None:
+    verified = ("externalPostgresql.sslMode=verify-full", "externalPostgresql.caSecret=authority")
+    chart = own(render("storecast", *EXTERNAL[name], *verified))
+    asking = []
+    for pod_name, pod in chart.pods():
+        for container in containers(pod):
+            found = {entry["name"]: entry.get("value") for entry in container.get("env", [])}
+            if "PREFECT_SERVER_DATABASE_CONNECTION_URL" not in found:
+                assert "PGSSLROOTCERT" not in found
+                continue
+            asking.append(container["name"])
+            (mount,) = (m for m in container["volumeMounts"] if m["name"] == "database-ca")
+            assert found["PGSSLROOTCERT"] == f"{mount['mountPath']}/ca.crt", pod_name
+            (volume,) = (v["secret"] for v in pod["volumes"] if v["name"] == "database-ca")
+            assert volume == {"secretName": "authority", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    assert sorted(asking) == ["migrate", "server", "wait-for-migration"]
+    assert "database-ca" not in json.dumps(
+        render("storecast", "externalPostgresql.caSecret=authority").objects
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "secret"),
     [("s3-secret", "bucket"), ("mlflow-secret", "tracking")],
@@ -222,6 +245,11 @@ def test_runs_use_what_is_external() -> None:
     ("setting", "message"),
     [
         ("postgresql.enabled=false", "externalPostgresql.host is empty"),
+        (
+            "postgresql.enabled=false,externalPostgresql.host=db,externalPostgresql.password=x,"
+            "externalPostgresql.sslMode=verify-ca",
+            "externalPostgresql.sslMode is verify-ca, but caSecret is empty",
+        ),
         ("mlflow.enabled=false", "externalMlflow.url is empty"),
         ("server.enabled=false", "externalPrefect"),
         ("ingress.enabled=true", "ingress.hosts has none of prefect, serving and dashboard"),

@@ -67,11 +67,19 @@ def state(revision: str | None) -> State:
 
 
 async def reach(goal: frozenset[State]) -> State:
-    """Waits until the database answers and its state is one of some; says why it waits."""
+    """Waits until the database answers and its state is one of some; says why it waits.
+
+    Ends where the connection is configured wrongly: no waiting mends that.
+    """
     said = ""
     while True:
         try:
             now = state(await found())
+        except asyncpg.ClientConfigurationError as error:
+            sys.exit(
+                f"The connection to PostgreSQL is configured wrongly: {error}\n"
+                "See externalPostgresql.sslMode and caSecret, or connection-url in its secret"
+            )
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             # The class and the server's words; the address with its password is in neither.
             message = f"PostgreSQL does not answer yet: {type(error).__name__}: {error}"

@@ -67,12 +67,33 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- $external := .Values.externalPostgresql }}
 {{- $host := required "externalPostgresql.host is empty, but postgresql.enabled is false: give the host, or existingSecret with the key connection-url" $external.host }}
 {{- $password := required "externalPostgresql.password is empty: give it, or existingSecret with the key connection-url" $external.password | urlquery | replace "+" "%20" }}
+{{- if and (hasPrefix "verify-" $external.sslMode) (not $external.caSecret) }}
+{{- fail (printf "externalPostgresql.sslMode is %s, but caSecret is empty: give the secret whose ca.crt is the authority of the server's certificate" $external.sslMode) }}
+{{- end }}
 {{- printf "postgresql+asyncpg://%s:%s@%s:%v/%s?ssl=%s" ($external.username | urlquery) $password $host $external.port $external.database $external.sslMode }}
 {{- end }}
 {{- end }}
 {{- define "storecast.databaseEnv" -}}
 - name: PREFECT_SERVER_DATABASE_CONNECTION_URL
   valueFrom: {secretKeyRef: {name: {{ include "storecast.postgresqlSecret" . }}, key: connection-url}}
+{{- if include "storecast.databaseCa" . }}
+- {name: PGSSLROOTCERT, value: /etc/storecast/database-ca/ca.crt}
+{{- end }}
+{{- end }}
+{{/* The authority of an external database's certificate: its secret, and where pods have it. */}}
+{{- define "storecast.databaseCa" -}}
+{{- if not .Values.postgresql.enabled }}{{ .Values.externalPostgresql.caSecret }}{{ end }}
+{{- end }}
+{{- define "storecast.databaseCaMount" -}}
+{{- if include "storecast.databaseCa" . }}
+- {name: database-ca, mountPath: /etc/storecast/database-ca, readOnly: true}
+{{- end }}
+{{- end }}
+{{- define "storecast.databaseCaVolume" -}}
+{{- with include "storecast.databaseCa" . }}
+- name: database-ca
+  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}
 {{- end }}
 
 {{/* S3: the secret of the in-cluster server, and the two keys where we know them. */}}
