@@ -20,9 +20,17 @@ SQL
   [ "$others" = 0 ] || { echo "Database $database is in use: stop the server first."; exit 1; }
 done
 for database in $DATABASES; do
-  psql --quiet --no-psqlrc -d "$database" -v ON_ERROR_STOP=1 \
-    -c 'SET client_min_messages = warning' -c 'DROP SCHEMA public CASCADE' -c 'CREATE SCHEMA public'
-  pg_restore --no-owner --no-privileges --single-transaction --dbname="$database" "$database.dump"
+  # The schema stays: before PostgreSQL 15 it belongs to a superuser, and MLflow's user only to what is in it.
+  psql --quiet --no-psqlrc -d "$database" -v ON_ERROR_STOP=1 <<'SQL'
+SET client_min_messages = warning;
+SELECT format('DROP %s IF EXISTS %s CASCADE', CASE relkind
+    WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass)
+  FROM pg_class
+  WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S')
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e')
+  ORDER BY relkind NOT IN ('r', 'p') \gexec
+SQL
+  pg_restore --no-owner --no-privileges --no-comments --single-transaction --dbname="$database" "$database.dump"
   echo "restored the database $database"
 done
 if [ -d "$artifacts" ]; then
