@@ -1,4 +1,4 @@
-"""charts/mlflow's backup and restore where schema public is not the user's: in PostgreSQL before version 15."""
+"""charts/mlflow's backup and restore where schema public is not the user's: before PostgreSQL 15."""
 
 from __future__ import annotations
 

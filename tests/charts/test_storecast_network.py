@@ -160,6 +160,35 @@ def test_runs_reach_external_services_on_their_ports() -> None:
     assert ports == {9000, 80}
 
 
+def test_what_is_on_the_internet_has_addresses_of_its_own_beside_those_of_external_services() -> None:
+    chart = render(
+        "storecast",
+        "networkPolicy.externalCidr=10.0.0.0/8",
+        "networkPolicy.internetCidr=192.0.2.0/24",
+        "s3.enabled=false",
+        "externalS3.endpoint=https://s3.example.com:9000",
+        "serving.rateLimits.redis.existingSecret=redis",
+        "run.notify.existingSecret=people",
+        "dashboard.oidc.existingSecret=provider",
+        "dashboard.service.url=https://forecasts.example.com:8443",
+    )
+
+    def outside(labels: Mapping[str, str]) -> set[tuple[str, int]]:
+        rules = side(chart, labels, "egress")
+        return {
+            (peer["ipBlock"]["cidr"], entry["port"])
+            for rule in rules
+            for peer in rule["to"]
+            if "ipBlock" in peer
+            for entry in rule["ports"]
+        }
+
+    within, internet = "10.0.0.0/8", "192.0.2.0/24"
+    assert outside(RUN) == {(within, 9000), (internet, 443)}
+    assert outside(part("serving")) == {(within, 9000), (within, 6379)}
+    assert outside(part("dashboard")) == {(within, 9000), (within, 8443), (internet, 443)}
+
+
 def test_an_ingress_controller_that_is_named_reaches_what_answers_people() -> None:
     peer = (
         "networkPolicy.ingressFrom[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=ingress"
