@@ -66,7 +66,7 @@ class Door:
     def __init__(self, app: App, state: State, meters: Meters, access: AccessLog) -> None:
         self.app, self.state, self.meters, self.access = app, state, meters, access
         settings = state.settings
-        self.ring = KeyRing(keys.keys_path(settings))
+        self.ring = KeyRing(*keys.key_files(settings))
         self.open = settings.serving_open
         store = settings.serving_rate_store.get_secret_value()
         self.by_key = Limiter("key", settings.serving_rate_per_key, store)

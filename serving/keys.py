@@ -54,28 +54,32 @@ ANYBODY = Key("-", "", ("read", "what-if"), "", "")
 
 
 class KeyRing:
-    """The keys in force, read again when the file changes."""
+    """The keys in force, of one file or several, each read again when it changes.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._stamp: tuple[int, int] | None = None
+    Args:
+        paths: the files, which need not be there. Of two keys of one id that of the later file counts.
+    """
+
+    def __init__(self, *paths: Path) -> None:
+        self._stamps: dict[Path, tuple[int, int] | None] = dict.fromkeys(paths)
+        self._read: dict[Path, list[Key]] = {path: [] for path in paths}
         self._keys: dict[str, Key] = {}
         self.trouble = ""
         self.refresh()
 
     def refresh(self) -> None:
-        """Read the file if it is another one; a broken file is reported and changes nothing."""
-        try:
-            stat = self.path.stat()
-            stamp = (stat.st_mtime_ns, stat.st_ino)
-            if stamp != self._stamp:
-                self._keys = {key.id: key for key in read(self.path)}
-                self._stamp = stamp
-            self.trouble = ""
-        except FileNotFoundError:
-            self._keys, self._stamp, self.trouble = {}, None, ""
-        except (ConfigError, OSError) as error:
-            self.trouble = str(error)
+        """Read the files that are other ones; a broken file is reported and changes nothing."""
+        troubles = []
+        for path, known in self._stamps.items():
+            try:
+                stamp = _stamp(path)
+                if stamp != known:
+                    self._read[path] = read(path)
+                    self._stamps[path] = stamp
+            except (ConfigError, OSError) as error:
+                troubles.append(str(error))
+        self._keys = {key.id: key for path in self._stamps for key in self._read[path]}
+        self.trouble = "; ".join(troubles)
 
     def find(self, token: bytes) -> Key | None:
         """The key that a token is, or None. Takes the same time for every wrong secret of an id."""
@@ -89,8 +93,22 @@ class KeyRing:
 
 
 def keys_path(settings: Settings) -> Path:
-    """Where the keys' hashes are."""
+    """Where the keys' hashes are: the file that is written."""
     return settings.serving_keys or settings.serving_home / "keys.json"
+
+
+def key_files(settings: Settings) -> list[Path]:
+    """All files with keys in force: that one, and the platform's own keys, which win."""
+    return [path for path in (keys_path(settings), settings.serving_platform_keys) if path]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes with a file; None where there is none."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino
 
 
 def read(path: Path) -> list[Key]:

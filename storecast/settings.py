@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     serving_keys: Path | None = Field(
         default=None, description="File of the API keys' hashes; none: `keys.json` in the folder above."
     )
+    serving_platform_keys: Path | None = Field(
+        default=None,
+        description="A second such file, which is only read and whose ids win: the platform's own keys.",
+    )
     serving_open: bool = Field(
         default=False, description="Answer without API keys; admin endpoints stay closed."
     )

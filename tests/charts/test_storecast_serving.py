@@ -172,7 +172,10 @@ def test_the_generated_key_opens_the_service_and_only_its_hash_is_there_to_be_mo
     assert len(admin) >= len("sc_admin_") + 32
     assert admin not in json.dumps([item for item in chart.objects if item["kind"] != "Secret"])
     mounted = [volume["secret"] for volume in pod()["volumes"] if "secret" in volume]
-    assert [secret["secretName"] for secret in mounted] == ["storecast-serving-keys"]
+    assert {secret["secretName"] for secret in mounted} == {
+        "storecast-serving-people",
+        "storecast-serving-keys",
+    }
 
 
 def test_a_given_key_is_the_admins() -> None:
@@ -184,14 +187,30 @@ def test_a_given_key_is_the_admins() -> None:
 
 def test_keys_change_without_a_restart() -> None:
     (container,) = containers(pod())
-    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "keys"]
-    assert "subPath" not in mount, "Kubernetes never updates a file that is mounted by itself"
-    assert environment(container)["STORECAST_SERVING_KEYS"] == f"{mount['mountPath']}/keys.json"
+    for name, variable in (
+        ("keys", "STORECAST_SERVING_KEYS"),
+        ("own-keys", "STORECAST_SERVING_PLATFORM_KEYS"),
+    ):
+        (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == name]
+        assert "subPath" not in mount, "Kubernetes never updates a file that is mounted by itself"
+        assert environment(container)[variable] == f"{mount['mountPath']}/keys.json"
     one, other = (
         deployment(*GIVEN[:-1], f"serving.keys.admin=sc_admin_{digit * 32}")["spec"]["template"]
         for digit in "ab"
     )
     assert one == other
+
+
+def test_peoples_keys_are_in_a_secret_that_helm_never_writes_so_that_no_rollback_revives_a_revoked_one() -> (
+    None
+):
+    volumes = {volume["name"]: volume for volume in pod()["volumes"]}
+    people = volumes["keys"]["secret"]
+    assert (people["secretName"], people["optional"]) == ("storecast-serving-people", True)
+    chart = render("storecast")
+    assert "storecast-serving-people" not in {secret["metadata"]["name"] for secret in chart.of("Secret")}
+    own_keys = json.loads(chart.one("Secret", "storecast-serving-keys")["stringData"]["keys.json"])["keys"]
+    assert [key["id"] for key in own_keys] == ["admin", "runs", "dashboard"]
 
 
 def test_other_credentials_of_the_store_restart_it() -> None:
@@ -204,8 +223,10 @@ def test_other_credentials_of_the_store_restart_it() -> None:
 
 def test_keys_of_yours_are_mounted_and_none_are_made() -> None:
     chart = render("storecast", "serving.keys.existingSecret=mine")
-    volumes = pod("serving.keys.existingSecret=mine")["volumes"]
-    assert [volume["secret"]["secretName"] for volume in volumes if "secret" in volume] == ["mine"]
+    spec = pod("serving.keys.existingSecret=mine")
+    mounted = [volume["secret"] for volume in spec["volumes"] if "secret" in volume]
+    assert [(secret["secretName"], secret["optional"]) for secret in mounted] == [("mine", False)]
+    assert "STORECAST_SERVING_PLATFORM_KEYS" not in environment(containers(spec)[0])
     assert [s for s in chart.of("Secret") if "serving" in s["metadata"]["name"]] == []
     (test,) = (item for item in chart.of("Pod") if item["metadata"]["name"].endswith("-test-serving"))
     assert "SERVING_KEY" not in environment(pod_spec(test)["containers"][0])

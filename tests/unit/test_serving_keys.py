@@ -54,6 +54,25 @@ def test_a_new_key_replaces_the_one_of_its_id_and_a_revoked_one_is_gone(home: Pa
     assert "other" not in call("list")
 
 
+def test_the_platforms_keys_are_in_a_file_of_their_own_and_win_over_peoples(home: Path) -> None:
+    settings = Settings(serving_platform_keys=home / "platform.json")
+    people, platform = files = keys.key_files(settings)
+    own = keys.create(platform, "admin", ["admin"], None)
+    ring = keys.KeyRing(*files)
+    planner, other_admin = (keys.create(people, name, ["read"], None) for name in ("planner", "admin"))
+    ring.refresh()
+    assert [ring.find(t.encode()) is not None for t in (own, planner, other_admin)] == [True, True, False]
+    people.write_text("{")
+    newer = keys.create(platform, "admin", ["admin"], None)
+    ring.refresh()
+    assert str(people) in ring.trouble
+    assert [ring.find(t.encode()) is not None for t in (own, planner, newer)] == [False, True, True]
+    people.unlink()
+    ring.refresh()
+    assert ring.trouble == ""
+    assert ring.find(planner.encode()) is None
+
+
 @pytest.mark.parametrize(
     ("key_id", "scopes", "found"),
     [("a b", ["read"], "a b"), ("a_b", ["read"], "a_b"), ("a", ["write"], "write"), ("a", [], "none")],

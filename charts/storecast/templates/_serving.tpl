@@ -6,9 +6,16 @@
 {{ ternary "https" "http" (ne .Values.serving.tls.existingSecret "") }}
 {{- end }}
 
-{{/* The hashes of API keys: a secret that pods mount. Who may read it can call nothing with it. */}}
+{{/*
+The hashes of API keys are in secrets that pods mount; who may read those can call nothing with them. The chart's own keys
+are in the first. People's are in the second, or in a secret of yours, which Helm never writes: so no rollback brings a
+revoked key back.
+*/}}
+{{- define "storecast.servingOwnKeysSecret" -}}
+{{- if not .Values.serving.keys.existingSecret }}{{ include "storecast.servingName" . }}-keys{{ end }}
+{{- end }}
 {{- define "storecast.servingKeysSecret" -}}
-{{- .Values.serving.keys.existingSecret | default (printf "%s-keys" (include "storecast.servingName" .)) }}
+{{- .Values.serving.keys.existingSecret | default (printf "%s-people" (include "storecast.servingName" .)) }}
 {{- end }}
 
 {{/* The admin key in clear: a secret for people and for helm test; the service does not have it. */}}
@@ -26,23 +33,15 @@
 {{ include "storecast.servingScheme" . }}://{{ include "storecast.servingName" . }}:3000
 {{- end }}
 
-{{/* keys.json: the keys of this rendering, those of the admin, of runs and of the dashboard, and what was added in the cluster since the install. */}}
+{{/* keys.json: the keys of the admin, of runs and of the dashboard. */}}
 {{- define "storecast.servingKeys" -}}
 {{- $hash := include "storecast.servingAdminKey" . | sha256sum }}
 {{- $keys := list (dict "id" "admin" "hash" $hash "scopes" (list "read" "what-if" "admin") "expires" "" "created" "") }}
-{{- $ours := list "admin" "runs" }}
 {{- $hash := include "storecast.runKey" . | sha256sum }}
 {{- $keys = append $keys (dict "id" "runs" "hash" $hash "scopes" (list "read") "expires" "" "created" "") }}
 {{- if include "storecast.dashboardHasKey" . }}
 {{- $hash := include "storecast.dashboardKey" . | sha256sum }}
 {{- $keys = append $keys (dict "id" "dashboard" "hash" $hash "scopes" (list "read" "what-if") "expires" "" "created" "") }}
-{{- end }}
-{{- if not .Values.dashboard.service.existingSecret }}{{ $ours = append $ours "dashboard" }}{{ end }}
-{{- $old := lookup "v1" "Secret" .Release.Namespace (include "storecast.servingKeysSecret" .) }}
-{{- if $old }}
-{{- range get (get ($old.data | default dict) "keys.json" | b64dec | fromJson) "keys" | default list }}
-{{- if not (has .id $ours) }}{{ $keys = append $keys . }}{{ end }}
-{{- end }}
 {{- end }}
 {{- dict "keys" $keys | toPrettyJson }}
 {{- end }}
