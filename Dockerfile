@@ -86,7 +86,7 @@ COPY constraints.txt pyproject.toml ./
 # All that stages import, but torch; and no setuptools, which torch asks for to compile what needs a C compiler as well.
 FROM builder AS packages
 RUN --mount=type=cache,target=/root/.cache/uv \
-    printf 'torch\nsetuptools\n' > unwanted.txt && install-packages -r pyproject.toml --extra s3
+    printf 'torch\nsetuptools\n' > unwanted.txt && install-packages -r pyproject.toml --extra s3 --extra postgres
 
 # torch is a part of its own, in /part. Where the base offers its pip a folder of wheels, the CPU wheel is there; else uv
 # knows where torch's makers keep it.

@@ -38,7 +38,7 @@ $(INSTALLED): constraints.txt pyproject.toml
 	@echo "Setting up $(VENV): once, some minutes"
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	@$(PIP) pip setuptools hatchling
-	@$(PIP) --no-build-isolation --editable '.[s3,kubernetes,kfp,serving,dashboard]' --group dev
+	@$(PIP) --no-build-isolation --editable '.[s3,kubernetes,kfp,serving,dashboard,postgres]' --group dev
 	@touch $@
 
 demo: $(INSTALLED) ## Forecast a synthetic retailer: all models, a comparison, a release and a report

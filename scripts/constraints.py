@@ -26,7 +26,7 @@ def resolve() -> dict[str, str]:
     command = [
         sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed",
         "--no-build-isolation", "--report", "-", "--group", "dev",
-        "--editable", ".[s3,kubernetes,kfp,serving,dashboard,mlflow-server]",
+        "--editable", ".[s3,kubernetes,kfp,serving,dashboard,postgres,mlflow-server]",
     ]  # fmt: skip
     report = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)  # noqa: S603
     found = (item["metadata"] for item in report["install"])

@@ -12,8 +12,9 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import RDBStorage
 from optuna.study import Study
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from components.study.attempts import try_again
 from components.study.sampler import SeededByTrial
@@ -22,6 +23,8 @@ from storecast.search_space import Parameter
 
 HEARTBEAT_SECONDS, SILENCE_SECONDS = 10, 60
 UNPRUNED_TRIALS = 4
+PLAIN_POSTGRESQL = re.compile(r"^postgres(ql)?://")
+"""A URL of PostgreSQL that names no driver: it means the one that the extra `postgres` brings."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -54,21 +57,30 @@ class StudyPlace:
         """
         with clear_errors(self.url), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            wait = {"connect_args": {"timeout": 60}} if self.url.startswith("sqlite") else {}
-            storage = optuna.storages.RDBStorage(
-                self.url,
-                engine_kwargs=wait,
-                heartbeat_interval=HEARTBEAT_SECONDS,
-                grace_period=SILENCE_SECONDS,
-                heartbeat_stale_trial_callback=try_again,
-            )
             return optuna.create_study(
-                storage=storage,
+                storage=self._storage(),
                 study_name=self.name,
                 sampler=SeededByTrial(self.seed, self.defaults),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=UNPRUNED_TRIALS),
                 load_if_exists=True,
             )
+
+    def _storage(self) -> RDBStorage:
+        """The database, with its tables; another process may make them at the same moment."""
+        try:
+            return self._connected()
+        except (IntegrityError, ProgrammingError):
+            return self._connected()  # the other has made them
+
+    def _connected(self) -> RDBStorage:
+        wait = {"connect_args": {"timeout": 60}} if self.url.startswith("sqlite") else {}
+        return RDBStorage(
+            PLAIN_POSTGRESQL.sub("postgresql+psycopg2://", self.url),
+            engine_kwargs=wait,
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=SILENCE_SECONDS,
+            heartbeat_stale_trial_callback=try_again,
+        )
 
 
 @contextmanager
@@ -77,9 +89,12 @@ def clear_errors(url: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, OptunaError, ImportError) as error:
+        no_driver = isinstance(error, ImportError) and PLAIN_POSTGRESQL.match(url)
         raise StoreError(
             "the study's database cannot be used",
             where=re.sub(r"//[^@/\s]+@", "//***@", url),
             found=re.sub(r"//[^@/\s]+@", "//***@", str(error)).splitlines()[0],
-            cure="check tuning_storage or --storage: an SQLAlchemy URL whose driver is installed",
+            cure="install the extra: pip install 'storecast[postgres]'"
+            if no_driver
+            else "check tuning_storage or --storage: an SQLAlchemy URL whose driver is installed",
         ) from error

@@ -38,7 +38,7 @@ MEGABYTES = {
 }
 """Most that an image may hold; train-gpu without CUDA's libraries."""
 STAGE_PACKAGES = ["components", "pipelines", "storecast", "torch", "lightgbm", "prophet", "statsmodels"]
-STAGE_PACKAGES += ["pyarrow", "s3fs", "prefect", "mlflow"]
+STAGE_PACKAGES += ["pyarrow", "s3fs", "psycopg2", "prefect", "mlflow"]
 SERVICE_PACKAGES = [
     "serving.service",
     "serving.champion",
@@ -71,7 +71,7 @@ TOOLS = ["pip", "setuptools", "wheel", "ensurepip", "uv", "pytest", "mypy", "hat
 OTHERS = ["kfp", "streamlit", "bentoml"]
 NOT_SERVED = ["kfp", "streamlit", "schemathesis"]
 NOT_SHOWN = ["kfp", "bentoml", "torch", "playwright"]
-SERVERS = ["prefect_kubernetes", "kubernetes_asyncio", "kopf", "psycopg2"]
+SERVERS = ["prefect_kubernetes", "kubernetes_asyncio", "kopf"]
 MODELS = ["storecast", "components", "pipelines", "torch", "lightgbm", "prophet", "statsmodels"]
 UNWANTED = {
     "component": [*TOOLS, *OTHERS, *SERVERS, "nvidia"],

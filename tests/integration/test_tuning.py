@@ -8,13 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lift
 import pandas as pd
 import pytest
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import ProgrammingError
 
 from components import ingest, mlflow_client, tune, tune_report
 from components.stage import open_store
+from components.study import StudyPlace, place
 from components.tuning import Tuning
 from pipelines.pods import PodOptions
 from pipelines.tuning import tuning_flow
@@ -190,6 +194,42 @@ def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: 
     with pytest.raises(StoreError, match=r"\*\*\*@db") as error:
         tuned(panel_of(tmp_path / "raw"), storage="postgresql+nosuchdriver://me:secret@db/studies")
     assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_url_of_postgresql_without_its_driver_names_the_extra_that_brings_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    study = StudyPlace(f"{scheme}://me:secret@db/studies", "s", tmp_path / "lock", {}, {}, 1)
+    with pytest.raises(StoreError, match=r"(?s)\*\*\*@db.*storecast\[postgres\]") as error:
+        study.open()
+    assert "secret" not in str(error.value)
+
+
+def test_a_url_of_postgresql_that_names_a_driver_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    study = StudyPlace("postgresql+psycopg://me:secret@db/studies", "s", tmp_path / "lock", {}, {}, 1)
+    with pytest.raises(StoreError, match="an SQLAlchemy URL whose driver is installed"):
+        study.open()
+
+
+def test_tables_that_another_makes_at_the_same_moment_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = place.RDBStorage
+    too_late = [ProgrammingError("CREATE TYPE studydirection", None, Exception("it exists"))]
+
+    def storage(*given: Any, **options: Any) -> RDBStorage:
+        if too_late:
+            raise too_late.pop()
+        return opened(*given, **options)
+
+    monkeypatch.setattr(place, "RDBStorage", storage)
+    study = StudyPlace(f"sqlite:///{tmp_path / 'shared.db'}", "s", tmp_path / "lock", {}, {}, 1)
+    assert study.open().study_name == "s"
 
 
 def test_pods_need_a_database_that_all_of_them_reach() -> None:
