@@ -86,7 +86,8 @@ def tuning_flow(
             "pods cannot share a study that lies in the home folder",
             where="tuning_storage",
             expected="the SQLAlchemy URL of a database that all pods reach, such as postgresql://...",
-            cure="set STORECAST_TUNING_STORAGE on the platform",
+            cure="name a secret with the key STORECAST_TUNING_STORAGE in the chart's value "
+            "run.tuning.existingSecret; the chart's own PostgreSQL (postgresql.enabled) needs none",
         )
     raw: dict[str, Argument] = {"dataset": dataset, "data": data, "actuals": KEPT, "workspace": workspace}
     arguments: dict[str, Argument] = {

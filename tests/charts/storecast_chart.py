@@ -12,6 +12,7 @@ CHART = CHARTS / "storecast"
 GIVEN = (
     "server.auth.password=prefect-secret",
     "postgresql.password=postgres-secret",
+    "postgresql.tuningPassword=studies-secret",
     "s3.accessKey=s3-access",
     "s3.secretKey=s3-secret",
     "mlflow.auth.password=mlflow-secret-password",

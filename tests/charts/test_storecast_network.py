@@ -110,6 +110,7 @@ def test_the_flows_are_these_and_no_others() -> None:
         ("test", "dashboard"),
         ("dashboard", "serving"),
         ("run", "serving"),
+        ("run", "postgresql"),
         *(
             (source, target)
             for source in ("register", "dashboard", "test", "run")

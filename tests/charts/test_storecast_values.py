@@ -212,13 +212,14 @@ def test_an_existing_secret_is_used_and_none_is_made_beside_it() -> None:
         "postgresql.existingSecret=database",
         "s3.existingSecret=bucket",
         "run.existingSecrets[0]=tracking",
+        "run.tuning.existingSecret=studies",
         "serving.keys.existingSecret=keys",
         "dashboard.users.existingSecret=people",
     )
     assert [s["metadata"]["name"] for s in chart.of("Secret") if "mlflow" not in s["metadata"]["name"]] == [
         "storecast-run"
     ]
-    assert environment_secrets(chart) == ["storecast-run", "bucket", "tracking"]
+    assert environment_secrets(chart) == ["storecast-run", "bucket", "studies", "tracking"]
     referred = {
         entry["valueFrom"]["secretKeyRef"]["name"]
         for _, pod in chart.pods()

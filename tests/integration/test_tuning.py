@@ -233,5 +233,5 @@ def test_tables_that_another_makes_at_the_same_moment_are_used(
 
 
 def test_pods_need_a_database_that_all_of_them_reach() -> None:
-    with pytest.raises(ConfigError, match="STORECAST_TUNING_STORAGE"):
+    with pytest.raises(ConfigError, match=r"(?s)STORECAST_TUNING_STORAGE.*run\.tuning\.existingSecret"):
         tuning_flow.fn(model="gbm", data="s3://shop/raw", pods=PodOptions())

@@ -1,6 +1,8 @@
 """Prefect's database and its revision: database.py migrate | database.py wait.
 
 migrate brings an older database to this image's revision; wait returns once the database has that revision.
+Where STORECAST_TUNING_STORAGE is set, migrate first makes the role and the database that it names beside
+Prefect's, for the studies of tunings, and gives the role the URL's password.
 A database whose revision this image does not know belongs to a newer one: the release was rolled back. Both
 leave it as it is and go on, since going back a revision would drop what the newer one wrote.
 """
@@ -12,9 +14,11 @@ import importlib.util
 import os
 import re
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Literal
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
 
@@ -41,19 +45,48 @@ def revisions() -> tuple[frozenset[str], str]:
     return frozenset(known), last.pop()
 
 
-async def found() -> str | None:
-    """The database's revision; None where it has none yet."""
+@asynccontextmanager
+async def connected() -> AsyncIterator[Any]:
+    """A connection to Prefect's database."""
     parts = urlsplit(os.environ["PREFECT_SERVER_DATABASE_CONNECTION_URL"])
     ssl = parse_qs(parts.query).get("ssl", ["prefer"])[0]
     plain = parts._replace(scheme="postgresql", query="").geturl()
     connection = await asyncpg.connect(plain, ssl=ssl, timeout=10)
     try:
-        row = await connection.fetchrow("SELECT version_num FROM alembic_version")
-    except asyncpg.UndefinedTableError:
-        return None
+        yield connection
     finally:
         await connection.close()
+
+
+async def found() -> str | None:
+    """The database's revision; None where it has none yet."""
+    async with connected() as connection:
+        try:
+            row = await connection.fetchrow("SELECT version_num FROM alembic_version")
+        except asyncpg.UndefinedTableError:
+            return None
     return row[0] if row else None
+
+
+async def make_studies(url: str) -> None:
+    """The role of a URL with its password, and the database that it owns; Prefect's is closed to it."""
+    parts = urlsplit(url)
+    role, password, name = parts.username, unquote(parts.password or ""), parts.path.strip("/")
+    async with connected() as connection:
+
+        async def do(statement: str, *values: str | None) -> None:
+            """A statement whose names (%I) and texts (%L) PostgreSQL itself quotes."""
+            quoted = await connection.fetchval("SELECT format($1, VARIADIC $2::text[])", statement, values)
+            await connection.execute(quoted)
+
+        await connection.execute("SET log_min_error_statement = panic")  # a statement below has the password
+        if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
+            await do("CREATE ROLE %I", role)
+        await do("ALTER ROLE %I LOGIN PASSWORD %L", role, password)
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+            await do("CREATE DATABASE %I OWNER %I", name, role)
+        own = await connection.fetchval("SELECT current_database()")
+        await do("REVOKE CONNECT ON DATABASE %I FROM PUBLIC", own)
 
 
 def state(revision: str | None) -> State:
@@ -100,6 +133,9 @@ def main(task: str) -> None:
         return
     now = asyncio.run(reach(frozenset({"absent", "older", "current", "newer"})))
     print(f"Prefect's tables are {now}", flush=True)
+    if url := os.environ.get("STORECAST_TUNING_STORAGE"):
+        asyncio.run(make_studies(url))
+        print("The database of studies is there", flush=True)
     if now in {"absent", "older"}:
         os.execvp("prefect", ["prefect", "server", "database", "upgrade", "--yes"])  # noqa: S606, S607
 

@@ -1,7 +1,7 @@
 {{/*
 A credential: the given one, else the one in the release's secret, else a new one. What was chosen is kept in .Values for
 the rest of this rendering, so that each object that needs it gets the same.
-(dict "root" $ "secret" NAME "key" KEY "given" VALUE); "prefix" if a new one is to begin with something.
+(dict "root" $ "secret" NAME "key" KEY "given" VALUE); "prefix" and "suffix" if a new one is to begin and end with something.
 */}}
 {{- define "storecast.credential" -}}
 {{- if .given }}
@@ -14,7 +14,7 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- $old := lookup "v1" "Secret" .root.Release.Namespace .secret }}
 {{- $known := "" }}
 {{- if $old }}{{ $known = get ($old.data | default dict) .key | b64dec }}{{ end }}
-{{- $_ := set $values.generated $id ($known | default (printf "%s%s" (.prefix | default "") (randAlphaNum 32))) }}
+{{- $_ := set $values.generated $id ($known | default (printf "%s%s%s" (.prefix | default "") (randAlphaNum 32) (.suffix | default ""))) }}
 {{- end }}
 {{- get $values.generated $id }}
 {{- end }}
@@ -96,6 +96,17 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- end }}
 {{- end }}
 
+{{/* URL of the database of studies in the PostgreSQL here; empty where there is none, or a secret of yours names another. */}}
+{{- define "storecast.tuningUrl" -}}
+{{- if and .Values.server.enabled .Values.postgresql.enabled (not .Values.run.tuning.existingSecret) }}
+{{- $before := "postgresql://tuning:" }}
+{{- $after := printf "@%s-postgresql:5432/tuning" (include "storecast.fullname" .) }}
+{{- $given := "" }}
+{{- with .Values.postgresql.tuningPassword }}{{ $given = printf "%s%s%s" $before (. | urlquery | replace "+" "%20") $after }}{{ end }}
+{{- include "storecast.credential" (dict "root" . "secret" (printf "%s-run" (include "storecast.fullname" .)) "key" "STORECAST_TUNING_STORAGE" "given" $given "prefix" $before "suffix" $after) }}
+{{- end }}
+{{- end }}
+
 {{/* S3: the secret of the in-cluster server, and the two keys where we know them. */}}
 {{- define "storecast.s3Secret" -}}
 {{- .Values.s3.existingSecret | default (printf "%s-s3" (include "storecast.fullname" .)) }}
@@ -125,6 +136,7 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- with include "storecast.s3ExistingSecret" . }}{{ $names = append $names . }}{{ end }}
 {{- if and (not .Values.mlflow.enabled) .Values.externalMlflow.existingSecret }}{{ $names = append $names .Values.externalMlflow.existingSecret }}{{ end }}
 {{- with .Values.run.notify.existingSecret }}{{ $names = append $names . }}{{ end }}
+{{- with .Values.run.tuning.existingSecret }}{{ $names = append $names . }}{{ end }}
 {{- toJson (concat $names .Values.run.existingSecrets) }}
 {{- end }}
 

@@ -1,0 +1,119 @@
+"""The platform's chart: the database in which the pods of a tuning share its trials."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.charts.helm import CHARTS, Rendered, pod_spec, render
+from tests.charts.storecast_chart import GIVEN, environment, migration_name
+from tests.charts.test_storecast_network import RUN, allowed, part, side
+from tests.charts.test_storecast_runs import outside
+from tests.charts.test_storecast_values import EXTERNAL, environment_secrets
+
+STORAGE = "STORECAST_TUNING_STORAGE"
+ELSEWHERE = ("run.tuning.existingSecret=studies", "run.tuning.port=6432")
+
+
+def storage(chart: Rendered) -> Any:
+    """The URL that runs get from the chart; None: none."""
+    return chart.one("Secret", "storecast-run")["stringData"].get(STORAGE)
+
+
+def migration(chart: Rendered) -> Any:
+    """The container that migrates Prefect's database."""
+    return pod_spec(chart.one("Job", migration_name(chart)))["containers"][0]
+
+
+def test_runs_share_studies_in_a_database_of_the_postgresql_here_without_more() -> None:
+    chart = render("storecast")
+    found = urlsplit(storage(chart))
+    assert (found.scheme, found.username, found.path) == ("postgresql", "tuning", "/tuning")
+    assert (found.hostname, found.port) == ("storecast-postgresql", 5432)
+    assert len(found.password or "") == 32
+    assert found.password != chart.one("Secret", "storecast-postgresql")["stringData"]["password"]
+    assert allowed(chart, RUN, part("postgresql"), 5432)
+
+
+def test_the_migration_makes_what_the_runs_url_names() -> None:
+    reference = {"secretKeyRef": {"name": "storecast-run", "key": STORAGE}}
+    assert environment(migration(render("storecast")))[STORAGE] == reference
+
+
+def test_a_password_of_yours_is_quoted_and_another_one_is_set_by_another_job() -> None:
+    one, same, another = (
+        render("storecast", *GIVEN, f"postgresql.tuningPassword={password}")
+        for password in ("a b@/:%", "a b@/:%", "another")
+    )
+    assert unquote(urlsplit(storage(one)).password or "") == "a b@/:%"
+    assert migration_name(one) == migration_name(same) != migration_name(another)
+
+
+@pytest.mark.parametrize("name", ["", "postgresql", "prefect"])
+def test_a_database_of_yours_is_named_by_a_secret_and_reached_on_its_port(name: str) -> None:
+    chart = render("storecast", *ELSEWHERE, *EXTERNAL.get(name, ()))
+    assert environment_secrets(chart) == ["storecast-run", "studies"]
+    assert storage(chart) is None
+    assert 6432 in outside(chart)
+    assert not allowed(chart, RUN, part("postgresql"), 5432)
+    if name != "prefect":
+        assert STORAGE not in environment(migration(chart))
+
+
+@pytest.mark.parametrize("name", ["postgresql", "prefect"])
+def test_without_any_runs_get_no_url_and_no_way(name: str) -> None:
+    chart = render("storecast", *EXTERNAL[name])
+    assert storage(chart) is None
+    ports = {entry["port"] for rule in side(chart, RUN, "egress") for entry in rule["ports"]}
+    assert not {5432, "5432"} & ports
+
+
+def test_the_role_gets_its_password_each_time_and_what_is_there_is_not_made_again() -> None:
+    pytest.importorskip("asyncpg")
+    code = """
+import asyncio, contextlib, database
+
+class Server:
+    there = set()
+    async def execute(self, statement):
+        print(statement)
+        if statement.startswith("CREATE"):
+            self.there.add(statement.split()[1])
+    async def fetchval(self, query, *values):
+        if "format" in query:
+            return values[0].replace("%I", "{}").replace("%L", "'{}'").format(*values[1])
+        kinds = {"pg_roles": "ROLE", "pg_database": "DATABASE"}
+        return next((k in self.there for name, k in kinds.items() if name in query), "prefect")
+
+@contextlib.asynccontextmanager
+async def connected():
+    yield Server()
+
+database.connected = connected
+for password in ("one%40", "two"):
+    asyncio.run(database.make_studies(f"postgresql://tuning:{password}@db:5432/tuning"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=CHARTS / "storecast" / "files",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    quiet = "SET log_min_error_statement = panic"
+    closed = "REVOKE CONNECT ON DATABASE prefect FROM PUBLIC"
+    assert done.stdout.splitlines() == [
+        quiet,
+        "CREATE ROLE tuning",
+        "ALTER ROLE tuning LOGIN PASSWORD 'one@'",
+        "CREATE DATABASE tuning OWNER tuning",
+        closed,
+        quiet,
+        "ALTER ROLE tuning LOGIN PASSWORD 'two'",
+        closed,
+    ]
