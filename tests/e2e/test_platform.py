@@ -12,6 +12,7 @@ import pytest
 from cluster import RELEASE, Platform, command, until
 
 RUN_SECONDS = 900.0
+TUNING_SECONDS = 300.0
 IMAGE = "storecast/component:0.1.0"
 TMP = "/tmp"  # noqa: S108 - in the container
 
@@ -91,6 +92,33 @@ def test_a_run_in_pods_releases_what_a_run_in_process_releases(
     with platform.store() as files:
         current = json.loads(files.read("storecast/storecast/releases/synthetic/current.json"))["current"]
         assert current == here.name
+
+
+def test_a_tuning_in_two_pods_shares_its_trials_in_the_database_of_studies(
+    platform: Platform, trained: str
+) -> None:
+    synthetic = platform.stages(trained)["synthetic"][-1]
+    with platform.store() as files:
+        raw = files.read(synthetic["parameters"]["result"]).strip()
+    with platform.timeline.step("tuning of ARIMA in two pods, nothing set but the model and the data"):
+        given = {"model": "arima", "dataset": "synthetic", "data": raw, "training": "smoke"}
+        run = platform.start("tune", **given, trials=4, jobs=2, series=4)
+        platform.completed(run, TUNING_SECONDS)
+    assert {"ingest", "tune arima", "tune arima, worker 2", "report"} <= set(platform.stages(run))
+    wanted = {"artifacts": {"flow_run_id": {"any_": [run]}}}
+    artifacts = {a["key"]: a["data"] for a in platform.api("POST", "/artifacts/filter", wanted)}
+    trials = json.loads(artifacts["trials"])
+    assert len(trials) >= 4
+    assert studies(platform, "SELECT count(*) FROM studies") == "1"
+    done = studies(platform, "SELECT count(*) FROM trials WHERE state IN ('COMPLETE', 'PRUNED', 'FAIL')")
+    assert int(done) >= len(trials)
+    assert studies(platform, "SELECT has_database_privilege('tuning', 'prefect', 'CONNECT')") == "f"
+
+
+def studies(platform: Platform, question: str) -> str:
+    """What the database of studies answers."""
+    psql = ("psql", "-U", "prefect", "-d", "tuning", "-Atc", question)
+    return platform.kubectl("exec", f"{RELEASE}-postgresql-0", "-c", "postgresql", "--", *psql).strip()
 
 
 def test_helm_test_passes(platform: Platform) -> None:
