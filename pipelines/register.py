@@ -70,13 +70,15 @@ def deployments(platform: PlatformConfig) -> list[RunnerDeployment]:
     """What people and flows can start: training, the demo, and a stage on each pool."""
     first = next(iter(platform.pools))
     pods = pod_options(platform)
+    driven: tuple[tuple[Flow[Any, Any], str, str], ...] = (
+        (training_flow, "train", "Train and release a forecast."),
+        (demo_flow, "demo", "Try the platform on synthetic sales."),
+        (tuning_flow, "tune", "Choose a model's parameters."),
+        (partitioned_flow, "partitioned", "Train a panel in partitions."),
+    )
     found = [
-        _deployment(training_flow, "train", (first, RUNS), {"pods": pods}, "Train and release a forecast."),
-        _deployment(demo_flow, "demo", (first, RUNS), {"pods": pods}, "Try the platform on synthetic sales."),
-        _deployment(tuning_flow, "tune", (first, RUNS), {"pods": pods}, "Choose a model's parameters."),
-        _deployment(
-            partitioned_flow, "partitioned", (first, RUNS), {"pods": pods}, "Train a panel in partitions."
-        ),
+        _deployment(driver, name, (first, RUNS), {"pods": pods}, about, platform.driver_variables)
+        for driver, name, about in driven
     ]
     job = {"command": STAGE_COMMAND}
     return found + [
@@ -135,7 +137,7 @@ def _deployment(
     where: tuple[str, str],
     parameters: dict[str, Any],
     about: str,
-    job: dict[str, Any] | None = None,
+    job: dict[str, Any],
 ) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         flow,

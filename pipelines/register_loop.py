@@ -35,8 +35,9 @@ def register_loop(platform: PlatformConfig, queue: tuple[str, str], pods: dict[s
     loop = platform.loop
     named = loop.model_dump(exclude={"cron", "timezone"}) if loop else {}
     schedule = Cron(loop.cron, timezone=loop.timezone) if loop else None
-    watch = _deployment(watch_flow, queue, {**named, "by_event": True, "pods": pods}, schedule)
-    retrain = _deployment(retrain_flow, queue, {"pods": pods}, None)
+    job = platform.driver_variables
+    watch = _deployment(watch_flow, queue, {**named, "by_event": True, "pods": pods}, schedule, job)
+    retrain = _deployment(retrain_flow, queue, {"pods": pods}, None, job)
     for deployment in (watch, retrain):
         made = cast(UUID, deployment.apply())
         print(f"deployment  {deployment.flow_name}/{deployment.name}")
@@ -45,7 +46,11 @@ def register_loop(platform: PlatformConfig, queue: tuple[str, str], pods: dict[s
 
 
 def _deployment(
-    flow: Flow[Any, Any], queue: tuple[str, str], parameters: dict[str, Any], schedule: Any
+    flow: Flow[Any, Any],
+    queue: tuple[str, str],
+    parameters: dict[str, Any],
+    schedule: Any,
+    job: dict[str, Any],
 ) -> RunnerDeployment:
     return RunnerDeployment.from_flow(
         flow,
@@ -56,6 +61,7 @@ def _deployment(
         schedules=[schedule] if schedule else [],
         work_pool_name=queue[0],
         work_queue_name=queue[1],
+        job_variables=job,
         concurrency_limit=1,  # two passes at once would ask for the same training
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

@@ -98,9 +98,15 @@ class PlatformConfig(_Part):
     namespace: str
     workspace: str
     heartbeat_seconds: int = Field(default=180, ge=30)
+    driver_deadline_seconds: int = Field(default=604800, ge=60)
     pools: dict[str, PoolConfig]
     training: TrainingDefaults = TrainingDefaults()
     loop: LoopDefaults | None = None
+
+    @property
+    def driver_variables(self) -> dict[str, Any]:
+        """Where the job of a run's driver, which waits for all its stages, differs from a stage's."""
+        return {"active_deadline_seconds": self.driver_deadline_seconds}
 
 
 def job_template(pool: PoolConfig, namespace: str) -> dict[str, Any]:

@@ -217,7 +217,10 @@ def test_platform_yaml_names_what_the_loop_watches_where_it_watches_something() 
 
 def test_platform_yaml_has_what_the_registration_reads() -> None:
     found = platform()
-    assert set(found) == {"namespace", "workspace", "heartbeatSeconds", "pools", "training"}
+    assert set(found) == {
+        "namespace", "workspace", "heartbeatSeconds", "driverDeadlineSeconds", "pools", "training"
+    }  # fmt: skip
+    assert found["driverDeadlineSeconds"] > 24 * found["pools"]["cpu"]["activeDeadlineSeconds"]
     assert found["namespace"] == "shop"
     assert found["workspace"] == "s3://storecast/storecast"
     assert found["training"] == {"pendingDeadlineSeconds": 300, "gpuFallback": False}

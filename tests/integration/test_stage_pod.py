@@ -106,6 +106,14 @@ def test_the_worker_starts_a_stage_without_more_of_prefect_around_it(client: Syn
     assert "command" not in client.read_deployment_by_name("train/train").job_variables
 
 
+def test_a_run_may_take_longer_than_each_of_its_stages(client: SyncPrefectClient) -> None:
+    stage = client.read_work_pool("cpu").base_job_template["variables"]["properties"]
+    for name in ("train", "demo", "tune", "partitioned", "watch", "retrain"):
+        driver = client.read_deployment_by_name(f"{name}/{name}").job_variables
+        assert driver == {"active_deadline_seconds": 604800}, name
+        assert driver["active_deadline_seconds"] > stage["active_deadline_seconds"]["default"]
+
+
 def test_it_does_its_stage_and_writes_what_was_made(client: SyncPrefectClient, tmp_path: Path) -> None:
     run = run_of("synthetic", tmp_path / "result", workspace=str(tmp_path / "store"))
     with pod(run, tmp_path / "home") as process:

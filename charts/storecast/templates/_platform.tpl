@@ -4,6 +4,7 @@
 namespace: {{ .Release.Namespace }}
 workspace: {{ .Values.workspace }}
 heartbeatSeconds: {{ int64 .Values.run.heartbeatSeconds }}
+driverDeadlineSeconds: {{ int64 .Values.run.driverDeadlineSeconds }}
 pools:
   cpu:
     {{- include "storecast.pool" (dict "root" . "pool" .Values.pools.cpu "image" .Values.images.component) | nindent 4 }}
