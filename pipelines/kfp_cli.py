@@ -30,11 +30,19 @@ def compile_to(
     environment: Annotated[
         str, typer.Option(help="ConfigMap and Secret of this name give the steps' environment.")
     ] = "",
+    s3_secret: Annotated[str, typer.Option(help="Secret of the S3 keys, if not that one.")] = "",
+    mlflow_secret: Annotated[
+        str, typer.Option(help="Secret of MLflow's user and password, or token, if not that one.")
+    ] = "",
+    store_keys: Annotated[
+        str, typer.Option(help="Secret whose store.keys encrypt Parquet files; default: they are plain.")
+    ] = "",
 ) -> None:
     """Write the training run as a KFP v2 pipeline of the same stages, in containers."""
     from pipelines.kfp_pipeline import Containers, compile_pipeline
     from pipelines.plan import plan_training
 
     plan = plan_training(training, series)
-    compile_pipeline(plan, Containers(image, train_image, retries, gpus, environment), output)
+    names = (environment, s3_secret, mlflow_secret, store_keys)
+    compile_pipeline(plan, Containers(image, train_image, retries, gpus, *names), output)
     console.print(f"{output}: {len(plan.steps)} steps", highlight=False, soft_wrap=True)

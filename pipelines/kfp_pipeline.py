@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.executor import stage_function
 from pipelines.plan import Branch, Parameter, Plan, PlannedArgument, Step
+from pipelines.work_pools import STORE_KEY_FILE, STORE_KEYS
 from storecast import __version__
 from storecast.errors import ConfigError
 
@@ -24,14 +25,19 @@ if TYPE_CHECKING:
 GPU = "nvidia.com/gpu"
 NEVER_KEPT = frozenset({"ingest", "gate", "activate"})
 """Stages that look at raw files or the current release: the same inputs, another day's answer."""
-SETTINGS = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "STORECAST_TRACKING_URI")
-SECRETS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
+SETTINGS = (
+    "AWS_ENDPOINT_URL",
+    "AWS_DEFAULT_REGION",
+    "STORECAST_TRACKING_URI",
+    "STORECAST_TRACKING_PAGE",
+    "STORECAST_S3_ENCRYPTION",
+    "STORECAST_S3_KMS_KEY",
+    "STORECAST_CORES",
 )
-"""What stages read from the environment: keys of the chart's ConfigMap and Secret for the pods of runs."""
+"""What stages read from the environment: keys of the chart's ConfigMap for the pods of runs."""
+S3_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+MLFLOW_KEYS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "STORECAST_TRACKING_TOKEN")
+"""And of its Secret, or of secrets of their own."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class Containers:
         retries: how often a step is tried again.
         gpus: how many GPUs such a step asks for; 0: it runs without.
         environment: name of the ConfigMap and of the Secret with the stages' environment; "": there is none.
+        s3_secret: the Secret with the keys of S3; "": the one above.
+        mlflow_secret: the Secret with MLflow's user and password, or token; "": the one above.
+        store_keys: the Secret with the keys that Parquet files are encrypted with; "": they are plain.
     """
 
     image: str = f"storecast/component:{__version__}"
@@ -51,6 +60,18 @@ class Containers:
     retries: int = 2
     gpus: int = 1
     environment: str = ""
+    s3_secret: str = ""
+    mlflow_secret: str = ""
+    store_keys: str = ""
+
+    @property
+    def secrets(self) -> dict[str, tuple[str, ...]]:
+        """Which keys come from which Secret. Each from one alone: Argo merges variables of the same name."""
+        found: dict[str, tuple[str, ...]] = {}
+        for given, keys in ((self.s3_secret, S3_KEYS), (self.mlflow_secret, MLFLOW_KEYS)):
+            if name := given or self.environment:
+                found[name] = (*found.get(name, ()), *keys)
+        return found
 
 
 def compile_pipeline(plan: Plan, containers: Containers, output: Path) -> None:
@@ -137,6 +158,8 @@ class _Builder:
             task.after(*(self.tasks[other] for other in step.after))
         if step.gpu and self.containers.gpus:
             task.set_accelerator_type(GPU).set_accelerator_limit(self.containers.gpus)
+        if self.containers.store_keys:
+            task.set_env_variable("STORECAST_STORE_KEY_FILE", f"{STORE_KEYS}/{STORE_KEY_FILE}")
         if only_there := self._platform(step):
             task.platform_config["kubernetes"] = only_there
         return task
@@ -180,24 +203,25 @@ class _Builder:
         if step.gpu and self.containers.gpus:
             config["tolerations"] = [{"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
         if name := self.containers.environment:
-            given = {"runtimeValue": {"constant": name}}
-            config["configMapAsEnv"] = [
-                {
-                    "configMapName": name,
-                    "configMapNameParameter": given,
-                    "keyToEnv": [{"configMapKey": key, "envVar": key} for key in SETTINGS],
-                    "optional": True,
-                }
-            ]
+            keys = [{"configMapKey": key, "envVar": key} for key in SETTINGS]
+            config["configMapAsEnv"] = [{**_named("configMapName", name), "keyToEnv": keys, "optional": True}]
+        if secrets := self.containers.secrets:
             config["secretAsEnv"] = [
                 {
-                    "secretName": name,
-                    "secretNameParameter": given,
-                    "keyToEnv": [{"secretKey": key, "envVar": key} for key in SECRETS],
+                    **_named("secretName", name),
+                    "keyToEnv": [{"secretKey": key, "envVar": key} for key in keys],
                     "optional": True,
                 }
+                for name, keys in secrets.items()
             ]
+        if name := self.containers.store_keys:
+            config["secretAsVolume"] = [{**_named("secretName", name), "mountPath": STORE_KEYS}]
         return config
+
+
+def _named(key: str, name: str) -> dict[str, Any]:
+    """A ConfigMap's or Secret's name, as older and newer servers of KFP read it."""
+    return {key: name, f"{key}Parameter": {"runtimeValue": {"constant": name}}}
 
 
 def _inputs(step: Step) -> dict[str, tuple[str, str | Step]]:

@@ -204,6 +204,37 @@ def test_the_environment_comes_from_the_named_config_map_and_secret(tmp_path: Pa
     assert "SECRET" not in yaml.safe_dump(spec)
 
 
+def test_credentials_may_be_in_secrets_of_their_own_and_each_variable_comes_from_one(tmp_path: Path) -> None:
+    def sources(*named: str) -> dict[str, str]:
+        _, platform = compiled(plan_training("demo"), tmp_path, Containers("cpu:1", "gpu:1", 2, 1, *named))
+        config = next(iter(platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()))
+        pairs = [
+            (key["envVar"], one["secretName"]) for one in config["secretAsEnv"] for key in one["keyToEnv"]
+        ]
+        assert len(dict(pairs)) == len(pairs)
+        return dict(pairs)
+
+    s3 = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    tracking = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "STORECAST_TRACKING_TOKEN")
+    assert sources("run") == dict.fromkeys((*s3, *tracking), "run")
+    assert sources("run", "bucket") == dict.fromkeys(s3, "bucket") | dict.fromkeys(tracking, "run")
+    assert sources("run", "", "mine") == dict.fromkeys(s3, "run") | dict.fromkeys(tracking, "mine")
+    assert sources("", "bucket") == dict.fromkeys(s3, "bucket")
+
+
+def test_steps_encrypt_what_they_write_as_the_stores_settings_say(tmp_path: Path) -> None:
+    named = Containers(environment="storecast-run", store_keys="keys")
+    spec, platform = compiled(plan_training("demo"), tmp_path, named)
+    for _, task, _ in leaves(spec, spec["root"]["dag"], {}):
+        variables = {entry["name"]: entry["value"] for entry in container(spec, task)["env"]}
+        assert variables == {"STORECAST_STORE_KEY_FILE": "/etc/storecast/store/store.keys"}
+    for config in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        [volume] = config["secretAsVolume"]
+        assert (volume["secretName"], volume["mountPath"]) == ("keys", "/etc/storecast/store")
+        keys = {key["envVar"] for key in config["configMapAsEnv"][0]["keyToEnv"]}
+        assert keys >= {"STORECAST_S3_ENCRYPTION", "STORECAST_S3_KMS_KEY"}
+
+
 def test_what_is_planned_has_no_result() -> None:
     with pytest.raises(TypeError, match="'ingest' is planned, not made"):
         plan_training("demo").steps[0].result()
