@@ -16,7 +16,7 @@ import typer
 from components.stage import Workspace, main, open_store
 from storecast.errors import DataError
 from storecast.partition.picture import errors
-from storecast.partition.pooled import pooled_scores
+from storecast.partition.pooled import on_last_folds, pooled_scores
 from storecast.report import style
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset
@@ -67,7 +67,7 @@ def run(
         _write(folder / SCORES, pooled)
         _write(folder / PARTITIONS, scores)
         style.write_png(folder / PICTURE, lambda: errors(scores, NAIVE))
-        last = pooled[pooled["cutoff"] == pooled["cutoff"].max()]
+        last = pooled_scores(on_last_folds(scores), ["model"])
         return {
             "partitions": len(told),
             "evaluated": len(found),

@@ -2,7 +2,8 @@
 
     python -m components.release --panel URI --evaluation URI --decision URI --forecast URI --report URI
 
-The release is published, not yet current: `components.activate` does that.
+The release is published, not yet current: `components.activate` does that. Its scores are those of the model
+that forecasts: where the challenger was refused, they are the champion's, as its release has them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from storecast.store.datasets import Dataset
 from storecast.store.releases import Release, ReleaseStore
 from storecast.training_config import NAIVE
 
+BACKTEST = "backtest.parquet"
+
 
 def run(
     panel: PanelUri,
@@ -41,7 +44,8 @@ def run(
         decision: URI of the gate's decision.
         forecast: URI of the forecast.
         report: URI of the report.
-        champion: URI of the release it was measured against; "": as the gate's decision says.
+        champion: URI of the release whose model forecasts where the challenger was refused; "": the one that
+            the gate measured it against.
         workspace: where data sets and releases lie.
 
     Returns:
@@ -59,21 +63,34 @@ def run(
     made = {name: store.open(uri) for name, uri in parts.items()}
     paths = {name: store.path(dataset) for name, dataset in made.items()}
     bundle = json.loads((paths["forecast"] / "bundle" / "bundle.json").read_text())
+    releases = ReleaseStore(store, str(bundle["dataset"]))
+    against = uris.name_of(champion) or str(made["decision"].manifest["config"]["champion"])
+    promoted = made["decision"].counts["promoted"]
     with store.building(f"release-{made['forecast'].key}") as folder:
         _fill(folder, paths)
-        (folder / "lineage.json").write_text(json.dumps(lineage_of(made), indent=1, sort_keys=True) + "\n")
-        scores = made["evaluation"].counts["rmsle_last_fold"]
+        lineage = lineage_of(made)
+        if promoted:
+            _write_scores(folder, paths["evaluation"])
+            scored = {
+                "rmsle_last_fold": made["evaluation"].counts["rmsle_last_fold"],
+                "evaluation": made["evaluation"].hash,
+            }
+        else:
+            origin = releases.get(against)
+            lineage["evaluation"] = _copy_scores(folder, releases.path(origin))
+            scored = {name: origin.about[name] for name in ("rmsle_last_fold", "evaluation")}
+        (folder / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
         about = {
             **bundle,
-            "rmsle_last_fold": scores,
-            "promoted": made["decision"].counts["promoted"],
+            **scored,
+            "promoted": promoted,
             "series": made["forecast"].counts["series"],
             "rows": made["forecast"].counts["rows"],
             "panel": made["panel"].hash,
-            "evaluation": made["evaluation"].hash,
-            "champion": uris.name_of(champion) or made["decision"].manifest["config"]["champion"],
+            "challenger": made["evaluation"].hash,
+            "champion": against,
         }
-        return ReleaseStore(store, str(bundle["dataset"])).publish(folder, about)
+        return releases.publish(folder, about)
 
 
 def _fill(folder: Path, paths: dict[str, Path]) -> None:
@@ -82,13 +99,30 @@ def _fill(folder: Path, paths: dict[str, Path]) -> None:
         shutil.copy(paths["forecast"] / name, folder)
     shutil.copy(paths["decision"] / "decision.json", folder)
     shutil.copy(paths["panel"] / "quality.json", folder)
-    for path in [*sorted(paths["evaluation"].glob("scores*")), paths["evaluation"] / SCORES]:
-        shutil.copy(path, folder)
-    for path in sorted(paths["report"].iterdir()):
-        if path.suffix in {".html", ".png"}:
-            shutil.copy(path, folder)
-    kept = parquet.read_frame(paths["evaluation"] / "cv.parquet", where={"model": [BLEND, NAIVE]})
-    parquet.write_frame(kept, folder / "backtest.parquet", "zstd")
+    _copy([path for path in sorted(paths["report"].iterdir()) if path.suffix in {".html", ".png"}], folder)
+
+
+def _write_scores(folder: Path, evaluation: Path) -> None:
+    """The scores and the backtest of a challenger that was promoted."""
+    _copy(_scores_in(evaluation), folder)
+    kept = parquet.read_frame(evaluation / "cv.parquet", where={"model": [BLEND, NAIVE]})
+    parquet.write_frame(kept, folder / BACKTEST, "zstd")
+
+
+def _copy_scores(folder: Path, origin: Path) -> dict[str, Any]:
+    """Those of the champion's release; what its lineage says of the evaluation that they come from."""
+    _copy([*_scores_in(origin), origin / BACKTEST], folder)
+    made: dict[str, Any] = json.loads((origin / "lineage.json").read_text())["evaluation"]
+    return made
+
+
+def _scores_in(folder: Path) -> list[Path]:
+    return [*sorted(folder.glob("scores*")), folder / SCORES]
+
+
+def _copy(files: list[Path], folder: Path) -> None:
+    for file in files:
+        shutil.copy(file, folder)
 
 
 def lineage_of(made: dict[str, Dataset]) -> dict[str, Any]:

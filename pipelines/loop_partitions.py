@@ -17,7 +17,7 @@ from components.partition import data_of
 from components.stage import progress
 from pipelines.executor import Argument
 from pipelines.loop_ground import Ground
-from pipelines.partitioned import each_partition, failure, hand_out, join
+from pipelines.partitioned import each_partition, evaluation_of, failure, hand_out, join
 from pipelines.probe import probe
 from storecast.errors import ReleaseError
 from storecast.loop.decisions import Decision
@@ -103,7 +103,7 @@ class Partitions:
         if without := sorted(set(self.names) - set(current)):
             raise ReleaseError("not every partition has a release", found=f"none of {', '.join(without)}")
         parts: dict[str, Argument] = {"partition": self.cut.uri, "workspace": ground.workspace}
-        scores = [self._evaluation(release) for release in current.values()]
+        scores = [evaluation_of(ground.store, release) for release in current.values()]
         report = ground.executor.submit(
             "partitions_report", "partitions report", {**parts, "evaluation": scores}
         )
@@ -111,11 +111,6 @@ class Partitions:
         made = join(ground.executor, ground.releases, {**parts, "report": report, "release": releases})
         if before and ground.releases.current() != before:
             self._see_that_it_is_served(made, before)
-
-    def _evaluation(self, release: Release) -> str:
-        """The evaluation that a release came from; "" where it is no more."""
-        made = self.ground.store.find("evaluate", str(_lineage(release)["evaluation"]["key"]))
-        return made.uri if made else ""
 
     def _see_that_it_is_served(self, release: Release, before: Release) -> None:
         """Go back to the release before where the service refuses this one."""

@@ -6,6 +6,7 @@ those that are not done.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -100,7 +101,7 @@ def partitioned_flow(
                 return own(config, raw, training, workspace, pods)
 
         done, failed = each_partition(train, list(labels), at_once if pods else 1)
-        scores = [done[partition].evaluation.uri if partition in done else "" for partition in labels]
+        scores = [scored(store, done[partition]) if partition in done else "" for partition in labels]
         if not done:
             raise failure(name, failed)
         about = {"partition": cut.uri, "evaluation": scores, "workspace": workspace}
@@ -119,6 +120,18 @@ def partitioned_flow(
     if failed:
         raise failure(name, failed)
     return Partitioned(cut, done, report, joined, apart)
+
+
+def scored(store: DatasetStore, outcome: Outcome) -> str:
+    """The evaluation of what a partition serves after its run; of the run, where it serves nothing."""
+    return (evaluation_of(store, outcome.current) if outcome.current else "") or outcome.evaluation.uri
+
+
+def evaluation_of(store: DatasetStore, release: Release) -> str:
+    """The evaluation that a release's scores come from; "" where it is no more."""
+    lineage = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
+    made = store.find("evaluate", str(lineage["evaluation"]["key"]))
+    return made.uri if made else ""
 
 
 def each_partition(

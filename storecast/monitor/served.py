@@ -80,7 +80,7 @@ def activations_of(
         rows = rows[(rows["ds"] >= span.at) & (rows["ds"] < until)]
         backtest = None
         if until > promised_since:
-            same = str(span.release.about["evaluation"])  # a refreshed release has that of the one before
+            same = str(span.release.about["evaluation"])  # releases of one model have the same backtest
             if same not in backtests:
                 backtests[same] = _frame(span.release, "backtest.parquet", BACKTEST_COLUMNS)
             backtest = backtests[same]

@@ -62,9 +62,13 @@ def last_folds(scores: pd.DataFrame) -> pd.DataFrame:
     Args:
         scores: `partition, model, cutoff, rmsle`.
     """
-    last = scores[scores["cutoff"] == scores.groupby("partition")["cutoff"].transform("max")]
-    wide = last.pivot(index="partition", columns="model", values="rmsle")
+    wide = on_last_folds(scores).pivot(index="partition", columns="model", values="rmsle")
     return wide.sort_values(BLEND, ascending=False)
+
+
+def on_last_folds(scores: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each partition's last fold: the folds are of the training that its model comes from."""
+    return scores[scores["cutoff"] == scores.groupby("partition")["cutoff"].transform("max")]
 
 
 def pooled_quality(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

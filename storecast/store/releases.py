@@ -154,7 +154,7 @@ class ReleaseStore:
             evaluation: hash of the challenger's evaluation.
         """
         current = self.current()
-        if current and current.about["evaluation"] == evaluation:
+        if current and current.about.get("challenger", current.about["evaluation"]) == evaluation:
             before = str(current.about["champion"])
             return self.get(before) if before else None
         return current

@@ -28,7 +28,7 @@ from storecast.partition.assign import assign
 from storecast.partition.files import CONFIG, Cut, cut
 from storecast.partition.groups import Group, Grouping, coarsest_key, count_keys
 from storecast.partition.joined import JoinedBundle, join_bundles, load_bundle
-from storecast.partition.pooled import pooled_quality, pooled_scores
+from storecast.partition.pooled import on_last_folds, pooled_quality, pooled_scores
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
@@ -277,6 +277,17 @@ def test_pooled_scores_are_those_of_the_panel(seed: int, parts: int) -> None:
     whole = score(frame, ["model", "cutoff"], scale).assign(series=series)
     pooled = pooled_scores(pd.concat(each))
     pd.testing.assert_frame_equal(pooled, whole[list(pooled.columns)], check_dtype=False)
+
+
+def test_the_last_fold_of_a_partition_is_that_of_the_training_its_model_comes_from() -> None:
+    rows = [
+        ("a", "2024-01-01", 1.0),
+        ("a", "2024-01-05", 2.0),
+        ("b", "2023-12-30", 3.0),
+        ("b", "2024-01-03", 4.0),
+    ]
+    scores = pd.DataFrame(rows, columns=["partition", "cutoff", "rmsle"])
+    assert list(on_last_folds(scores)["rmsle"]) == [2.0, 4.0]
 
 
 def bundle_of(panel: Panel, context: Path, folder: Path, name: str) -> Path:
