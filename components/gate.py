@@ -4,7 +4,7 @@
 
 The champion is compared on rows it has not learnt from: folds after its own cutoff, which it forecasts
 anew; where there are none yet, or another version of the models wrote it, the days that both backtests
-forecast, each at its own lead.
+forecast, each at its own lead, beside the sales as they are known now.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFr
         unseen = theirs["cutoff"].unique()
         return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), list(KEYS))
     theirs = parquet.read_frame(release / "backtest.parquet", where={"model": [BLEND]}).assign(model=CHAMPION)
+    known = cv.loc[cv["model"] == BLEND, ["unique_id", "ds", "y"]]  # sales came late or were corrected since
+    theirs = theirs.drop(columns="y").merge(known, on=["unique_id", "ds"])
     both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
     return _common(both, ["unique_id", "ds"])
 

@@ -6,13 +6,17 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from staged import drop_last_days
 
 from components import evaluate, forecast, gate, ingest, release, train
 from components.stage import open_panel, open_store, releases_of
 from storecast.backtest import fold_cutoffs
+from storecast.metrics import squared_log_error
 from storecast.store.datasets import Dataset
 from storecast.store.releases import Release
 from storecast.synthetic import write_raw
@@ -33,6 +37,12 @@ class Step:
     def folder(self) -> Path:
         """Of the release."""
         return Path(self.release.uri)
+
+    @property
+    def comparisons(self) -> list[dict[str, Any]]:
+        """What the gate compared."""
+        verdict = json.loads((open_store().path(self.decision) / "decision.json").read_text())
+        return list(verdict["comparisons"])
 
 
 @pytest.fixture
@@ -98,3 +108,27 @@ def test_a_refused_challenger_leaves_the_champion_with_its_own_scores(home: Path
     assert lineages[0]["evaluation"] == lineages[1]["evaluation"]
     again = trained(home, "second", "bad", ["naive"])
     assert again.release.id == refused.release.id, "a rerun is measured as it was then"
+
+
+def test_sales_that_came_late_or_were_corrected_are_the_same_for_champion_and_challenger(home: Path) -> None:
+    models = ["naive", str(home / "mean.yaml")]
+    early, late = shop(home, "early", 7), shop(home, "late", 0)
+    sales = pd.read_csv(early)
+    days = sorted(sales["date"].unique())
+    arrived_late = (sales["date"] == days[-10]) & (sales["store_nbr"] == 1)
+    sales.loc[arrived_late, "sales"] = np.nan
+    sales.to_csv(early, index=False)
+    champion = trained(home, "early", "good", models)
+    promised = pd.read_parquet(champion.folder / "backtest.parquet").query("model == 'blend'")
+    assert promised["y"].isna().sum() == arrived_late.sum() > 0
+
+    sales = pd.read_csv(late)
+    corrected = (sales["date"] == days[-5]) & (sales["store_nbr"] == 2)
+    sales.loc[corrected, "sales"] = 9 * sales.loc[corrected, "sales"] + 9
+    sales.to_csv(late, index=False)
+    challenger = trained(home, "late", "good", models)
+    line = next(each for each in challenger.comparisons if each["against"] == "champion")
+    now = pd.read_parquet(open_store().path(challenger.evaluation) / "cv.parquet").query("model == 'blend'")
+    both = promised.drop(columns="y").merge(now[["unique_id", "ds", "y"]], on=["unique_id", "ds"])
+    assert line["rows"] == len(both)
+    assert line["other"] == pytest.approx(np.sqrt(squared_log_error(both["y"], both["yhat"]).mean()))
