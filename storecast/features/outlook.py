@@ -17,8 +17,16 @@ USUAL_WEEKS = 4
 COURSE_WEEKS = USUAL_WEEKS + 1
 """How far before a cutoff a covariate's own course is looked at."""
 
+OF_PEERS = ("trend_1w", "trend_8w", "weekday", "level", "year_ago", "zeros")
+"""What else than covariates is pooled over the series that share a static value."""
+
 Columns: TypeAlias = dict[str, Floats]
 Ints: TypeAlias = NDArray[np.int64]
+
+
+def pooled_name(group: str, covariate: str) -> str:
+    """Name of a covariate's feature that is pooled over a group of peers: a covariate may have any name."""
+    return f"{group}_known_{covariate}" if covariate in OF_PEERS else f"{group}_{covariate}"
 
 
 class Course:
@@ -135,7 +143,7 @@ class Outlook:
                 yield rows, columns
                 yield (
                     np.arange(len(x)),
-                    {f"{group}_{name}": peers.mean(lift) for group, peers in self._groups.items()},
+                    {pooled_name(group, name): peers.mean(lift) for group, peers in self._groups.items()},
                 )
 
     def _told(self, name: str, x: Floats, rows: Ints | None = None) -> Columns:

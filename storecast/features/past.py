@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from storecast.features.outlook import COURSE_WEEKS, Columns, Course, Experience, Outlook
+from storecast.features.outlook import (
+    COURSE_WEEKS,
+    OF_PEERS,
+    Columns,
+    Course,
+    Experience,
+    Outlook,
+    pooled_name,
+)
 from storecast.features.peers import Pair, Peers
 from storecast.features.sums import Kept, RunningMean, RunningSum
 from storecast.panel import Floats, Panel
@@ -183,18 +191,15 @@ class Past:
         """
         trend = (out["trend_1w"], out["mean_1w"] - out["mean_8w"])
         profile = self.weekly.over(same, 8) - month[:, None]
+        told = (*trend, profile, month[:, None], out["year_ago_around"], out["zeros_1w"])
         columns: Columns = {}
         for name, peers in self.peers.groups.items():
-            columns[f"{name}_trend_1w"] = peers.mean(trend[0])
-            columns[f"{name}_trend_8w"] = peers.mean(trend[1])
-            columns[f"{name}_weekday"] = peers.mean(profile)
-            columns[f"{name}_level"] = peers.mean(month[:, None])
-            columns[f"{name}_year_ago"] = peers.mean(out["year_ago_around"])
-            columns[f"{name}_zeros"] = peers.mean(out["zeros_1w"])
+            columns |= {
+                f"{name}_{key}": peers.mean(values) for key, values in zip(OF_PEERS, told, strict=True)
+            }
             for known in self.covariates:
                 change = peers.mean(out[f"{known}_on_day"] - out[f"{known}_usual"])
-                taken = f"{name}_{known}" in columns  # by a feature above: a covariate may have any name
-                columns[f"{name}_known_{known}" if taken else f"{name}_{known}"] = change
+                columns[pooled_name(name, known)] = change
         for pair, peers in self.peers.pairs.items():
             name = pair_name(pair)
             columns[f"{name}_trend_8w"] = peers.mean(trend[1])

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storecast.features import Lags, build
+from storecast.features import Lags, Prepared, build
+from storecast.features.outlook import OF_PEERS
 from storecast.features.table import categories_of
 from storecast.models.base import FitContext
 from storecast.models.gbm import Gbm, GbmConfig
@@ -36,7 +37,7 @@ def with_covariate(name: str) -> Panel:
     return replace(panel, known={**panel.known, name: values})
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", list(dict.fromkeys([*NAMES, *OF_PEERS])))
 def test_no_feature_takes_the_place_of_another(name: str) -> None:
     panel, plain = with_covariate(name), with_covariate("plain")
     for some, others in (
@@ -44,6 +45,16 @@ def test_no_feature_takes_the_place_of_another(name: str) -> None:
         (lag_names(panel), lag_names(plain)),
     ):
         assert len(some) == len(set(some)) == len(others)
+
+
+@pytest.mark.parametrize("name", ["onpromotion", *OF_PEERS])
+def test_another_future_of_it_changes_its_own_features_alone(name: str) -> None:
+    panel = with_covariate(name)
+    planned = panel.known[name].copy()
+    planned[1, panel.n_history :] = 7.0
+    other = panel.with_known(name, planned)
+    kept = Prepared(panel, categories_of(panel), None).rows(other, np.arange(panel.n_series))
+    np.testing.assert_array_equal(kept.values, build(other, [panel.cutoff]).values)
 
 
 def lag_names(panel: Panel) -> list[str]:
