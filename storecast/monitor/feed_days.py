@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from storecast.metrics import check_columns
 from storecast.monitor.config import FeedLimits
 from storecast.monitor.feed import figures, look, scale_factors
 from storecast.monitor.health import ALL
@@ -24,8 +25,12 @@ def feed_table(panel: Panel, served: pd.DataFrame, limits: FeedLimits) -> pd.Dat
     Returns:
         One row per day, kind and group with enough series: `ds, name` (of the check), `kind` (of `KINDS`),
         `segment, value, limit, series, breached`.
+
+    Raises:
+        DataError: the panel has no such column as the limits name.
     """
     column = limits.groups or str(panel.static.columns[0])
+    check_columns(panel.static, [column], where="feed.groups of the monitoring config")
     names = sorted(set(panel.static[column]))
     codes = pd.Index(names).get_indexer(pd.Index(panel.static[column]))
     together = np.zeros(panel.n_series, dtype=np.int64)

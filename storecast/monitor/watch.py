@@ -156,11 +156,12 @@ def drift_checks(drift: pd.DataFrame) -> Iterator[Check]:
     A move of which nobody knows yet how far such moves usually go is none: it has no p-value.
     """
     series = drift["figure"].astype(str).str.endswith(" series")
-    size = (drift["move"].abs() / drift["limit"]).where(series | drift["adjusted"].notna())
+    size = (drift["move"].abs() / drift["limit"]).where(drift["move"] != 0, 0.0)  # a limit may be 0, too
+    size = size.where(series | drift["adjusted"].notna())
     shown = drift[drift["breached"] | (drift["column"].eq("") & size.notna())]
     shown = shown.assign(size=size).sort_values(["breached", "size"], ascending=False)
     for row in _records(shown.drop_duplicates(["figure", "column", "segment"])):
-        name = "error_drift" if str(row["figure"]).startswith(ERROR) else "input_drift"
+        name = "error_drift" if row["figure"] in {ERROR, f"{ERROR} series"} else "input_drift"
         move, spread = float(row["move"]), float(row["spread"])
         note = f"{row['figure']} moved by {move:+.3f}; moves of {spread:.3f} are usual"
         if not np.isfinite(spread):
@@ -185,7 +186,7 @@ def feed_checks(
             note = f"{KINDS[str(kind)]}: {most} series tell it, {limits.min_series} are needed"
             yield Check(str(name), ALL, None, least, False, limits.days, f"{note} (feed.min_series)")
             continue
-        worst = told.loc[[(told["value"].abs() / told["limit"]).idxmax()]]
+        worst = told.loc[[told["value"].abs().idxmax()]]
         for row in _records(pd.concat([told[told["breached"]], worst]).drop_duplicates()):
             value, at = float(row["value"]), str(row["segment"])
             note = f"{KINDS[str(kind)]} on {row['ds'].date()}: {value:.2f} ({row['series']} series tell)"

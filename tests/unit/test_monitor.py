@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from storecast.errors import ConfigError
+from storecast.errors import ConfigError, DataError
 from storecast.monitor.config import MonitorConfig, ScoreLimits, load_monitor_config
 from storecast.monitor.drift import Reference, corrected, moves
 from storecast.monitor.health import Health
@@ -91,6 +91,34 @@ def test_a_new_promotion_pattern_is_a_drift_of_inputs() -> None:
     promo[:, whole.n_history - 7 : whole.n_history] = 5.0
     health = _watch(whole.with_known("promo", promo)).health
     assert {name for name, _ in _breached(health)} == {"input_drift"}
+
+
+def test_a_covariate_may_be_called_an_error() -> None:
+    whole = monitored.panel()
+    promo = whole.known["promo"].copy()
+    promo[:, whole.n_history - 7 : whole.n_history] = 5.0
+    for name in ("error", "error of the till"):
+        health = _watch(replace(whole, known={name: promo})).health
+        assert {check for check, _ in _breached(health)} == {"input_drift"}
+
+
+def test_a_limit_may_be_zero() -> None:
+    none = {"missing_series": 0.0, "zero_series": 0.0, "repeated_series": 0.0}
+    drift = {"error_series": 0.0, "known_series": 0.0, "error_move": 0.0}
+    config = MonitorConfig.model_validate({"feed": none, "drift": drift})
+    health = _watch(monitored.panel(), config=config).health
+    assert _breached(health) == set()
+    assert {check.value for check in health.checks if check.name == "volume"} == {0.0}
+    assert any(check.limit == 0 for check in health.checks if check.name == "error_drift")
+    rows = slice(0, monitored.FAMILIES)
+    checks = _watch(monitored.spoiled(np.nan, 1, rows), config=config).health.breaches
+    assert [check.value for check in checks if check.segment == "all" and check.name == "volume"] == [0.25]
+
+
+def test_a_sender_column_that_the_panel_lacks_is_named() -> None:
+    config = MonitorConfig.model_validate({"feed": {"groups": "stor"}})
+    with pytest.raises(DataError, match=r"feed\.groups[^:]*: columns are missing: stor\n.*\n.*store, family"):
+        _watch(monitored.panel(), config=config)
 
 
 def test_days_without_actuals_are_counted() -> None:
