@@ -34,7 +34,7 @@ from storecast.settings import load_settings
 from storecast.store import parquet
 from storecast.store.code import code_version
 from storecast.store.datasets import Dataset, DatasetStore
-from storecast.training_config import TrainingConfig, load_training_config
+from storecast.training_config import TrainingConfig, check_segments, load_training_config
 
 REPORT = "report.json"
 ALL = 0
@@ -69,8 +69,10 @@ def run(
     Returns:
         A data set with model/ (what the model saves), forecast.parquet and report.json.
     """
-    if not cutoff[:1].isdigit():
-        cutoff = str(cutoff_date(open_panel(open_store(workspace), panel), cutoff).date())
+    if not cutoff[:1].isdigit():  # of a plan, which was made before there was a panel
+        whole = open_panel(open_store(workspace), panel)
+        check_segments(training, whole.static.columns)
+        cutoff = str(cutoff_date(whole, cutoff).date())
     return Fit(panel, model, cutoff, training, features, previous, shard, workspace).run()
 
 

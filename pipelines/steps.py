@@ -18,7 +18,7 @@ from storecast.models.shards import shard_count
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset, DatasetStore
 from storecast.store.releases import Release, ReleaseStore
-from storecast.training_config import TrainingConfig, load_training_config
+from storecast.training_config import TrainingConfig, check_segments, load_training_config
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,14 @@ class TrainingRun:
     shadow: bool = False
 
     def run(self) -> Outcome:
-        """Train, evaluate, and release what the gate lets pass."""
+        """Train, evaluate, and release what the gate lets pass.
+
+        Raises:
+            ConfigError: the training config names segments that the panel does not have.
+        """
         raw: dict[str, Argument] = {"dataset": self.dataset, "data": self.data}
         panel = self._get("ingest", {**raw, "actuals": self.actuals})
+        check_segments(self.training, open_panel(self.store, panel.uri).static.columns)
         fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
         scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
         return self._release(panel, scores, fits)

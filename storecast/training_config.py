@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from storecast.configs import config_file
+from storecast.errors import ConfigError
 from storecast.gate import GateConfig
+from storecast.segments import VOLUME
 from storecast.yaml_model import load_yaml_model
 
 NAIVE = "naive"
@@ -51,3 +56,30 @@ def load_training_config(name: str) -> TrainingConfig:
         ConfigError: there is no such file, or it is wrong.
     """
     return load_yaml_model(config_file(name, "training_configs"), TrainingConfig)
+
+
+def check_segments(training: str, columns: Iterable[str]) -> None:
+    """Refuse segments that a panel does not have, before anything is trained for them.
+
+    Args:
+        training: the training config, by name, path or URI.
+        columns: the panel's static columns.
+
+    Raises:
+        ConfigError: one of them is neither "volume" nor such a column.
+    """
+    config, there = load_training_config(training), [VOLUME, *map(str, columns)]
+    asked = [
+        ("blend_segment", config.blend_segment),
+        *(("gate.segments", one) for one in config.gate.segments),
+    ]
+    for key, name in asked:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=1)
+            raise ConfigError(
+                f"{key}: the data set has no such column",
+                where=str(config_file(training, "training_configs")),
+                expected=f"one of {', '.join(there)}",
+                found=name,
+                cure=f"did you mean {near[0]!r}?" if near else "",
+            )

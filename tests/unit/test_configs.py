@@ -10,7 +10,7 @@ from storecast.errors import ConfigError, DataError
 from storecast.models.catalogue import load_class, load_spec
 from storecast.store import uri as uris
 from storecast.synthetic import make_panel
-from storecast.training_config import load_training_config
+from storecast.training_config import check_segments, load_training_config
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,22 @@ def test_an_unknown_training_key_names_file_and_nearest_key(tmp_path: Path) -> N
     (tmp_path / "mine.yaml").write_text("name: mine\nmodels: [gbm]\nfold: 3\n")
     with pytest.raises(ConfigError, match=r"mine\.yaml(.|\n)*line 3(.|\n)*folds"):
         load_training_config(str(tmp_path / "mine.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("blend_segment: famly", r"mine\.yaml: blend_segment(.|\n)*volume, store_nbr, family(.|\n)*'family'"),
+        ("gate: {segments: [volume, region]}", r"mine\.yaml: gate\.segments(.|\n)*found: region"),
+    ],
+)
+def test_segments_that_the_panel_lacks_are_named_with_those_it_has(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "mine.yaml").write_text(f"name: mine\nmodels: [gbm]\n{text}\n")
+    with pytest.raises(ConfigError, match=said):
+        check_segments(str(tmp_path / "mine.yaml"), ["store_nbr", "family"])
+    check_segments("full", ["store_nbr", "family"])
 
 
 def test_a_config_may_lie_in_an_object_store_and_change_there() -> None:

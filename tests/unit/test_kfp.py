@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from components import train
 from components.stage import open_store
 from pipelines.executor import Argument, Known, Made, resolved, stage_function
 from pipelines.kfp_pipeline import Containers, compile_pipeline
@@ -117,6 +118,22 @@ def test_the_plan_has_the_steps_and_the_edges_of_a_run_of_the_flow(
     ran["activate"].add("register")  # the flow waits for what it needs no URI of
     plan = planned(plan_training(training(tmp_path), series=4), Branch.ALWAYS, Branch.RELEASE)
     assert plan == ran
+
+
+@pytest.mark.parametrize("text", ["blend_segment: famly\n", "gate: {segments: [famly]}\n"])
+def test_segments_that_the_panel_lacks_are_told_before_a_model_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "home"))
+    write_raw(tmp_path / "raw", n_stores=1, n_families=2, n_days=100)
+    recorder, wrong = Recorder(), training(tmp_path, "models: [naive]\nfolds: 2\n" + text)
+    run = TrainingRun(recorder, "synthetic", str(tmp_path / "raw"), wrong, open_store().root)
+    with pytest.raises(ConfigError, match="did you mean 'family'"):
+        run.run()
+    assert set(recorder.graph) == {"ingest"}
+    with pytest.raises(ConfigError, match="did you mean 'family'"):  # as Kubeflow runs it
+        train.run(next(iter(recorder.made)), "naive", "last", wrong)
+    assert not (tmp_path / "home" / "datasets" / "train").exists()
 
 
 def test_the_pipeline_has_the_steps_and_the_edges_of_the_plan(tmp_path: Path) -> None:
