@@ -58,7 +58,7 @@ def run(
     source = store.open(tuning)
     about = json.loads((store.path(source) / ABOUT).read_text())
     trials = parquet.read_frame(store.path(source) / TRIALS)
-    gain = 1 - about["rmsle"] / about["default"]
+    gain = 1 - about["rmsle"] / about["default"] if about["default"] else 0.0
     place = uris.join(store.root, "tuned", str(about["dataset"]), re.sub(r"[^\w.-]+", "-", config.name))
 
     def build(folder: Path, work: Path) -> Mapping[str, Any]:

@@ -190,6 +190,15 @@ def test_a_default_that_nothing_beats_stays(tmp_path: Path) -> None:
     assert not (tmp_path / "home" / "tuned").exists()
 
 
+def test_a_default_that_forecasts_everything_exactly_stays(tmp_path: Path) -> None:
+    (tmp_path / "lift.yaml").write_text("name: lift\nclass: lift_model:Lift\nparams: {lift: 1.0}\n")
+    write_raw(tmp_path / "raw", n_stores=2, n_families=2, n_days=220)
+    history = pd.read_csv(tmp_path / "raw" / "train.csv")
+    history.assign(sales=5).to_csv(tmp_path / "raw" / "train.csv", index=False)
+    report = tune_report.run(tuned(ingest.run("synthetic", str(tmp_path / "raw")), 2).uri, "mine.yaml")
+    assert (report.counts["gain"], report.counts["training"]) == (0, "")
+
+
 def test_a_database_that_cannot_be_used_is_named_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"\*\*\*@db") as error:
         tuned(panel_of(tmp_path / "raw"), storage="postgresql+nosuchdriver://me:secret@db/studies")
