@@ -1,7 +1,8 @@
 """API keys: who may ask what. Only hashes are stored; a key is shown once, when it is made.
 
 A key reads `sc_<id>_<secret>`, the secret being 32 random bytes, so that one round of SHA-256 suffices. The
-file is replaced whole; the service sees that within a second and needs no restart.
+file is replaced whole; the service needs no restart: it takes a new key at once, and a revoked one no longer
+within a second.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hmac
 import json
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,6 +25,8 @@ from storecast.store.locks import locked
 
 SCOPES = ("read", "what-if", "admin")
 ID = re.compile(r"[a-z0-9-]{1,40}")
+LOOK_SECONDS = 0.2
+"""How often a key that is not known has the file looked at again: guesses do not have it read each time."""
 _NOBODY = hashlib.sha256(b"").hexdigest()
 
 
@@ -65,6 +69,7 @@ class KeyRing:
         self._read: dict[Path, list[Key]] = {path: [] for path in paths}
         self._keys: dict[str, Key] = {}
         self.trouble = ""
+        self._looked_for = float("-inf")
         self.refresh()
 
     def refresh(self) -> None:
@@ -82,7 +87,16 @@ class KeyRing:
         self.trouble = "; ".join(troubles)
 
     def find(self, token: bytes) -> Key | None:
-        """The key that a token is, or None. Takes the same time for every wrong secret of an id."""
+        """The key that a token is, or None; one that is not known may have been made since the last look."""
+        key = self._known(token)
+        if key is None and (now := time.monotonic()) - self._looked_for >= LOOK_SECONDS:
+            self._looked_for = now
+            self.refresh()
+            key = self._known(token)
+        return key
+
+    def _known(self, token: bytes) -> Key | None:
+        """The key among those read. Takes the same time for every wrong secret of an id."""
         digest = hashlib.sha256(token).hexdigest()
         parts = token.split(b"_", 2)
         key = self._keys.get(parts[1].decode("ascii", "replace")) if len(parts) == 3 else None

@@ -73,6 +73,23 @@ def test_the_platforms_keys_are_in_a_file_of_their_own_and_win_over_peoples(home
     assert ring.find(planner.encode()) is None
 
 
+def test_a_new_key_is_taken_at_once_and_wrong_ones_do_not_have_the_file_read_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, looks = tmp_path / "keys.json", []
+    ring = keys.KeyRing(path)
+    first = keys.create(path, "first", ["read"], None)
+    assert ring.find(first.encode()), "the service looked before it was made"
+    monkeypatch.setattr(ring, "refresh", lambda: looks.append(1))
+    monkeypatch.setattr(keys, "LOOK_SECONDS", 3600.0)
+    for token in (b"sc_first_guess", b"sc_other_guess", b"nonsense"):
+        assert ring.find(token) is None
+    assert looks == []
+    monkeypatch.setattr(keys, "LOOK_SECONDS", 0.0)
+    assert ring.find(first.encode())
+    assert looks == [], "a key that is known costs no look"
+
+
 @pytest.mark.parametrize(
     ("key_id", "scopes", "found"),
     [("a b", ["read"], "a b"), ("a_b", ["read"], "a_b"), ("a", ["write"], "write"), ("a", [], "none")],
