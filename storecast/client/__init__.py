@@ -4,8 +4,9 @@
         answer = client.forecasts([{"store_nbr": "1", "family": "GROCERY I"}], quantiles=[0.1, 0.9])
         answer.series[0].columns["yhat"]
 
-Requests that were turned away (429, 503) and those that found no connection are sent again, after the time
-that the service asks for or one that doubles. Errors are `ServiceError`, with what the service said.
+Requests that were turned away (429, 502, 503, 504) and those that found no connection or lost it are sent
+again, after the time that the service asks for or one that doubles. One that asks for more than a minute has
+refused, and a slow answer is not asked for twice. Errors are `ServiceError`, with what the service said.
 """
 
 from storecast.client.answers import Changed, Forecasts, Key, Series, ServiceError, WhatIf

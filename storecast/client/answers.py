@@ -12,6 +12,8 @@ import httpx
 from storecast.errors import StorecastError
 
 Key = Mapping[str, str]
+SLOW = (httpx.ReadTimeout, httpx.WriteTimeout, httpx.PoolTimeout)
+"""The service was reached, by this request or by those before it, and was not done in time."""
 
 
 class ServiceError(StorecastError):
@@ -75,24 +77,39 @@ class WhatIf:
     unknown: list[dict[str, str]]
 
 
-def checked(answer: httpx.Response | None, error: Exception | None, path: str) -> httpx.Response:
+def checked(
+    answer: httpx.Response | None, error: Exception | None, path: str, timeout: float
+) -> httpx.Response:
     """An answer that is a success.
+
+    Args:
+        answer: what the service said; None: nothing.
+        error: why it said nothing.
+        path: what was asked.
+        timeout: seconds that were waited for it.
 
     Raises:
         ServiceError: it is another, or there was none.
     """
+    if answer is None and isinstance(error, SLOW):
+        raise ServiceError(
+            f"no answer within {timeout:g} s",
+            where=path,
+            found=type(error).__name__,
+            cure="raise the client's timeout, or ask for fewer series at a time",
+        ) from error
     if answer is None:
         raise ServiceError(
             "the service cannot be reached", where=path, found=type(error).__name__, cure="check its address"
         ) from error
     if answer.is_success:
         return answer
-    said = _said(answer)
+    said, later = _said(answer), answer.headers.get("retry-after", "")
     raise ServiceError(
         str(said.get("title", "the service refused the request")),
         where=f"{path} {said.get('field', '')}".strip(),
         expected=str(said.get("expected", "")),
-        found=f"status {answer.status_code}",
+        found=f"status {answer.status_code}" + (f", Retry-After {later}" if later else ""),
         cure=str(said.get("cure", "")),
         status=answer.status_code,
     )

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 from numbers import Integral, Real
 from types import TracebackType
 from typing import Any, Self
@@ -17,14 +18,19 @@ from storecast.client.answers import Forecasts, Key, ServiceError, WhatIf
 
 ATTEMPTS = 4
 FIRST_WAIT, LONGEST_WAIT = 0.2, 10.0
+"""Seconds between attempts, which double, where the service does not say when to come back."""
+PATIENCE = 60.0
+"""The longest wait in seconds that the service may ask for; one that asks for more has refused."""
 AGAIN = frozenset({429, 502, 503, 504})
+LOST = (httpx.NetworkError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.RemoteProtocolError)
+"""No connection was found, or it broke. A slow answer is none of them: it would only be begun anew."""
 
 
 class _Requests:
     """What both clients send and how they read it."""
 
     def __init__(self, url: str, key: str, timeout: float, attempts: int) -> None:
-        self._attempts = attempts
+        self._attempts, self._timeout = attempts, timeout
         try:
             self._options: dict[str, Any] = {
                 "base_url": httpx.URL(url),
@@ -57,13 +63,17 @@ class _Requests:
         ]
         return {"series": series, "events": [dict(event) for event in events]}
 
-    def _wait(self, attempt: int, answer: httpx.Response | None) -> float:
-        """Seconds until the next attempt."""
+    def _pause(
+        self, attempt: int, answer: httpx.Response | None, error: httpx.RequestError | None
+    ) -> float | None:
+        """Seconds until a request, all of which only ask, is sent again; None where it is not."""
+        again = isinstance(error, LOST) if answer is None else answer.status_code in AGAIN
+        if not again or attempt + 1 >= self._attempts:
+            return None
         said = answer.headers.get("retry-after", "") if answer is not None else ""
-        return min(float(said) if said.isdigit() else FIRST_WAIT * 2**attempt, LONGEST_WAIT)
-
-    def _again(self, attempt: int, answer: httpx.Response | None) -> bool:
-        return attempt + 1 < self._attempts and (answer is None or answer.status_code in AGAIN)
+        if said.isdecimal():
+            return float(said) if float(said) <= PATIENCE else None
+        return min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
 
 
 class Client(_Requests):
@@ -132,17 +142,17 @@ class Client(_Requests):
         self.close()
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
-        attempt = 0
-        while True:
+        for attempt in count():
             answer, error = None, None
             try:
                 answer = self._http.request(method, path, json=body)
             except httpx.RequestError as caught:
                 error = caught
-            if not self._again(attempt, answer):
-                return answers.checked(answer, error, path)
-            time.sleep(self._wait(attempt, answer))
-            attempt += 1
+            pause = self._pause(attempt, answer, error)
+            if pause is None:
+                break
+            time.sleep(pause)
+        return answers.checked(answer, error, path, self._timeout)
 
 
 class AsyncClient(_Requests):
@@ -187,17 +197,17 @@ class AsyncClient(_Requests):
         await self.close()
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> httpx.Response:
-        attempt = 0
-        while True:
+        for attempt in count():
             answer, error = None, None
             try:
                 answer = await self._http.request(method, path, json=body)
             except httpx.RequestError as caught:
                 error = caught
-            if not self._again(attempt, answer):
-                return answers.checked(answer, error, path)
-            await asyncio.sleep(self._wait(attempt, answer))
-            attempt += 1
+            pause = self._pause(attempt, answer, error)
+            if pause is None:
+                break
+            await asyncio.sleep(pause)
+        return answers.checked(answer, error, path, self._timeout)
 
 
 def _values(value: Any, name: str) -> Any:

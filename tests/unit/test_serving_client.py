@@ -22,6 +22,7 @@ FORECASTS = {
     "series": [{"unique_id": "1|GROCERY", **KEY, "ds": ["2023-08-01"], "yhat": [2.5], "q0.9": [4.0]}],
     "unknown": [{"store_nbr": "9", "family": "HATS"}],
 }
+CURRENT = {"id": "r1", "dataset": "shop", "refused": {}}
 PROBLEM = {"title": "a value is not valid", "field": "from", "expected": "a date", "cure": "write one"}
 
 
@@ -30,7 +31,8 @@ class Script:
 
     def __init__(self, *answers: tuple[int, Any]) -> None:
         self.answers, self.asked = list(answers), []  # type: list[tuple[int, Any]], list[Any]
-        self.encoding = "identity"
+        self.encoding, self.retry_after = "identity", "0"
+        self.seconds = 0.0
 
     def next(self, headers: Any, body: bytes) -> tuple[int, Any]:
         self.asked.append((headers.get("authorization"), json.loads(body or b"null")))
@@ -45,12 +47,15 @@ def server() -> Iterator[tuple[Script, str]]:
         def do_POST(self) -> None:
             length = int(self.headers.get("content-length", 0))
             status, content = script.next(self.headers, self.rfile.read(length))
+            if not status:  # hangs up
+                return
+            threading.Event().wait(script.seconds)
             data = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(data)))
             self.send_header("content-encoding", script.encoding)
-            if status == 503:
-                self.send_header("retry-after", "0")
+            if status in {429, 503}:
+                self.send_header("retry-after", script.retry_after)
             self.end_headers()
             self.wfile.write(data)
 
@@ -95,6 +100,61 @@ def test_patience_ends(server: tuple[Script, str]) -> None:
     with Client(url, attempts=3) as client, pytest.raises(ServiceError) as caught:
         client.forecasts([KEY])
     assert (caught.value.status, len(script.asked)) == (503, 3)
+
+
+def asked_of_both(url: str, timeout: float = 30.0) -> list[str]:
+    """What both clients say of a request for the current release: its error, or its id."""
+
+    async def later() -> Any:
+        async with AsyncClient(url, timeout=timeout) as client:
+            return await client.current()
+
+    said = []
+    with Client(url, timeout=timeout) as client:
+        for ask in (client.current, lambda: asyncio.run(later())):
+            try:
+                said.append(str(ask()["id"]))
+            except ServiceError as error:
+                said.append(str(error))
+    return said
+
+
+def test_a_service_says_how_long_it_is_to_be_left_alone(
+    server: tuple[Script, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, url = server
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("storecast.client.calls.time.sleep", slept.append)
+    monkeypatch.setattr("storecast.client.calls.asyncio.sleep", sleep)
+    script.retry_after = "45"
+    script.answers = [(429, {}), (200, CURRENT)] * 2
+    assert (asked_of_both(url), slept) == (["r1", "r1"], [45.0, 45.0])
+    script.retry_after = "3600"
+    script.answers = [(429, {"title": "too many requests"})] * 2
+    for said in asked_of_both(url):
+        assert "too many requests" in said
+        assert "status 429, Retry-After 3600" in said
+    assert len(slept) == 2, "nobody waits for an hour"
+    assert script.answers == []
+
+
+def test_a_slow_answer_is_not_asked_for_again(server: tuple[Script, str]) -> None:
+    script, url = server
+    script.answers, script.seconds = [(200, CURRENT)] * 2, 0.3
+    for said in asked_of_both(url, timeout=0.05):
+        assert "no answer within 0.05 s" in said
+        assert "raise the client's timeout" in said
+    assert script.answers == [], "once each"
+
+
+def test_a_connection_that_breaks_is_tried_again(server: tuple[Script, str]) -> None:
+    script, url = server
+    script.answers = [(0, None), (200, CURRENT)] * 2
+    assert asked_of_both(url) == ["r1", "r1"]
 
 
 def test_a_service_that_is_not_there_is_named(server: tuple[Script, str]) -> None:
