@@ -16,10 +16,16 @@ from storecast.errors import StoreError
 
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 2.0
+SILENCE_SECONDS = 900.0
+"""How long the Prefect API may be away before who waits for a run gives up."""
 PAGE = 200
 """What the API gives in one answer."""
 
 Found = TypeVar("Found")
+
+
+class RefusedError(StoreError):
+    """The Prefect API was reached and refused (4xx), a wrong password say: asking again would not help."""
 
 
 @contextmanager
@@ -27,13 +33,15 @@ def connected() -> Iterator[SyncPrefectClient]:
     """The Prefect API that PREFECT_API_URL names.
 
     Raises:
-        StoreError: it refused, or cannot be reached.
+        RefusedError: it refused.
+        StoreError: it cannot be reached, or broke.
     """
     try:
         with get_client(sync_client=True) as client:
             yield client
     except httpx.HTTPError as error:
-        raise StoreError(
+        refused = isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error
+        raise (RefusedError if refused else StoreError)(
             "the Prefect API refused or cannot be reached",
             found=str(error) or type(error).__name__,
             cure="check prefect_api_url and prefect_auth (storecast config show)",

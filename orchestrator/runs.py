@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +24,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Cancelling
 
-from orchestrator.api import connected, of_runs
+from orchestrator.api import SILENCE_SECONDS, RefusedError, connected, of_runs
 from storecast.errors import ConfigError, StoreError
 
 FLOWS = ("train", "demo", "tune", "partitioned")
@@ -106,8 +107,21 @@ def cancel(run: str) -> Run:
         return Run.of(read(client, run))
 
 
-def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[Stage]]]:
-    """The run and its stages, again and again until it has ended; the API may be away for a while."""
+def watch(
+    run: str, away: Callable[[StoreError], None], seconds: float = POLL_SECONDS
+) -> Iterator[tuple[Run, list[Stage]]]:
+    """The run and its stages, again and again until it has ended; once it has answered, the API may be away.
+
+    Args:
+        run: its id.
+        away: told once, each time that the API goes away.
+        seconds: between two looks.
+
+    Raises:
+        ConfigError: there is no such run.
+        StoreError: the API refuses, did not answer the first time, or is away for `SILENCE_SECONDS`.
+    """
+    heard, silent = -math.inf, False
     while True:
         try:
             with connected() as client:
@@ -115,12 +129,19 @@ def watch(run: str, seconds: float = POLL_SECONDS) -> Iterator[tuple[Run, list[S
                 stages = [
                     Stage(r.name, (r.state.name or "") if r.state else "") for r in below(client, found.id)
                 ]
-        except StoreError:
-            time.sleep(seconds)
-            continue
-        yield Run.of(found), stages
-        if found.state and found.state.is_final():
-            return
+        except RefusedError:
+            raise
+        except StoreError as error:
+            if time.monotonic() - heard > SILENCE_SECONDS:
+                raise
+            if not silent:
+                away(error)
+            silent = True
+        else:
+            heard, silent = time.monotonic(), False
+            yield Run.of(found), stages
+            if found.state and found.state.is_final():
+                return
         time.sleep(seconds)
 
 

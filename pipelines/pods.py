@@ -29,6 +29,7 @@ from prefect.states import Cancelling
 from pydantic import BaseModel, ConfigDict, Field
 
 from components.stage import open_store
+from orchestrator.api import SILENCE_SECONDS
 from orchestrator.pod_failures import GIVEN_UP, NotStartedError, failure_of, not_started
 from pipelines.executor import Argument, Executor, InProcess, Made, stage_task
 from storecast.store import uri as uris
@@ -36,8 +37,6 @@ from storecast.store import uri as uris
 MOST_WAITING = 512
 """Stages that may wait for others at a time; a waiting one costs a thread."""
 POLL_SECONDS = 2.0
-SILENCE_SECONDS = 900.0
-"""How long the Prefect API may be away before a stage is given up."""
 RETRY_DELAYS = [5.0, 20.0, 60.0, 120.0, 240.0]
 """Seconds before a stage gets another pod."""
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines import environment, stack
-from storecast.errors import ConfigError
+from storecast.errors import ConfigError, StoreError
 from storecast.settings import load_settings
 from storecast.yaml_model import load_yaml_model
 
@@ -140,9 +141,14 @@ def _refuse(why: str, options: Mapping[str, str | int | None]) -> None:
 
 def _watch(run: str) -> None:
     from orchestrator import runs as api
+    from orchestrator.api import SILENCE_SECONDS
+
+    def away(error: StoreError) -> None:
+        said = f"the Prefect API is away ({error.found}): asked again for {SILENCE_SECONDS / 60:.0f} minutes"
+        console.print(f"  [yellow]![/] {escape(said)}", highlight=False)
 
     shown: dict[str, str] = {}
-    for now, stages in api.watch(run):
+    for now, stages in api.watch(run, away):
         for stage in stages:
             if shown.get(stage.label) != stage.state:
                 shown[stage.label] = stage.state

@@ -73,7 +73,7 @@ class _Requests:
         said = answer.headers.get("retry-after", "") if answer is not None else ""
         if said.isdecimal():
             return float(said) if float(said) <= PATIENCE else None
-        return min(FIRST_WAIT * 2**attempt, LONGEST_WAIT)
+        return min(FIRST_WAIT * 2.0**attempt, LONGEST_WAIT)
 
 
 class Client(_Requests):

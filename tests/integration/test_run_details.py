@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import lift
 import pytest
 from dashboard_pages import draw, on_loopback, words
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.settings import PREFECT_API_URL
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from streamlit.testing.v1 import AppTest
 
 from orchestrator import details, runs
@@ -210,6 +214,56 @@ def test_a_run_that_waits_is_listed_and_cancelled() -> None:
     assert runs.latest()[0].id == run.id
     assert runs.cancel(run.id).state in {"Cancelling", "Cancelled"}
     assert details.details(run.id).parameters["seed"] == 3
+
+
+NOBODY = "http://127.0.0.1:1/api"
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A Prefect API that asks for another password."""
+
+    def do_GET(self) -> None:
+        self.send_response(401)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
+        del format, arguments
+
+
+def test_who_watches_a_run_where_nobody_answers_or_the_password_is_wrong_is_told_at_once() -> None:
+    with temporary_settings({PREFECT_API_URL: NOBODY}), pytest.raises(StoreError, match="prefect_api_url"):
+        next(runs.watch(str(uuid4()), print))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url}), pytest.raises(StoreError, match=r"401(?s:.*)auth"):
+            next(runs.watch(str(uuid4()), print))
+        server.shutdown()
+        thread.join()
+
+
+def test_who_watches_a_run_is_told_once_that_the_api_is_away_and_is_not_kept_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = runs.start("demo", {"seed": 4}).id
+    told: list[StoreError] = []
+    watched = runs.watch(run, told.append, 0.01)
+    assert next(watched)[0].id == run
+    tries: list[int] = []
+
+    def nobody() -> SyncPrefectClient:
+        tries.append(1)
+        raise StoreError("cannot be reached")
+
+    monkeypatch.setattr(runs, "connected", nobody)
+    monkeypatch.setattr(runs, "SILENCE_SECONDS", 0.3)
+    with pytest.raises(StoreError, match="cannot be reached"):
+        next(watched)
+    assert (len(told), len(tries) > 2) == (1, True)
+    monkeypatch.undo()
+    runs.cancel(run)
 
 
 def test_a_run_that_does_not_exist_is_refused_by_name() -> None:
