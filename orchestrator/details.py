@@ -69,7 +69,7 @@ class RunDetails:
 
     Attributes:
         run: its id, name and state.
-        flow: one of `orchestrator.runs.FLOWS`.
+        flow: one of `orchestrator.runs.DRIVERS`.
         parameters: what it was given.
         stages: in the order in which they began.
         log: the last lines, the oldest first.

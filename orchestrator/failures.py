@@ -23,11 +23,10 @@ from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
 
 from orchestrator.api import connected
 from orchestrator.pod_failures import GIVEN_UP, diagnoses, error_of, never_began
-from orchestrator.runs import FLOWS
+from orchestrator.runs import DRIVERS
 from storecast.errors import StorecastError
 
 STAGE = "stage"
-DRIVERS = (*FLOWS, "watch", "retrain")
 ENDED_BADLY = (StateType.CRASHED, StateType.FAILED)
 STOPPED = (StateType.CANCELLING, StateType.CANCELLED)
 LOST_CURE = "its retry goes on where it stopped; if it happens again, look at the node's events and memory"

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
     FlowRunFilterParentFlowRunId,
     FlowRunFilterParentTaskRunId,
 )
@@ -28,6 +29,10 @@ from orchestrator.api import SILENCE_SECONDS, RefusedError, connected, of_runs
 from storecast.errors import ConfigError, StoreError
 
 FLOWS = ("train", "demo", "tune", "partitioned")
+"""What people may start."""
+WATCH = "watch"
+DRIVERS = (*FLOWS, "retrain", WATCH)
+"""Besides, what the loop starts: trainings, and its passes."""
 POLL_SECONDS = 2.0
 
 
@@ -53,7 +58,7 @@ class Run:
             state.name or state.type.value if state else "unknown",
             (state.message or "") if state else "",
             run.start_time or run.expected_start_time,
-            bool(state and state.is_final()),
+            _ended(run),
             run.total_run_time.total_seconds(),
         )
 
@@ -86,15 +91,37 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
 
 
 def latest(limit: int = 20) -> list[Run]:
-    """The latest runs of `FLOWS`, the newest first."""
+    """The latest runs of `DRIVERS`, the newest first.
+
+    Of the loop's passes, many a day, which would leave no place for trainings, those under way and the last.
+    """
     with connected() as client:
-        runs = client.read_flow_runs(
-            flow_filter=FlowFilter(name=FlowFilterName(any_=list(FLOWS))),
-            flow_run_filter=FlowRunFilter(parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True)),
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=limit,
-        )
-    return [Run.of(run) for run in runs]
+        trainings = _runs(client, [flow for flow in DRIVERS if flow != WATCH], limit)
+        passes = _runs(client, [WATCH], limit)
+    under_way = [run for run in passes if not _ended(run)]
+    last = [run for run in passes if _ended(run)][:1]
+    newest = sorted(
+        [*trainings, *under_way, *last], key=lambda run: str(run.expected_start_time), reverse=True
+    )
+    return [Run.of(run) for run in newest[:limit]]
+
+
+def _runs(client: SyncPrefectClient, flows: list[str], limit: int) -> list[FlowRun]:
+    """The latest runs of some flows, but for those below another run and those that a schedule has ahead."""
+    due = {"before_": datetime.now(UTC) + timedelta(minutes=1)}  # the server's clock may be ahead of this one
+    return client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=flows)),
+        flow_run_filter=FlowRunFilter(
+            parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True),
+            expected_start_time=FlowRunFilterExpectedStartTime.model_validate(due),
+        ),
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+        limit=limit,
+    )
+
+
+def _ended(run: FlowRun) -> bool:
+    return bool(run.state and run.state.is_final())
 
 
 def cancel(run: str) -> Run:
@@ -102,7 +129,7 @@ def cancel(run: str) -> Run:
     with connected() as client:
         found = read(client, run)
         for each in [*below(client, found.id), found]:
-            if each.state is None or not each.state.is_final():
+            if not _ended(each):
                 client.set_flow_run_state(each.id, _ending(each), force=False)
         return Run.of(read(client, run))
 
@@ -140,7 +167,7 @@ def watch(
         else:
             heard, silent = time.monotonic(), False
             yield Run.of(found), stages
-            if found.state and found.state.is_final():
+            if _ended(found):
                 return
         time.sleep(seconds)
 

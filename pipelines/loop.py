@@ -42,7 +42,7 @@ from storecast.store.releases import Release
 RUNNER = cast(TaskRunner[PrefectFuture[Any]], ThreadPoolTaskRunner(max_workers=MOST_WAITING))
 
 
-@flow(name="watch", flow_run_name="{dataset}", persist_result=False, task_runner=RUNNER)
+@flow(name="watch", flow_run_name="pass over {dataset}", persist_result=False, task_runner=RUNNER)
 def watch_flow(
     dataset: str = "store_sales",
     data: str = "",
@@ -70,13 +70,13 @@ def watch_flow(
         return watch.run(by_event)
 
     def one_pass(name: str, config: str, raw: str) -> list[Decision]:
-        own = watch_flow.with_options(flow_run_name=name)
+        own = watch_flow.with_options(flow_run_name=f"pass over {name}")
         return own(config, raw, policy, workspace, pods=pods)
 
     return Partitions(watch, one_pass, at_once if pods else 1).run()
 
 
-@flow(name="retrain", flow_run_name="{decision}", persist_result=False)
+@flow(name="retrain", flow_run_name="training for {decision}", persist_result=False)
 def retrain_flow(
     decision: str,
     dataset: str = "store_sales",

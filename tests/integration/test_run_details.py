@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ import pytest
 from dashboard_pages import draw, on_loopback, words
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact
-from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Failed, Running, Scheduled
 from streamlit.testing.v1 import AppTest
 
 from orchestrator import details, runs
 from orchestrator.details import RunDetails
 from pipelines import local_runner
 from pipelines.executor import stage_task
+from pipelines.loop import retrain_flow, watch_flow
 from pipelines.progress import Reporter
 from pipelines.tuning import tuning_flow
 from storecast.actuals import Actuals
@@ -214,6 +217,33 @@ def test_a_run_that_waits_is_listed_and_cancelled() -> None:
     assert runs.latest()[0].id == run.id
     assert runs.cancel(run.id).state in {"Cancelling", "Cancelled"}
     assert details.details(run.id).parameters["seed"] == 3
+
+
+def test_the_loop_is_listed_by_its_trainings_the_passes_under_way_and_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
+    later = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1))
+    with get_client(sync_client=True) as client:
+        made = {
+            name: str(client.create_flow_run(of, name=name, state=state).id)
+            for of, name, state in (
+                (retrain_flow, "the loop's training", Completed()),
+                (watch_flow, "a pass that did well", Completed()),
+                (watch_flow, "the last pass", Failed(message="no sales")),
+                (watch_flow, "a pass under way", Running()),
+                (watch_flow, "a pass to come", later),
+            )
+        }
+    found = [run for run in runs.latest() if run.id in made.values()]
+    assert [run.name for run in found] == ["a pass under way", "the last pass", "the loop's training"]
+    with on_loopback():
+        page = draw("training")
+        selected(page, "Run").set_value(made["a pass under way"]).run()
+        assert not page.exception
+        assert "watch" in words(page)
+    assert runs.cancel(made["a pass under way"]).ended
 
 
 NOBODY = "http://127.0.0.1:1/api"
