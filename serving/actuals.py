@@ -10,7 +10,7 @@ import orjson
 
 from serving import answers, asking
 from serving.answers import Answer
-from serving.problems import Problem, invalid, store_away
+from serving.problems import invalid, store_failed
 from storecast.errors import StorecastError
 from storecast.settings import Settings
 from storecast.store import uri as uris
@@ -45,15 +45,8 @@ async def keep(settings: Settings, dataset: str, body: bytes) -> Answer:
     name = f"{table.split('.', 1)[0]}-{hashlib.sha256(text).hexdigest()[:16]}.json"
     try:
         await asyncio.to_thread(uris.write_text, uris.join(settings.inbox(dataset), name), text.decode())
-    except PermissionError as error:
-        raise Problem(
-            500,
-            "store-refuses",
-            "the service may not write what is handed in",
-            cure="let its role write to inbox/ of the workspace: docs/security.md",
-        ) from error
     except (StorecastError, OSError) as error:
-        raise store_away() from error
+        raise store_failed(error, "inbox/") from error
     return answers.json({"file": name, "rows": len(rows)}, status=202)
 
 

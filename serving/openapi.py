@@ -78,7 +78,7 @@ def _paths(table: ReleaseTable, settings: Settings) -> Json:
             "post": _operation(
                 "Go back to the release before",
                 "Pointed",
-                ["409", "413", "415"],
+                ["409", "413", "415", "500"],
                 status="202",
                 parameters=[{"name": "current", "in": "query", "schema": _ID}],
             )
@@ -87,7 +87,7 @@ def _paths(table: ReleaseTable, settings: Settings) -> Json:
             "post": _operation(
                 "Make a release the current one",
                 "Pointed",
-                ["404", "409", "413", "415"],
+                ["404", "409", "413", "415", "500"],
                 status="202",
                 parameters=[
                     {

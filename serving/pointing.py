@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from serving import answers, asking
 from serving.answers import Answer
-from serving.problems import Problem, store_away, undecided
+from serving.problems import Problem, store_failed, undecided
 from serving.state import Request, State
 from serving.table import ReleaseTable
 from serving.watcher import Watcher
@@ -93,5 +93,5 @@ async def _moved(state: State, move: Callable[[], str]) -> Answer:
     except ConfigError as error:
         raise undecided() from error
     except (StorecastError, OSError) as error:
-        raise store_away() from error
+        raise store_failed(error, "releases/*/current.json") from error
     return answers.json({"current": pointed, "serving": state.watcher.release}, status=202)

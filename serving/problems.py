@@ -6,6 +6,7 @@ They never repeat what was sent and never show a trace.
 from __future__ import annotations
 
 import dataclasses
+import errno
 
 import orjson
 
@@ -132,6 +133,23 @@ def store_away() -> Problem:
     """The releases or the drop folder cannot be reached, or not be written."""
     return Problem(
         503, "store", "the store cannot be read or written", cure="try again later", headers=retry(5)
+    )
+
+
+def store_failed(error: Exception, written: str) -> Problem:
+    """What was to be written could not be: the store is away, or the service has no right to, which stays so.
+
+    Args:
+        error: what came of it.
+        written: what the service's role has to be given.
+    """
+    if not isinstance(error, PermissionError) and getattr(error, "errno", None) != errno.EROFS:
+        return store_away()
+    return Problem(
+        500,
+        "store-refuses",
+        "the service may not write to the store",
+        cure=f"let its role write to {written} of the workspace: docs/security.md",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -36,3 +37,19 @@ def test_a_rollback_that_names_the_release_to_leave_may_be_asked_again(shop: Sho
     assert (again.status_code, again.json()["field"]) == (409, "current")
     assert shop.store.history()[-1].id == shop.second.id, "no further back"
     assert ask(watcher, shop, "POST", "/v1/releases/rollback?curent=x").status_code == 422
+
+
+@pytest.mark.parametrize("error", [PermissionError("AccessDenied"), OSError(errno.EROFS, "a read-only disk")])
+def test_where_the_service_may_not_move_the_pointer_nobody_is_told_to_try_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    def refuse(uri: str, text: str) -> None:
+        del uri, text
+        raise error
+
+    monkeypatch.setattr("storecast.store.releases.uris.write_text", refuse)
+    watcher = Watcher(shop.settings, ReleaseTable.open)
+    for path in ("/v1/releases/rollback", f"/v1/releases/{shop.first.id}/activate"):
+        got = ask(watcher, shop, "POST", path)
+        assert (got.status_code, got.headers.get("retry-after")) == (500, None)
+        assert "releases/*/current.json" in got.json()["cure"]
