@@ -63,7 +63,8 @@ def _report(receipts: list[Receipt]) -> None:
         arrival = receipt.arrival
         line = f"{receipt.status:<8} {arrival.name} as {arrival.table}: {receipt.rows} of {receipt.read} rows"
         console.print(line, highlight=False, soft_wrap=True)
-        if receipt.reason:
-            console.print(f"         {receipt.reason}", highlight=False, soft_wrap=True)
+        for said in (receipt.reason, receipt.left and f"it stays in the drop folder: {receipt.left}"):
+            if said:
+                console.print(f"         {said}", highlight=False, soft_wrap=True)
     if any(receipt.status == "refused" for receipt in receipts):
         raise typer.Exit(REFUSED)

@@ -104,7 +104,7 @@ class Watch(Ground):
 
     def run(self, by_event: bool) -> list[Decision]:
         """One pass; the decisions it has made."""
-        self.actuals.take(self.settings.inbox(self.config.name))
+        self.take()
         started = datetime.now(UTC)
         panel = self._panel()
         health = self._health(panel)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from prefect import get_run_logger
+
 from components.stage import open_store
 from pipelines.executor import Argument, Executor
 from pipelines.loop_records import Records
@@ -43,6 +45,18 @@ class Ground:
         """What another flow over the same ground is given."""
         named = {"dataset": self.dataset, "data": self.data, "policy": self.policy_name}
         return {**named, "workspace": self.workspace}
+
+    def take(self) -> None:
+        """Take what lies in the drop folder; what may not be removed from it is told, and ends no pass."""
+        inbox = self.settings.inbox(self.config.name)
+        if left := [receipt for receipt in self.actuals.take(inbox) if receipt.left]:
+            get_run_logger().warning(
+                "files that were taken stay in %s (%d): %s. Give the right to delete there "
+                "(docs/security.md), or each pass reads them again.",
+                inbox,
+                len(left),
+                left[0].left,
+            )
 
     def made(self, stage: str, arguments: Mapping[str, Argument]) -> str:
         """Run a stage; the URI of what it made."""

@@ -58,7 +58,7 @@ class Partitions:
             RunError: some have failed: names them; the others are done.
         """
         ground, log = self.ground, get_run_logger()
-        ground.actuals.take(ground.settings.inbox(ground.config.name))
+        ground.take()
         hand_out(ground.store, ground.config, ground.data, self.cut)
         labels = {name: f"partition {n} of {len(self.names)}: {name}" for n, name in enumerate(self.names, 1)}
 

@@ -13,7 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ class Receipt:
         rows: rows that were good, of those read.
         read: rows read.
         reason: why it was refused; "" otherwise.
+        left: why it is in the drop folder still; "" otherwise.
     """
 
     arrival: Arrival
@@ -53,6 +54,7 @@ class Receipt:
     rows: int = 0
     read: int = 0
     reason: str = ""
+    left: str = ""
 
 
 class Actuals:
@@ -90,7 +92,8 @@ class Actuals:
         """Take every file of a drop folder; what was kept, taken or refused, is removed from it.
 
         Files whose names begin with a dot or end with .part or .tmp are still being written. Folders in it
-        stay as they are; a file that is gone meanwhile has been taken by somebody else.
+        stay as they are; a file that is gone meanwhile has been taken by somebody else. One that may not be
+        removed is known the next time.
 
         Args:
             inbox: folder or URI; it need not exist.
@@ -102,11 +105,9 @@ class Actuals:
             source = uris.join(inbox, name)
             filesystem, path = uris.filesystem(source)
             try:
-                receipt = self._add(source)
-                filesystem.rm_file(path)
+                receipts.append(replace(self._add(source), left=_remove(filesystem, path)))
             except FileNotFoundError:
                 continue
-            receipts.append(receipt)
         return receipts
 
     def _add(self, source: str, table: str = "") -> Receipt:
@@ -185,6 +186,17 @@ def list_arrivals(uri: str) -> list[Arrival]:
 def _arrival(folder: str, about: Mapping[str, Any]) -> Arrival:
     name = str(about["name"])
     return Arrival(str(about["hash"]), name, str(about["table"]), uris.join(folder, name), str(about["at"]))
+
+
+def _remove(filesystem: Any, path: str) -> str:
+    """Remove a file; why it could not be, "" where it could. Raises FileNotFoundError where it is gone."""
+    try:
+        filesystem.rm_file(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _copy(source: str, target: Path) -> None:

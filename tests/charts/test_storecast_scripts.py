@@ -203,7 +203,7 @@ def test_runs_are_stopped_once_no_worker_can_make_more_and_their_end_is_waited_f
 
 
 def test_the_object_store_is_written_read_and_left_as_it_was(tmp_path: Path) -> None:
-    (tmp_path / "store" / "helm-test").mkdir(parents=True)
+    (tmp_path / "store" / "work" / "helm-test").mkdir(parents=True)
     done = run("check_s3.py", STORECAST_WORKSPACE=f"file://{tmp_path}/store")
     assert done.returncode == 0, done.stderr
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

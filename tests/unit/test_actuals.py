@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
@@ -10,11 +11,14 @@ from uuid import uuid4
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_files import DAYS, HORIZON, START, TODAY, Raw
 
 from components import ingest as ingest_stage
+from pipelines import loop_ground
+from pipelines.loop_ground import Ground
 from storecast.actuals import Actuals
 from storecast.dataset_config import DatasetConfig
 from storecast.errors import DataError, StoreError
@@ -171,6 +175,27 @@ def test_what_is_no_file_stays_in_a_drop_folder_and_stops_nothing(raw: Raw, tmp_
     assert [receipt.arrival.name for receipt in actuals.take(str(inbox))] == ["day.csv"]
     assert [path.name for path in inbox.iterdir()] == ["processed"]
     assert (inbox / "processed" / "old.csv").exists()
+
+
+def test_a_file_that_may_not_be_removed_is_taken_once_and_ends_no_pass(
+    raw: Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(self: LocalFileSystem, path: str) -> None:
+        raise PermissionError(f"Access Denied: {path}")
+
+    monkeypatch.setattr(LocalFileSystem, "rm_file", refuse)
+    monkeypatch.setattr(loop_ground, "get_run_logger", logging.getLogger)
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path / "workspace"))
+    (tmp_path / "shop.yaml").write_text(json.dumps(raw.config))
+    ground = Ground(str(tmp_path / "shop.yaml"), "", "default", "", None)
+    inbox = ground.settings.inbox(ground.config.name)
+    for name in ("one.csv", "two.csv"):
+        _write(_sales(raw), Path(inbox) / name)
+        ground.take()
+    assert [arrival.name for arrival in ground.actuals.arrivals()] == ["one.csv"], "the same rows"
+    assert {receipt.status for receipt in ground.actuals.take(inbox)} == {"known"}
+    told = [record.message for record in caplog.records]
+    assert [f"{inbox} ({count}): Access Denied" in said for count, said in enumerate(told, 1)] == [True, True]
 
 
 def test_only_the_very_object_that_was_taken_is_removed_from_an_object_store(

@@ -11,7 +11,7 @@ import fsspec
 if __name__ == "__main__":
     workspace = os.environ["STORECAST_WORKSPACE"]
     store, root = fsspec.core.url_to_fs(workspace)
-    path = f"{root}/helm-test/{uuid.uuid4().hex}"
+    path = f"{root}/work/helm-test/{uuid.uuid4().hex}"
     store.pipe_file(path, b"storecast")
     text = store.cat_file(path)
     store.rm_file(path)
