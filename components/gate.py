@@ -123,7 +123,7 @@ def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFr
         return _common(pd.concat([cv[cv["cutoff"].isin(unseen)], theirs]), list(KEYS))
     theirs = parquet.read_frame(release / "backtest.parquet", where={"model": [BLEND]}).assign(model=CHAMPION)
     known = cv.loc[cv["model"] == BLEND, ["unique_id", "ds", "y"]]  # sales came late or were corrected since
-    theirs = theirs.drop(columns="y").merge(known, on=["unique_id", "ds"])
+    theirs = theirs.drop(columns="y").merge(known, on=["unique_id", "ds"], how="left")
     both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
     return _common(both, ["unique_id", "ds"])
 
