@@ -27,7 +27,7 @@ from storecast.partition.pooled import pooled_quality, pooled_scores
 from storecast.partition.sums import Part, joined_sums
 from storecast.store import parquet
 from storecast.store.datasets import Dataset
-from storecast.store.releases import Release, ReleaseStore, named
+from storecast.store.releases import LINEAGE, Release, ReleaseStore, named
 
 QUALITY = "quality.json"
 TABLES = ("forecasts.parquet", "backtest.parquet")
@@ -71,7 +71,7 @@ def run(
         (folder / QUALITY).write_text(json.dumps(pooled_quality(quality), indent=1) + "\n")
         (folder / "decision.json").write_text(json.dumps(_decision(parts).to_dict(), indent=1) + "\n")
         lineage = {**lineage_of({"panel": source, "report": scores}), **{n: p.id for n, p in parts.items()}}
-        (folder / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
+        (folder / LINEAGE).write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
         return ReleaseStore(store, dataset).publish(folder, _about(about, parts, source, scores))
 
 

@@ -92,8 +92,7 @@ def digest_of_model(releases: ReleaseStore, release: Release) -> str:
 
 def _refreshed(release: Release) -> str:
     """Id of the release whose forecast was made anew in this one; "" where it was trained."""
-    lineage = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
-    return str(lineage.get("refreshed", ""))
+    return str(release.lineage().get("refreshed", ""))
 
 
 def bundle_digest(sums: Mapping[str, str]) -> str:

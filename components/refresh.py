@@ -22,9 +22,9 @@ from storecast.errors import ReleaseError
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
-from storecast.store.releases import ABOUT, CHECKSUMS, Release
+from storecast.store.releases import ABOUT, CHECKSUMS, LINEAGE, Release
 
-OWN = {"bundle", "forecasts.parquet", "aggregates.parquet", "quality.json", "lineage.json", ABOUT, CHECKSUMS}
+OWN = {"bundle", "forecasts.parquet", "aggregates.parquet", "quality.json", LINEAGE, ABOUT, CHECKSUMS}
 """What a refreshed release has anew; all else is as in the release it comes from."""
 
 
@@ -57,10 +57,10 @@ def run(
         origin, context = releases.path(before), store.path(panel)
         _copy_shared(origin, folder)
         about = _fill(store, panel, origin, folder)
-        lineage = json.loads((origin / "lineage.json").read_text())
+        lineage = json.loads((origin / LINEAGE).read_text())
         made = {name: source.manifest[name] for name in ("stage", "key", "hash", "code", "inputs", "config")}
         text = json.dumps({**lineage, "panel": made, "refreshed": before.id}, indent=1, sort_keys=True)
-        (folder / "lineage.json").write_text(text + "\n")
+        (folder / LINEAGE).write_text(text + "\n")
         shutil.copy(context / "quality.json", folder)
         kept = {"panel": source.hash, "promoted": False, "champion": before.id}
         return releases.publish(folder, {**before.about, **about, **kept})

@@ -21,7 +21,7 @@ from storecast.blend import BLEND
 from storecast.store import parquet
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
-from storecast.store.releases import Release, ReleaseStore
+from storecast.store.releases import LINEAGE, Release, ReleaseStore
 from storecast.training_config import NAIVE
 
 BACKTEST = "backtest.parquet"
@@ -79,7 +79,7 @@ def run(
             origin = releases.get(against)
             lineage["evaluation"] = _copy_scores(folder, releases.path(origin))
             scored = {name: origin.about[name] for name in ("rmsle_last_fold", "evaluation")}
-        (folder / "lineage.json").write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
+        (folder / LINEAGE).write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
         about = {
             **bundle,
             **scored,
@@ -112,7 +112,7 @@ def _write_scores(folder: Path, evaluation: Path) -> None:
 def _copy_scores(folder: Path, origin: Path) -> dict[str, Any]:
     """Those of the champion's release; what its lineage says of the evaluation that they come from."""
     _copy([*_scores_in(origin), origin / BACKTEST], folder)
-    made: dict[str, Any] = json.loads((origin / "lineage.json").read_text())["evaluation"]
+    made: dict[str, Any] = json.loads((origin / LINEAGE).read_text())["evaluation"]
     return made
 
 

@@ -5,11 +5,9 @@ What has arrived is dealt, each partition has a pass of its own, and their relea
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from prefect import get_run_logger
 
@@ -22,7 +20,6 @@ from pipelines.probe import probe
 from storecast.errors import ReleaseError
 from storecast.loop.decisions import Decision
 from storecast.partition.places import kept
-from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
 from storecast.store.releases import Release, ReleaseStore, part_names
 
@@ -34,7 +31,7 @@ def is_cut(ground: Ground) -> bool:
     """Whether the data set has partitions that were released, and no later release that is not of them."""
     places, current = kept(ground.store, ground.config.name), ground.releases.current()
     names = part_names(ground.store, ground.config.name)
-    return places is not None and (current is None or not _lineage(current).keys().isdisjoint(names))
+    return places is not None and (current is None or not current.lineage().keys().isdisjoint(names))
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class Partitions:
         ground, before = self.ground, self.ground.releases.current()
         found = {name: ReleaseStore(ground.store, name).current() for name in self.names}
         current = {name: release for name, release in found.items() if release is not None}
-        joined_before = _lineage(before) if before else {}
+        joined_before = before.lineage() if before else {}
         if all(name in current and joined_before.get(name) == current[name].id for name in self.names):
             return
         if without := sorted(set(self.names) - set(current)):
@@ -119,8 +116,3 @@ class Partitions:
         if found.status == "refused":
             why = f"rolled back by the loop: the service refused {release.id}"
             self.ground.made("activate", {"release": before.uri, "why": why})
-
-
-def _lineage(release: Release) -> dict[str, Any]:
-    lineage: dict[str, Any] = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
-    return lineage

@@ -6,7 +6,6 @@ those that are not done.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -129,8 +128,7 @@ def scored(store: DatasetStore, outcome: Outcome) -> str:
 
 def evaluation_of(store: DatasetStore, release: Release) -> str:
     """The evaluation that a release's scores come from; "" where it is no more."""
-    lineage = json.loads(uris.read_text(uris.join(release.uri, "lineage.json")))
-    made = store.find("evaluate", str(lineage["evaluation"]["key"]))
+    made = store.find("evaluate", str(release.lineage()["evaluation"]["key"]))
     return made.uri if made else ""
 
 

@@ -16,8 +16,6 @@ from storecast.store import uri as uris
 from storecast.store.datasets import MANIFEST, DatasetStore
 from storecast.store.releases import POINTER, Release, ReleaseStore
 
-LINEAGE = "lineage.json"
-
 
 @dataclass(frozen=True)
 class Held:
@@ -102,9 +100,8 @@ class Needed:
         rival = str(release.about.get("champion") or "")
         if rival:
             self.paths.setdefault(f"releases/{dataset}/{rival}", f"{why} was measured against it")
-        lineage = json.loads(uris.read_text(uris.join(release.uri, LINEAGE)))
         todo: list[str] = []
-        for part in lineage.values():
+        for part in release.lineage().values():
             if isinstance(part, Mapping):  # else the id of the release that this one was refreshed from
                 todo += [str(part["hash"]), *map(str, part["inputs"].values())]
         while todo:

@@ -24,6 +24,7 @@ from storecast.store.datasets import DatasetStore, checksums, content_hash, desc
 
 CHECKSUMS = "checksums.json"
 ABOUT = "release.json"
+LINEAGE = "lineage.json"
 POINTER = "current.json"
 PARTITIONS = "partitions"
 """Folder of what says which data sets are in partitions: <name>.json for each."""
@@ -54,6 +55,11 @@ class Release:
     id: str
     uri: str
     about: Mapping[str, Any]
+
+    def lineage(self) -> dict[str, Any]:
+        """What it was made of: key and hash of each stage's data set; where it joins others, their ids."""
+        made: dict[str, Any] = json.loads(uris.read_text(uris.join(self.uri, LINEAGE)))
+        return made
 
 
 def named(uri: str) -> tuple[str, str]:
