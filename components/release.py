@@ -2,8 +2,8 @@
 
     python -m components.release --panel URI --evaluation URI --decision URI --forecast URI --report URI
 
-The release is published, not yet current: `components.activate` does that. Its scores are those of the model
-that forecasts: where the challenger was refused, they are the champion's, as its release has them.
+The release is published, not yet current: `components.activate` does that. Its scores and its report are
+those of the model that forecasts: where the challenger was refused, the champion's, as its release has them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storecast.store.datasets import Dataset
 from storecast.store.releases import LINEAGE, Release, ReleaseStore
 from storecast.training_config import NAIVE
 
-BACKTEST = "backtest.parquet"
+BACKTEST, CV = "backtest.parquet", "cv.parquet"
 
 
 def run(
@@ -70,14 +70,18 @@ def run(
         _fill(folder, paths)
         lineage = lineage_of(made)
         if promoted:
-            _write_scores(folder, paths["evaluation"])
+            _copy(_told_in(paths["evaluation"], paths["report"]), folder)
+            kept = parquet.read_frame(paths["evaluation"] / CV, where={"model": [BLEND, NAIVE]})
+            parquet.write_frame(kept, folder / BACKTEST, "zstd")
             scored = {
                 "rmsle_last_fold": made["evaluation"].counts["rmsle_last_fold"],
                 "evaluation": made["evaluation"].hash,
             }
         else:
             origin = releases.get(against)
-            lineage["evaluation"] = _copy_scores(folder, releases.path(origin))
+            told = releases.path(origin)
+            _copy([*_told_in(told, told), told / BACKTEST], folder)
+            lineage |= {name: origin.lineage()[name] for name in ("evaluation", "report")}
             scored = {name: origin.about[name] for name in ("rmsle_last_fold", "evaluation")}
         (folder / LINEAGE).write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
         about = {
@@ -87,7 +91,7 @@ def run(
             "series": made["forecast"].counts["series"],
             "rows": made["forecast"].counts["rows"],
             "panel": made["panel"].hash,
-            "challenger": made["evaluation"].hash,
+            "challenger_evaluation": made["evaluation"].hash,
             "champion": against,
         }
         return releases.publish(folder, about)
@@ -99,25 +103,12 @@ def _fill(folder: Path, paths: dict[str, Path]) -> None:
         shutil.copy(paths["forecast"] / name, folder)
     shutil.copy(paths["decision"] / "decision.json", folder)
     shutil.copy(paths["panel"] / "quality.json", folder)
-    _copy([path for path in sorted(paths["report"].iterdir()) if path.suffix in {".html", ".png"}], folder)
 
 
-def _write_scores(folder: Path, evaluation: Path) -> None:
-    """The scores and the backtest of a challenger that was promoted."""
-    _copy(_scores_in(evaluation), folder)
-    kept = parquet.read_frame(evaluation / "cv.parquet", where={"model": [BLEND, NAIVE]})
-    parquet.write_frame(kept, folder / BACKTEST, "zstd")
-
-
-def _copy_scores(folder: Path, origin: Path) -> dict[str, Any]:
-    """Those of the champion's release; what its lineage says of the evaluation that they come from."""
-    _copy([*_scores_in(origin), origin / BACKTEST], folder)
-    made: dict[str, Any] = json.loads((origin / LINEAGE).read_text())["evaluation"]
-    return made
-
-
-def _scores_in(folder: Path) -> list[Path]:
-    return [*sorted(folder.glob("scores*")), folder / SCORES]
+def _told_in(evaluation: Path, report: Path) -> list[Path]:
+    """The files that tell how good a model is: its scores, and the pages and pictures of its report."""
+    pages = [path for path in sorted(report.iterdir()) if path.suffix in {".html", ".png"}]
+    return [*sorted(evaluation.glob("scores*")), evaluation / SCORES, *pages]
 
 
 def _copy(files: list[Path], folder: Path) -> None:

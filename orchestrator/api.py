@@ -16,6 +16,8 @@ from storecast.errors import StoreError
 
 WAIT_SECONDS = 600.0
 POLL_SECONDS = 2.0
+LATER = {408, 429}
+"""Statuses of a client's error that mean: not now."""
 SILENCE_SECONDS = 900.0
 """How long the Prefect API may be away before who waits for a run gives up."""
 PAGE = 200
@@ -40,7 +42,8 @@ def connected() -> Iterator[SyncPrefectClient]:
         with get_client(sync_client=True) as client:
             yield client
     except httpx.HTTPError as error:
-        refused = isinstance(error, httpx.HTTPStatusError) and error.response.is_client_error
+        code = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
+        refused = 400 <= code < 500 and code not in LATER
         raise (RefusedError if refused else StoreError)(
             "the Prefect API refused or cannot be reached",
             found=str(error) or type(error).__name__,

@@ -93,16 +93,17 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
 def latest(limit: int = 20) -> list[Run]:
     """The latest runs of `DRIVERS`, the newest first.
 
-    Of the loop's passes, many a day, which would leave no place for trainings, those under way and the last.
+    Of the loop's passes, many a day, which would leave no place for trainings, those under way, the last that
+    ended and the last that waits for a worker.
     """
     with connected() as client:
         trainings = _runs(client, [flow for flow in DRIVERS if flow != WATCH], limit)
         passes = _runs(client, [WATCH], limit)
-    under_way = [run for run in passes if not _ended(run)]
-    last = [run for run in passes if _ended(run)][:1]
-    newest = sorted(
-        [*trainings, *under_way, *last], key=lambda run: str(run.expected_start_time), reverse=True
-    )
+    waiting = [run for run in passes if run.state and run.state.is_scheduled()]
+    ended = [run for run in passes if _ended(run)]
+    left_out = {run.id for run in (*waiting[1:], *ended[1:])}
+    shown = [*trainings, *(run for run in passes if run.id not in left_out)]
+    newest = sorted(shown, key=lambda run: str(run.expected_start_time), reverse=True)
     return [Run.of(run) for run in newest[:limit]]
 
 

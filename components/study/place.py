@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from storecast.search_space import Parameter
 
 HEARTBEAT_SECONDS, SILENCE_SECONDS = 10, 60
 UNPRUNED_TRIALS = 4
+MOST_MEETINGS = 6
+"""Attempts to open a study whose tables others are making."""
 PLAIN_POSTGRESQL = re.compile(r"^postgres(ql)?://")
 """A URL of PostgreSQL that names no driver: it means the one that the extra `postgres` brings."""
 
@@ -66,11 +70,13 @@ class StudyPlace:
             )
 
     def _storage(self) -> RDBStorage:
-        """The database, with its tables; another process may make them at the same moment."""
-        try:
-            return self._connected()
-        except (IntegrityError, ProgrammingError):
-            return self._connected()  # the other has made them
+        """The database, with its tables, which others may make at the same moment, one after the other."""
+        for _ in range(MOST_MEETINGS - 1):
+            try:
+                return self._connected()
+            except (IntegrityError, ProgrammingError):
+                time.sleep(random.uniform(0.0, 0.5))  # noqa: S311 (apart from the others)
+        return self._connected()
 
     def _connected(self) -> RDBStorage:
         wait = {"connect_args": {"timeout": 60}} if self.url.startswith("sqlite") else {}

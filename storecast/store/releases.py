@@ -154,13 +154,13 @@ class ReleaseStore:
         """The release that a challenger is measured against: the current one, if there is one.
 
         Where the challenger is the current one already (a rerun), it is judged as it was then, so that the
-        rerun finds everything made.
+        rerun finds everything made. Older releases name the evaluation of the challenger alone.
 
         Args:
             evaluation: hash of the challenger's evaluation.
         """
         current = self.current()
-        if current and current.about.get("challenger", current.about["evaluation"]) == evaluation:
+        if current and current.about.get("challenger_evaluation", current.about["evaluation"]) == evaluation:
             before = str(current.about["champion"])
             return self.get(before) if before else None
         return current

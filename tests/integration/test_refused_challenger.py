@@ -74,7 +74,12 @@ def trained(folder: Path, raw: str, name: str, models: list[str]) -> Step:
     scores = evaluate.run(panel.uri, [uri for fold in folds for uri in fits(fold)], training)
     decision = gate.run(panel.uri, scores.uri, "current", training)
     made = forecast.run(panel.uri, scores.uri, decision.uri, fits(last))
-    report = store.materialise("report", inputs={}, config={}, code="", build=lambda _, __: {})
+
+    def page(place: Path, _: Path) -> dict[str, Any]:
+        (place / "report.html").write_text(f"of {scores.hash}")
+        return {}
+
+    report = store.materialise("report", inputs={"evaluation": scores.hash}, config={}, code="", build=page)
     published = release.run(panel.uri, scores.uri, decision.uri, made.uri, report.uri)
     releases_of(store, panel).activate(published.id, "")
     return Step(scores, decision, published)
@@ -102,10 +107,11 @@ def test_a_refused_challenger_leaves_the_champion_with_its_own_scores(home: Path
     for name in SCORED:
         assert refused.release.about[name] == champion.release.about[name]
     tables = sorted(path.name for path in champion.folder.glob("scores*"))
-    for name in (*tables, "levels.parquet", "backtest.parquet"):
+    for name in (*tables, "levels.parquet", "backtest.parquet", "report.html"):
         assert (refused.folder / name).read_bytes() == (champion.folder / name).read_bytes()
     lineages = [json.loads((step.folder / "lineage.json").read_text()) for step in (champion, refused)]
-    assert lineages[0]["evaluation"] == lineages[1]["evaluation"]
+    for name in ("evaluation", "report"):
+        assert lineages[0][name] == lineages[1][name]
     again = trained(home, "second", "bad", ["naive"])
     assert again.release.id == refused.release.id, "a rerun is measured as it was then"
 

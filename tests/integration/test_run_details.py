@@ -224,7 +224,9 @@ def test_the_loop_is_listed_by_its_trainings_the_passes_under_way_and_the_last_o
 ) -> None:
     monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
     monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
-    later = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=1))
+    later, late, longer = (
+        Scheduled(scheduled_time=datetime.now(UTC) + timedelta(hours=n)) for n in (1, -1, -2)
+    )
     with get_client(sync_client=True) as client:
         made = {
             name: str(client.create_flow_run(of, name=name, state=state).id)
@@ -232,12 +234,15 @@ def test_the_loop_is_listed_by_its_trainings_the_passes_under_way_and_the_last_o
                 (retrain_flow, "the loop's training", Completed()),
                 (watch_flow, "a pass that did well", Completed()),
                 (watch_flow, "the last pass", Failed(message="no sales")),
+                (watch_flow, "a pass that waited longer", longer),
+                (watch_flow, "a pass that waits for a worker", late),
                 (watch_flow, "a pass under way", Running()),
                 (watch_flow, "a pass to come", later),
             )
         }
     found = [run for run in runs.latest() if run.id in made.values()]
-    assert [run.name for run in found] == ["a pass under way", "the last pass", "the loop's training"]
+    names = ["a pass under way", "the last pass", "the loop's training", "a pass that waits for a worker"]
+    assert sorted(run.name for run in found) == sorted(names)
     with on_loopback():
         page = draw("training")
         selected(page, "Run").set_value(made["a pass under way"]).run()

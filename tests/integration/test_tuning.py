@@ -229,7 +229,7 @@ def test_tables_that_another_makes_at_the_same_moment_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = place.RDBStorage
-    too_late = [ProgrammingError("CREATE TYPE studydirection", None, Exception("it exists"))]
+    too_late = [ProgrammingError("CREATE TYPE studydirection", None, Exception("it exists"))] * 3
 
     def storage(*given: Any, **options: Any) -> RDBStorage:
         if too_late:
