@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 from tests.charts.helm import CHARTS, Rendered, pod_spec, render
+from tests.charts.postgresql import NEEDED, open_session, postgresql, sql
 from tests.charts.storecast_chart import GIVEN, environment, migration_name
 from tests.charts.test_storecast_network import RUN, allowed, part, side
 from tests.charts.test_storecast_runs import outside
@@ -108,12 +110,58 @@ for password in ("one%40", "two"):
     quiet = "SET log_min_error_statement = panic"
     closed = "REVOKE CONNECT ON DATABASE prefect FROM PUBLIC"
     assert done.stdout.splitlines() == [
+        closed,
         quiet,
         "CREATE ROLE tuning",
         "ALTER ROLE tuning LOGIN PASSWORD 'one@'",
-        "CREATE DATABASE tuning OWNER tuning",
+        "CREATE DATABASE tuning OWNER tuning TEMPLATE template0",
         closed,
         quiet,
         "ALTER ROLE tuning LOGIN PASSWORD 'two'",
-        closed,
     ]
+
+
+@NEEDED
+def test_prefects_tables_are_migrated_whether_or_not_the_database_of_studies_can_be_made(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("asyncpg")
+    prefect = tmp_path / "prefect"
+    tables = "CREATE TABLE alembic_version AS SELECT string_agg(datname, ' ') version_num FROM pg_database"
+    prefect.write_text(f'#!/bin/sh\nexec psql -U postgres -d prefect -qc "{tables}"\n')
+    prefect.chmod(0o755)
+
+    def migrate(user: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(CHARTS / "storecast" / "files" / "database.py"), "migrate"],
+            env={
+                **server,
+                "PATH": f"{tmp_path}:{server['PATH']}",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{user}@/prefect",
+                STORAGE: "postgresql://tuning:studies-secret@storecast-postgresql:5432/tuning",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    with postgresql() as server:
+        sql(server, "CREATE ROLE limited LOGIN", "postgres")
+        sql(server, "CREATE DATABASE prefect OWNER limited", "postgres")
+        refused = migrate("limited")
+        assert refused.returncode == 1
+        assert "The database of studies is not made: InsufficientPrivilegeError" in refused.stderr
+        assert "studies-secret" not in refused.stdout + refused.stderr
+        at_the_time = sql(server, "SELECT version_num FROM alembic_version", "prefect")
+        assert "prefect" in at_the_time
+        assert "tuning" not in at_the_time
+
+        with open_session(server, "template1"):
+            made = migrate("postgres")
+        assert made.returncode == 0, made.stderr
+        studies = {**server, "PGUSER": "tuning"}
+        sql(studies, "CREATE TABLE studies (id int)", "tuning")
+        with pytest.raises(subprocess.CalledProcessError):
+            sql(studies, "SELECT 1", "prefect")

@@ -1,8 +1,9 @@
 """Prefect's database and its revision: database.py migrate | database.py wait.
 
 migrate brings an older database to this image's revision; wait returns once the database has that revision.
-Where STORECAST_TUNING_STORAGE is set, migrate first makes the role and the database that it names beside
-Prefect's, for the studies of tunings, and gives the role the URL's password.
+Where STORECAST_TUNING_STORAGE is set, migrate then makes the role and the database that it names beside
+Prefect's, for the studies of tunings, and gives the role the URL's password. Where that fails so does
+migrate, but by then the revision is there, so that servers start.
 A database whose revision this image does not know belongs to a newer one: the release was rolled back. Both
 leave it as it is and go on, since going back a revision would drop what the newer one wrote.
 """
@@ -13,6 +14,7 @@ import asyncio
 import importlib.util
 import os
 import re
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -79,14 +81,15 @@ async def make_studies(url: str) -> None:
             quoted = await connection.fetchval("SELECT format($1, VARIADIC $2::text[])", statement, values)
             await connection.execute(quoted)
 
+        own = await connection.fetchval("SELECT current_database()")
+        await do("REVOKE CONNECT ON DATABASE %I FROM PUBLIC", own)
         await connection.execute("SET log_min_error_statement = panic")  # a statement below has the password
         if not await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role):
             await do("CREATE ROLE %I", role)
         await do("ALTER ROLE %I LOGIN PASSWORD %L", role, password)
         if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
-            await do("CREATE DATABASE %I OWNER %I", name, role)
-        own = await connection.fetchval("SELECT current_database()")
-        await do("REVOKE CONNECT ON DATABASE %I FROM PUBLIC", own)
+            # template1 may be in use, or have the collations of another system's libraries.
+            await do("CREATE DATABASE %I OWNER %I TEMPLATE template0", name, role)
 
 
 def state(revision: str | None) -> State:
@@ -133,11 +136,19 @@ def main(task: str) -> None:
         return
     now = asyncio.run(reach(frozenset({"absent", "older", "current", "newer"})))
     print(f"Prefect's tables are {now}", flush=True)
-    if url := os.environ.get("STORECAST_TUNING_STORAGE"):
-        asyncio.run(make_studies(url))
-        print("The database of studies is there", flush=True)
     if now in {"absent", "older"}:
-        os.execvp("prefect", ["prefect", "server", "database", "upgrade", "--yes"])  # noqa: S606, S607
+        upgrade = ["prefect", "server", "database", "upgrade", "--yes"]
+        if status := subprocess.run(upgrade, check=False).returncode:  # noqa: S603
+            sys.exit(f"Prefect's tables are not migrated: {' '.join(upgrade)} ended with status {status}")
+    if url := os.environ.get("STORECAST_TUNING_STORAGE"):
+        try:
+            asyncio.run(make_studies(url))
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            sys.exit(
+                f"The database of studies is not made: {type(error).__name__}: {error}\n"
+                "Prefect's tables are there and its server starts; only tuning in pods waits for this Job"
+            )
+        print("The database of studies is there", flush=True)
 
 
 if __name__ == "__main__":
