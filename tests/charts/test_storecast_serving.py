@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ import pytest
 from serving import start
 from serving.keys import SCOPES, KeyRing
 from storecast.settings import Settings
-from tests.charts.helm import HelmError, Rendered, containers, pod_spec, render
-from tests.charts.storecast_chart import EVERYTHING, GIVEN, environment, own
+from tests.charts.helm import HelmError, Rendered, containers, helm, pod_spec, render
+from tests.charts.storecast_chart import CHART, EVERYTHING, GIVEN, environment, own
+from tests.charts.test_storecast_scripts import api
 
 ADMIN = "sc_admin_0123456789abcdef0123456789abcdef"
 FIXED = "serving.autoscaling.enabled=false"
@@ -211,6 +213,49 @@ def test_peoples_keys_are_in_a_secret_that_helm_never_writes_so_that_no_rollback
     assert "storecast-serving-people" not in {secret["metadata"]["name"] for secret in chart.of("Secret")}
     own_keys = json.loads(chart.one("Secret", "storecast-serving-keys")["stringData"]["keys.json"])["keys"]
     assert [key["id"] for key in own_keys] == ["admin", "runs", "dashboard"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "moved", "lost"),
+    [
+        (("admin", "runs", "dashboard"), False, ""),
+        (("admin", "runs", "planner", "buyer"), False, "planner, buyer"),
+        (("admin", "runs", "planner"), True, ""),
+    ],
+    ids=["none", "some", "moved"],
+)
+def test_an_upgrade_that_would_drop_peoples_keys_ends_with_how_to_move_them(
+    ids: tuple[str, ...], moved: bool, lost: str
+) -> None:
+    def secret(*keys: str) -> dict[str, Any]:
+        content = {
+            "keys": [{"id": key, "hash": "", "scopes": [], "expires": "", "created": ""} for key in keys]
+        }
+        data = {"keys.json": base64.b64encode(json.dumps(content).encode()).decode()}
+        return {"apiVersion": "v1", "kind": "Secret", "data": data}
+
+    secrets = "/api/v1/namespaces/shop/secrets/storecast-serving"
+    cluster = {
+        "/api/v1?timeout=32s": {
+            "groupVersion": "v1",
+            "resources": [{"name": "secrets", "kind": "Secret", "namespaced": True, "verbs": ["get"]}],
+        },
+        f"{secrets}-keys": secret(*ids),
+        **({f"{secrets}-people": secret()} if moved else {}),
+    }
+    with api(cluster, protected=False) as url:
+        call = ("template", "storecast", str(CHART), "--namespace", "shop")
+        call = (*call, "--dry-run=server", "--kube-apiserver", url)
+        if not lost:
+            helm(*call)
+            return
+        with pytest.raises(HelmError) as refused:
+            helm(*call)
+    message = str(refused.value)
+    assert f"which this upgrade would drop: {lost}. Move them to secret storecast-serving-people" in message
+    assert (
+        "for id in admin runs; do STORECAST_SERVING_KEYS=$PWD/keys.json storecast keys revoke $id" in message
+    )
 
 
 def test_other_credentials_of_the_store_restart_it() -> None:

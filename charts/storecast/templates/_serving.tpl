@@ -18,6 +18,31 @@ revoked key back.
 {{- .Values.serving.keys.existingSecret | default (printf "%s-people" (include "storecast.servingName" .)) }}
 {{- end }}
 
+{{/*
+Ends where people's keys are still in the first, as before there was the second: Helm would drop them. The chart's own are
+those of its three ids without a time at which they were made.
+*/}}
+{{- define "storecast.servingKeysMoved" -}}
+{{- $own := include "storecast.servingOwnKeysSecret" . }}
+{{- $people := include "storecast.servingKeysSecret" . }}
+{{- $old := lookup "v1" "Secret" .Release.Namespace $own }}
+{{- if and $old (not (lookup "v1" "Secret" .Release.Namespace $people)) }}
+{{- $ours := list }}
+{{- $theirs := list }}
+{{- range (get ($old.data | default dict) "keys.json" | b64dec | fromJson).keys }}
+{{- if and (has .id (list "admin" "runs" "dashboard")) (not .created) }}{{ $ours = append $ours .id }}{{ else }}{{ $theirs = append $theirs .id }}{{ end }}
+{{- end }}
+{{- if $theirs }}
+{{- $move := list
+  (printf "Secret %s has API keys of people, which this upgrade would drop: %s. Move them to secret %s first:" $own (join ", " $theirs) $people)
+  (printf `kubectl -n %s get secret %s -o go-template='{{index .data "keys.json" | base64decode}}' > keys.json` .Release.Namespace $own)
+  (printf "for id in %s; do STORECAST_SERVING_KEYS=$PWD/keys.json storecast keys revoke $id; done" (join " " $ours))
+  (printf "kubectl -n %s create secret generic %s --from-file=keys.json && rm keys.json keys.lock" .Release.Namespace $people) }}
+{{- fail (join "\n" $move) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The admin key in clear: a secret for people and for helm test; the service does not have it. */}}
 {{- define "storecast.servingAdminKey" -}}
 {{- include "storecast.credential" (dict "root" . "secret" (printf "%s-admin" (include "storecast.servingName" .)) "key" "admin-key" "given" .Values.serving.keys.admin "prefix" "sc_admin_") }}
