@@ -87,7 +87,8 @@ def tuning_flow(
             where="tuning_storage",
             expected="the SQLAlchemy URL of a database that all pods reach, such as postgresql://...",
             cure="name a secret with the key STORECAST_TUNING_STORAGE in the chart's value "
-            "run.tuning.existingSecret; the chart's own PostgreSQL (postgresql.enabled) needs none",
+            "run.tuning.existingSecret; the chart's own PostgreSQL (postgresql.enabled) needs none, but with "
+            "postgresql.existingSecret its tuningPassword",
         )
     raw: dict[str, Argument] = {"dataset": dataset, "data": data, "actuals": KEPT, "workspace": workspace}
     arguments: dict[str, Argument] = {

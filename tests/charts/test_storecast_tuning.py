@@ -55,6 +55,12 @@ def test_a_password_of_yours_is_quoted_and_another_one_is_set_by_another_job() -
     assert migration_name(one) == migration_name(same) != migration_name(another)
 
 
+def test_beside_a_secret_of_yours_the_password_of_studies_is_given() -> None:
+    chart = render("storecast", "postgresql.existingSecret=database", "postgresql.tuningPassword=given")
+    assert storage(chart).startswith("postgresql://tuning:given@")
+    assert STORAGE in environment(migration(chart))
+
+
 @pytest.mark.parametrize("name", ["", "postgresql", "prefect"])
 def test_a_database_of_yours_is_named_by_a_secret_and_reached_on_its_port(name: str) -> None:
     chart = render("storecast", *ELSEWHERE, *EXTERNAL.get(name, ()))
@@ -66,9 +72,13 @@ def test_a_database_of_yours_is_named_by_a_secret_and_reached_on_its_port(name: 
         assert STORAGE not in environment(migration(chart))
 
 
-@pytest.mark.parametrize("name", ["postgresql", "prefect"])
-def test_without_any_runs_get_no_url_and_no_way(name: str) -> None:
-    chart = render("storecast", *EXTERNAL[name])
+@pytest.mark.parametrize(
+    "settings",
+    [EXTERNAL["postgresql"], EXTERNAL["prefect"], ("postgresql.existingSecret=database",)],
+    ids=["postgresql elsewhere", "prefect elsewhere", "a password of yours alone"],
+)
+def test_without_any_runs_get_no_url_and_no_way(settings: tuple[str, ...]) -> None:
+    chart = render("storecast", *settings)
     assert storage(chart) is None
     ports = {entry["port"] for rule in side(chart, RUN, "egress") for entry in rule["ports"]}
     assert not {5432, "5432"} & ports

@@ -96,9 +96,14 @@ the rest of this rendering, so that each object that needs it gets the same.
 {{- end }}
 {{- end }}
 
-{{/* URL of the database of studies in the PostgreSQL here; empty where there is none, or a secret of yours names another. */}}
+{{/*
+URL of the database of studies in the PostgreSQL here. Empty where there is none, where a secret of yours names another, and
+where the PostgreSQL's password is in a secret of yours and this one is not given: none is generated beside those, so that two
+renderings are the same.
+*/}}
 {{- define "storecast.tuningUrl" -}}
-{{- if and .Values.server.enabled .Values.postgresql.enabled (not .Values.run.tuning.existingSecret) }}
+{{- $known := or .Values.postgresql.tuningPassword (not .Values.postgresql.existingSecret) }}
+{{- if and .Values.server.enabled .Values.postgresql.enabled $known (not .Values.run.tuning.existingSecret) }}
 {{- $before := "postgresql://tuning:" }}
 {{- $after := printf "@%s-postgresql:5432/tuning" (include "storecast.fullname" .) }}
 {{- $given := "" }}
