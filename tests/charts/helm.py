@@ -43,12 +43,20 @@ class Rendered:
             yield f"{item['kind']}/{item['metadata']['name']}", pod_spec(item)
 
 
-def pod_spec(workload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The pod spec inside a workload."""
+def pod_template(workload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Metadata and spec of a workload's pods."""
+    if workload["kind"] == "Pod":
+        return workload
     spec = workload["spec"]
     if workload["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
-    found: Mapping[str, Any] = spec if workload["kind"] == "Pod" else spec["template"]["spec"]
+    found: Mapping[str, Any] = spec["template"]
+    return found
+
+
+def pod_spec(workload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The pod spec inside a workload."""
+    found: Mapping[str, Any] = pod_template(workload)["spec"]
     return found
 
 
