@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -36,25 +36,42 @@ def database() -> Iterator[dict[str, str]]:
         yield {**superuser, "PGUSER": "mlflow", "DATABASES": "mlflow", "KEEP": "7"}
 
 
+def script(name: str, database: Mapping[str, str], backups: Path, **more: str) -> None:
+    """A script, as a pod runs it."""
+    folders = {"BACKUPS": str(backups), "ARTIFACTS": str(backups / "none")}
+    subprocess.run(
+        ["bash", str(CHART / "files" / name)], env={**database, **folders, **more}, check=True, timeout=60
+    )
+
+
 def test_a_restore_needs_no_right_on_the_schema_and_takes_away_what_came_since(
     database: dict[str, str], tmp_path: Path
 ) -> None:
-    def script(name: str, **more: str) -> None:
-        folders = {"BACKUPS": str(tmp_path), "ARTIFACTS": str(tmp_path / "none")}
-        subprocess.run(
-            ["bash", str(CHART / "files" / name)], env={**database, **folders, **more}, check=True, timeout=60
-        )
-
     sql(database, TABLES, "mlflow")
-    script("backup.sh")
+    script("backup.sh", database, tmp_path)
     sql(
         database,
         "CREATE TABLE newer (run int REFERENCES runs); INSERT INTO runs (name) VALUES ('since')",
         "mlflow",
     )
     (backup,) = tmp_path.iterdir()
-    script("restore.sh", FROM=backup.name)
+    script("restore.sh", database, tmp_path, FROM=backup.name)
     assert sql(database, "SELECT name FROM names", "mlflow") == ["before"]
     tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
     assert sql(database, tables, "mlflow") == ["metrics", "runs"]
     sql(database, "INSERT INTO runs (name) VALUES ('after')", "mlflow")
+
+
+def test_a_restore_that_may_not_drop_something_leaves_all_of_it(
+    database: dict[str, str], tmp_path: Path
+) -> None:
+    sql(database, "CREATE TABLE kept (id int)", "mlflow")
+    script("backup.sh", database, tmp_path)
+    (backup,) = tmp_path.iterdir()
+    superuser = {**database, "PGUSER": "postgres"}
+    sql(superuser, "CREATE SEQUENCE foreign_to_it", "mlflow")
+    with pytest.raises(subprocess.CalledProcessError):
+        script("restore.sh", database, tmp_path, FROM=backup.name)
+    assert "kept" in sql(database, "SELECT tablename FROM pg_tables", "mlflow")
+    sql(superuser, "DROP SEQUENCE foreign_to_it", "mlflow")
+    sql(database, "DROP TABLE kept", "mlflow")

@@ -21,7 +21,8 @@ SQL
 done
 for database in $DATABASES; do
   # The schema stays: before PostgreSQL 15 it belongs to a superuser, and MLflow's user only to what is in it.
-  psql --quiet --no-psqlrc -d "$database" -v ON_ERROR_STOP=1 <<'SQL'
+  # All that is in it goes, or nothing where something may not be dropped.
+  psql --quiet --no-psqlrc --single-transaction -d "$database" -v ON_ERROR_STOP=1 --file=- <<'SQL'
 SET client_min_messages = warning;
 SELECT format('DROP %s IF EXISTS %s CASCADE', CASE relkind
     WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass)
