@@ -97,7 +97,7 @@ class Shop:
         return [decision for decision in self.decisions() if decision["id"] not in before]
 
     def _run(self, decision: str) -> str:
-        wanted = {"flow_runs": {"name": {"any_": [decision]}}}
+        wanted = {"flow_runs": {"name": {"any_": [f"training for {decision}"]}}}
         found = self.platform.api("POST", "/flow_runs/filter", wanted)
         return str(found[0]["id"]) if found else ""
 
