@@ -24,7 +24,7 @@ from storecast.store.datasets import Dataset
 from storecast.store.releases import LINEAGE, Release, ReleaseStore
 from storecast.training_config import NAIVE
 
-BACKTEST, CV = "backtest.parquet", "cv.parquet"
+BACKTEST = "backtest.parquet"
 
 
 def run(
@@ -71,7 +71,7 @@ def run(
         lineage = lineage_of(made)
         if promoted:
             _copy(_told_in(paths["evaluation"], paths["report"]), folder)
-            kept = parquet.read_frame(paths["evaluation"] / CV, where={"model": [BLEND, NAIVE]})
+            kept = parquet.read_frame(paths["evaluation"] / "cv.parquet", where={"model": [BLEND, NAIVE]})
             parquet.write_frame(kept, folder / BACKTEST, "zstd")
             scored = {
                 "rmsle_last_fold": made["evaluation"].counts["rmsle_last_fold"],
@@ -81,7 +81,8 @@ def run(
             origin = releases.get(against)
             told = releases.path(origin)
             _copy([*_told_in(told, told), told / BACKTEST], folder)
-            lineage |= {name: origin.lineage()[name] for name in ("evaluation", "report")}
+            before = origin.lineage()
+            lineage |= {name: before[name] for name in ("evaluation", "report")}
             scored = {name: origin.about[name] for name in ("rmsle_last_fold", "evaluation")}
         (folder / LINEAGE).write_text(json.dumps(lineage, indent=1, sort_keys=True) + "\n")
         about = {

@@ -83,8 +83,10 @@ class TrainingRun:
         """
         raw: dict[str, Argument] = {"dataset": self.dataset, "data": self.data}
         panel = self._get("ingest", {**raw, "actuals": self.actuals})
-        check_segments(self.training, open_panel(self.store, panel.uri).static.columns)
-        fits = self.fit_all(panel.uri, self._cutoffs(panel.uri), int(panel.counts["series"]))
+        whole = open_panel(self.store, panel.uri)
+        check_segments(self.training, whole.static.columns)
+        cutoffs = [str(cutoff.date()) for cutoff in [*fold_cutoffs(whole, self.config.folds), whole.cutoff]]
+        fits = self.fit_all(panel.uri, cutoffs, int(panel.counts["series"]))
         scores = self._get("evaluate", {"panel": panel.uri, "fit": fits.folds, "training": self.training})
         return self._release(panel, scores, fits)
 
@@ -130,10 +132,6 @@ class TrainingRun:
     def releases(self) -> ReleaseStore:
         """The data set's releases."""
         return ReleaseStore(self.store, self.source.name)
-
-    def _cutoffs(self, panel: str) -> list[str]:
-        whole = open_panel(self.store, panel)
-        return [str(cutoff.date()) for cutoff in [*fold_cutoffs(whole, self.config.folds), whole.cutoff]]
 
     def _fit(
         self,
