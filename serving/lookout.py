@@ -86,8 +86,9 @@ class Lookout:
         if pointer != self._pointer or not self._is_listed():
             history = json.loads(pointer)["history"]
             ids = [str(entry["id"]) for entry in history]
+            there = store.ids(known={each["id"] for each in self.seen.releases})
             self.seen = Seen(
-                releases=[{"id": name, "cutoff": name.rpartition("-")[0]} for name in store.ids()],
+                releases=[{"id": name, "cutoff": name.rpartition("-")[0]} for name in there],
                 current=ids[-1],
                 trail=trail(ids),
                 activated={entry["id"]: entry["at"] for entry in history},

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,9 +95,13 @@ class ReleaseStore:
             uris.publish(folder, uri, last=CHECKSUMS)
         return self.get(release_id)
 
-    def ids(self) -> list[str]:
-        """All releases, oldest cutoff first; not those that are half there, as while one is published."""
-        return [name for name in self._folders() if self._is_whole(name)]
+    def ids(self, known: Collection[str] = ()) -> list[str]:
+        """All releases, oldest cutoff first; not those that are half there, as while one is published.
+
+        Args:
+            known: ids that were seen before, which are not looked into again: a release does not change.
+        """
+        return [name for name in self._folders() if name in known or self._is_whole(name)]
 
     def get(self, release_id: str) -> Release:
         """One release by id, or by a beginning of it that no other shares.

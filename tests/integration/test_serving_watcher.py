@@ -249,3 +249,22 @@ def test_a_look_at_what_has_not_changed_reads_the_pointer_and_lists_no_folder(
     looks.look()
     assert looks.seen.current == shop.second.id
     assert listed
+
+
+def test_a_release_that_was_seen_is_not_looked_into_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, asked = Lookout(shop.settings), list[str]()
+    looks.look()
+    before, exists = looks.seen.releases, uris.exists
+
+    def noted(uri: str) -> bool:
+        asked.append(uri)
+        return exists(uri)
+
+    shop.store.activate(shop.second.id, "a change")
+    monkeypatch.setattr(uris, "exists", noted)
+    looks.look()
+    assert looks.seen.current == shop.second.id
+    assert looks.seen.releases == before
+    assert not asked
