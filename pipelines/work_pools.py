@@ -152,7 +152,7 @@ def _variables(pool: PoolConfig, namespace: str) -> dict[str, Any]:
         },
         "cpu_request": text("CPU request", wanted.cpu or "500m", "Cores, such as 2 or 500m."),
         "memory_request": text("Memory request", wanted.memory or "1Gi", "Such as 2Gi."),
-        "memory_limit": text("Memory limit", most.memory or "4Gi", "A pod that takes more is killed."),
+        "memory_limit": text("Memory limit", most.memory or "6Gi", "A pod that takes more is killed."),
         "node_selector": mapping("Node selector", dict(pool.node_selector)),
         "tolerations": {"type": "array", "title": "Tolerations", "default": list(pool.tolerations)},
         "service_account_name": text("Service account", pool.service_account),
