@@ -15,6 +15,7 @@ import typer
 from components import mlflow_registry
 from components.register import model_name
 from components.stage import Workspace, main, open_store
+from storecast.errors import ReleaseError
 from storecast.settings import load_settings
 from storecast.store import uri as uris
 from storecast.store.releases import Release, ReleaseStore, named
@@ -28,6 +29,9 @@ def run(
         bool,
         typer.Option(help="Leave the pointer if this release was current, or ends before the current one."),
     ] = False,
+    instead_of: Annotated[
+        str, typer.Option(help="Id of the release that must be current still, or the pointer stays.")
+    ] = "",
 ) -> Release:
     """Point at a release after verifying it, and move the champion alias to its model.
 
@@ -39,6 +43,8 @@ def run(
         workspace: where releases lie.
         once: change nothing if the release was current before (what has been rolled back stays so), or if its
             data end before the current one's.
+        instead_of: change nothing if another release than this one is current, or becomes so meanwhile; "":
+            whichever is.
 
     Returns:
         The release that is current now.
@@ -51,7 +57,8 @@ def run(
     dataset, release_id = named(release)
     releases = ReleaseStore(store, dataset)
     current, wanted = releases.current(), releases.get(release_id)
-    if current and (current.id == wanted.id or (once and _stays_back(releases, wanted))):
+    others = bool(instead_of) and current is not None and current.id != instead_of
+    if current and (current.id == wanted.id or others or (once and _stays_back(releases, wanted))):
         follow(releases)
         return current
     if not why:
@@ -59,7 +66,19 @@ def run(
         why = "promoted by the gate" if promoted else "the champion's forecast from new data"
     releases.check(wanted)
     _promote(releases, wanted)
-    return releases.activate(wanted.id, why)
+    return _pointed(releases, wanted, why, instead_of)
+
+
+def _pointed(releases: ReleaseStore, wanted: Release, why: str, instead_of: str) -> Release:
+    """Point at a release; where another became current since it was looked at, that and its alias stay."""
+    try:
+        return releases.activate(wanted.id, why, instead_of=instead_of)
+    except ReleaseError:
+        current = releases.current()
+        if not instead_of or current is None or current.id == instead_of:
+            raise
+        _promote(releases, current)
+        return current
 
 
 def _stays_back(releases: ReleaseStore, wanted: Release) -> bool:

@@ -187,7 +187,8 @@ class Watch(Ground):
         probed = self._follow(promoted, "probed", "probe", said, {"release": release, "status": found.status})
         if found.status not in {"refused", "another"} or not before:
             return [probed]
-        self._activate(self.releases.get(before), "rolled back by the loop: probe")
+        if not self.activate(self.releases.get(before), "rolled back by the loop: probe", release):
+            return [probed]
         because = f"{release} was not served, so {before} is current again. {said}"
         return [probed, self._follow(probed, "rollback", "probe", because, {"release": before})]
 
@@ -210,7 +211,8 @@ class Watch(Ground):
         if action == "keep":
             self._note(health, "keep", "rollback", duel, {"release": release.id}, "the release before it")
         elif action == "rollback":
-            self._activate(before, "rolled back by the loop: worse than this one")
+            if not self.activate(before, "rolled back by the loop: worse than this one", current.id):
+                return
             outcome = {"release": before.id, "from": release.id}
             self._note(health, "rollback", "rollback", duel, outcome, "the release before it")
 
@@ -220,8 +222,9 @@ class Watch(Ground):
         outcome = {"release": challenger.id, "before": champion.id, "days": duel.days}
         if action == "shadow" and not duel.rows:
             return  # nothing to tell yet
-        if action == "promote":
-            self._activate(challenger, f"better than the champion on {duel.days} days in shadow")
+        why = f"better than the champion on {duel.days} days in shadow"
+        if action == "promote" and not self.activate(challenger, why, champion.id):
+            return
         noted = self._note(health, action, "shadow", duel, outcome, "the champion")
         if action == "promote":
             self._served_or_back(noted)
@@ -245,7 +248,8 @@ class Watch(Ground):
             return
         uri = self.made("refresh", {"panel": panel.uri, "release": current.uri})
         made = self.releases.get(uris.name_of(uri))
-        self._activate(made, "the champion's forecast from new data")
+        if not self.activate(made, "the champion's forecast from new data", current.id):
+            return
         said = f"{current.id} forecasts from data up to {health.as_of}."
         decision = Decision.of(
             health, "refresh", "new data", said, datetime.now(UTC), policy=self.policy.name
@@ -265,9 +269,6 @@ class Watch(Ground):
     def _duel(self, panel: Dataset, newer: Release, older: Release) -> Duel:
         arguments: dict[str, Argument] = {"panel": panel.uri, "release": newer.uri, "other": older.uri}
         return read_duel(self.store.path(self.made("shadow", arguments)))
-
-    def _activate(self, release: Release, why: str) -> None:
-        self.made("activate", {"release": release.uri, "why": why})
 
     def _follow(
         self, decision: Decision, action: str, rule: str, why: str, outcome: Mapping[str, Any]

@@ -20,7 +20,7 @@ from storecast.loop.policy import Policy, load_policy
 from storecast.settings import Settings, load_settings
 from storecast.store import uri as uris
 from storecast.store.datasets import DatasetStore
-from storecast.store.releases import ReleaseStore
+from storecast.store.releases import Release, ReleaseStore
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,23 @@ class Ground:
         label = f"{stage} {uris.name_of(str(arguments.get('release', '')))}".strip()
         given = {**arguments, "workspace": self.workspace}
         return self.executor.submit(stage, label, given).result()
+
+    def activate(self, release: Release, why: str, instead_of: str) -> bool:
+        """Make a release current in the place of another; whether it is.
+
+        Where people have put a third one there meanwhile, it stays: the next pass decides about that.
+        """
+        given = {"release": release.uri, "why": why, "instead_of": instead_of}
+        current = uris.name_of(self.made("activate", given))
+        if current != release.id:
+            get_run_logger().warning(
+                "%s is not made current (%s): %s is no longer the current release, %s is, which stays.",
+                release.id,
+                why,
+                instead_of,
+                current,
+            )
+        return current == release.id
 
     @cached_property
     def config(self) -> DatasetConfig:

@@ -106,7 +106,7 @@ class Partitions:
         )
         releases = [release.uri for release in current.values()]
         made = join(ground.executor, ground.releases, {**parts, "report": report, "release": releases})
-        if before and ground.releases.current() != before:
+        if before and ground.releases.current() == made:
             self._see_that_it_is_served(made, before)
 
     def _see_that_it_is_served(self, release: Release, before: Release) -> None:
@@ -115,4 +115,4 @@ class Partitions:
         get_run_logger().info("the service %s %s: %s", found.status, release.id, found.found)
         if found.status == "refused":
             why = f"rolled back by the loop: the service refused {release.id}"
-            self.ground.made("activate", {"release": before.uri, "why": why})
+            self.ground.activate(before, why, release.id)

@@ -181,13 +181,17 @@ def hand_out(store: DatasetStore, config: DatasetConfig, data: str, cut: Dataset
 def join(executor: Executor, releases: ReleaseStore, given: Mapping[str, Argument]) -> Release:
     """The releases of all partitions as one, made the current one of the data set that was cut.
 
+    One that becomes current while they are made one stays.
+
     Raises:
         ReleaseError: they cannot be one.
     """
+    before = releases.current()
     made = executor.submit("join", "join", given).result()
     joined = releases.get(uris.name_of(made))
     if not releases.was_current(joined.id):  # one that was rolled back stays so
         why = {"release": made, "why": "the partitions' current releases", "workspace": given["workspace"]}
+        why["instead_of"] = before.id if before else ""
         executor.submit("activate", "activate", why).result()
     return joined
 

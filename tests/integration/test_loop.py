@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +19,9 @@ from components import activate
 from components.archive import Watched, apply
 from pipelines import loop_records
 from pipelines.cli import app
+from pipelines.executor import Argument
 from pipelines.loop import retrain_flow, watch_flow
+from pipelines.loop_ground import Ground
 from pipelines.steps import Outcome
 from pipelines.training import training_flow
 from storecast.actuals import Actuals
@@ -28,8 +30,9 @@ from storecast.dataset_config import load_dataset_config
 from storecast.errors import DataError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.loop.state import on_trial
+from storecast.monitor.health import Health
 from storecast.store.datasets import DatasetStore
-from storecast.store.releases import ReleaseStore
+from storecast.store.releases import CHECKSUMS, Release, ReleaseStore
 from storecast.store.retention import RetentionPolicy, Rule, plan
 from storecast.synthetic import raw_tables, write_raw
 
@@ -114,6 +117,22 @@ class Shop:
 
     def watch(self, raw: str, policy: str) -> list[Decision]:
         return watch_flow("synthetic", raw, policy, workspace=str(self.home))
+
+    def another(self, name: str) -> Release:
+        """A release of a model of its own, fitted to the same data as the current one."""
+        current = self.releases.get(self.current)
+        folder = self.folder / name
+        shutil.copytree(self.releases.path(current), folder, ignore=shutil.ignore_patterns(CHECKSUMS))
+        return self.releases.publish(folder, {**current.about, "evaluation": name})
+
+    def remember(self, first: str, *following: str, **outcome: str) -> None:
+        """Record decisions, each on the one before, the last with what it came to."""
+        health = Health("synthetic", self.current, "2013-01-01", ())
+        chain = [Decision.of(health, first, "breach", "why", datetime.now(UTC))]
+        for action in following:
+            chain.append(chain[-1].next(action, "gate", "why", datetime.now(UTC)))
+        for decision in [*chain[:-1], chain[-1].with_outcome(outcome)]:
+            self.log.record(decision)
 
     def forget(self) -> set[str]:
         """Delete all that retention may, as if years had passed; what that was."""
@@ -359,6 +378,38 @@ def test_a_challenger_out_of_shadow_that_the_service_refuses_is_taken_back(
     assert "disagrees" in taken[2].because
     assert on_trial(shop.log.all()) is None
     assert shop.releases.get(shop.current).about["fitted_to"] == first.about["fitted_to"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "done"),
+    [
+        ("shadow", ["nothing", "refresh"]),
+        ("activate", ["promote", "probed", "nothing", "refresh"]),
+        ("refresh", ["promote", "probed", "rollback", "nothing"]),
+    ],
+)
+def test_what_a_person_makes_current_while_a_pass_works_stays(
+    shop: Shop, refused: dict[str, str], monkeypatch: pytest.MonkeyPatch, stage: str, done: list[str]
+) -> None:
+    first, challenger, chosen = shop.current, shop.another("challenger"), shop.another("chosen")
+    shop.remember("train", "trained", shadow=challenger.id)
+    refused[challenger.id] = "its model disagrees with its forecasts"
+    made = Ground.made
+
+    def and_a_person(ground: Ground, name: str, arguments: Mapping[str, Argument]) -> str:
+        uri = made(ground, name, arguments)
+        if name == stage and not shop.releases.was_current(chosen.id):
+            shop.releases.activate(chosen.id, "by hand")
+        return uri
+
+    monkeypatch.setattr(Ground, "made", and_a_person)
+    raw, policy = shop.raw(257), shop.policy(shadow=4)
+    assert actions(shop.watch(raw, policy)) == done
+    assert shop.releases.get(shop.current).about["evaluation"] == "chosen"
+    assert first in shop.releases.trail()
+    if "refresh" not in done:
+        assert shop.current == chosen.id
+        assert actions(shop.watch(raw, policy)) == ["refresh"], "the next pass makes its forecast anew"
 
 
 def test_a_pass_that_was_killed_after_it_had_released_knows_the_release_before(
