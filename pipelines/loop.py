@@ -204,8 +204,8 @@ class Watch(Ground):
         if not trial or not current or self.policy.rollback is None:
             return
         release, before = (self.releases.get(str(trial.outcome[name])) for name in ("release", "before"))
-        if current.about["fitted_to"] != release.about["fitted_to"]:
-            return  # somebody has put another model in its place
+        if current.about["evaluation"] != release.about["evaluation"]:  # which names the model
+            return  # somebody has put another one in its place
         duel = self._duel(panel, release, before)
         action = judge_release(self.policy, duel)
         if action == "keep":

@@ -326,6 +326,18 @@ def test_a_champion_is_compared_on_a_panel_that_has_more_series_than_it_knows(
     assert {line["against"] for line in told["comparisons"]} == {"champion", "naive"}
 
 
+def test_a_persons_model_of_the_same_day_is_not_judged_for_the_release_it_took_the_place_of(
+    shop: Shop,
+) -> None:
+    before, chosen = shop.current, shop.another("chosen")
+    shop.remember("promote", release=shop.another("tried").id, before=before)
+    trial = on_trial(shop.log.all())
+    shop.releases.activate(chosen.id, "by hand")
+    assert actions(shop.watch(shop.raw(257), shop.policy())) == ["nothing", "refresh"]
+    assert on_trial(shop.log.all()) == trial, "it is neither kept nor taken back"
+    assert shop.releases.get(shop.current).about["evaluation"] == "chosen"
+
+
 def test_a_challenger_in_shadow_takes_over_after_its_days(shop: Shop) -> None:
     first, policy, shift = shop.current, shop.policy(shadow=4), (253, 4.0)
     made = shop.watch(shop.raw(285, shift), policy)
