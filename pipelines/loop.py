@@ -25,11 +25,11 @@ from components.shadow import read_duel
 from pipelines.executor import Argument
 from pipelines.loop_ground import Ground
 from pipelines.loop_partitions import Partitions, is_cut
+from pipelines.loop_records import cause
 from pipelines.pods import MOST_WAITING, PodOptions
 from pipelines.probe import probe
 from pipelines.steps import Outcome
 from pipelines.training import reasons, training_flow
-from storecast.errors import StorecastError
 from storecast.loop.decisions import Decision
 from storecast.loop.judge import Duel, judge_release, judge_shadow
 from storecast.loop.policy import decide
@@ -104,14 +104,15 @@ class Watch(Ground):
 
     def run(self, by_event: bool) -> list[Decision]:
         """One pass; the decisions it has made."""
-        self.take()
         started = datetime.now(UTC)
-        panel = self._panel()
-        health = self._health(panel)
-        self._judge(panel, health)
-        self.records.add(decide(self.policy, self._state(), health, datetime.now(UTC)))
+        with self.failures_told():
+            self.take()
+            panel = self._panel()
+            health = self._health(panel)
+            self._judge(panel, health)
+            self.records.add(decide(self.policy, self._state(), health, datetime.now(UTC)))
         try:
-            self._carry_out(by_event)
+            self._carry_out(by_event)  # which tells by itself of a training that fails
         except Exception:  # the forecast does not wait for a training that is broken
             self._refresh(panel, health)
             raise
@@ -149,8 +150,7 @@ class Watch(Ground):
             )
         except Exception as error:
             minutes = round((time.monotonic() - began) / 60, 3)
-            said = str(error) if isinstance(error, StorecastError) else f"{type(error).__name__}: {error}"
-            self._follow(decision, "failed", "training", said, {"minutes": minutes})
+            self._follow(decision, "failed", "training", cause(error), {"minutes": minutes})
             raise
         return self._trained(decision, outcome, round((time.monotonic() - began) / 60, 3))
 
@@ -239,6 +239,11 @@ class Watch(Ground):
         return made
 
     def _refresh(self, panel: Dataset, health: Health) -> None:
+        """See that the forecast is from the new data."""
+        with self.failures_told():
+            self._forecast_anew(panel, health)
+
+    def _forecast_anew(self, panel: Dataset, health: Health) -> None:
         """The current model's forecast from the new data."""
         current = self.releases.current()
         if current is None or current.about["panel"] == panel.hash:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,6 +64,15 @@ class Ground:
         label = f"{stage} {uris.name_of(str(arguments.get('release', '')))}".strip()
         given = {**arguments, "workspace": self.workspace}
         return self.executor.submit(stage, label, given).result()
+
+    @contextmanager
+    def failures_told(self) -> Iterator[None]:
+        """Have what fails in the block recorded and told, before it goes on as it is."""
+        try:
+            yield
+        except Exception as error:
+            self.records.failed(self.config.name, error)
+            raise
 
     def activate(self, release: Release, why: str, instead_of: str) -> bool:
         """Make a release current in the place of another; whether it is.

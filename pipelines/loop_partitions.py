@@ -55,8 +55,9 @@ class Partitions:
             RunError: some have failed: names them; the others are done.
         """
         ground, log = self.ground, get_run_logger()
-        ground.take()
-        hand_out(ground.store, ground.config, ground.data, self.cut)
+        with ground.failures_told():
+            ground.take()
+            hand_out(ground.store, ground.config, ground.data, self.cut)
         labels = {name: f"partition {n} of {len(self.names)}: {name}" for n, name in enumerate(self.names, 1)}
 
         def attempt(name: str) -> list[Decision]:
@@ -64,10 +65,11 @@ class Partitions:
                 return self.one_pass(name, *data_of(self.cut.uri, name))
 
         done, failed = each_partition(attempt, self.names, self.at_once)
-        try:
-            self._join()
-        except ReleaseError as error:  # the one that is current stays
-            log.warning("the partitions' releases are not made one: %s", error)
+        with ground.failures_told():
+            try:
+                self._join()
+            except ReleaseError as error:  # the one that is current stays
+                log.warning("the partitions' releases are not made one: %s", error)
         if failed:
             raise failure(ground.config.name, failed)
         return [decision for made in done.values() for decision in made]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect.events import emit_event
 
 from pipelines.notify import tell
+from storecast.errors import StorecastError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.loop.state import PASSES
 from storecast.settings import Settings
+
+logger = logging.getLogger("storecast.loop")
 
 EVENTS = {
     "train": "storecast.training",
@@ -52,6 +57,22 @@ class Records:
             self._say(event, decision.action, decision)
         return True
 
+    def failed(self, dataset: str, error: Exception) -> None:
+        """Record that a step of a pass failed, and say so: of one cause once, until newer data are seen.
+
+        Where the store is what fails, it is said without a record, by each pass.
+        """
+        now = datetime.now(UTC)
+        at, today = now.isoformat(timespec="milliseconds"), now.date().isoformat()
+        decision = Decision(dataset, today, at, "", "failed", "pass", cause(error))
+        try:
+            if log := self.log.all():
+                decision = replace(decision, as_of=log[-1].as_of, release=log[-1].release)
+            self.add(decision)
+        except Exception as unwritten:  # what failed before is the one to raise  # noqa: BLE001
+            logger.warning("a failure could not be recorded: %s", cause(unwritten))
+            self._say(EVENTS["failed"], "failed", decision)
+
     def retrain(self, decision: Decision, parameters: Mapping[str, Any]) -> None:
         """Ask the platform for a training."""
         emit_event(RETRAIN, _resource(decision), payload={"decision": decision.id, **parameters})
@@ -65,6 +86,11 @@ class Records:
     def _say(self, event: str, topic: str, decision: Decision) -> None:
         emit_event(event, _resource(decision), payload={"id": decision.id, **decision.to_dict()})
         tell(self.settings, decision, topic)
+
+
+def cause(error: Exception) -> str:
+    """What an error says; of one that is not storecast's, its type besides."""
+    return str(error) if isinstance(error, StorecastError) else f"{type(error).__name__}: {error}"
 
 
 def _resource(decision: Decision) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from prefect import flow
 from typer.testing import CliRunner
 
 from components import activate
@@ -20,8 +21,9 @@ from components.archive import Watched, apply
 from pipelines import loop_records
 from pipelines.cli import app
 from pipelines.executor import Argument
-from pipelines.loop import retrain_flow, watch_flow
+from pipelines.loop import Watch, retrain_flow, watch_flow
 from pipelines.loop_ground import Ground
+from pipelines.loop_partitions import Partitions
 from pipelines.steps import Outcome
 from pipelines.training import training_flow
 from storecast.actuals import Actuals
@@ -248,6 +250,29 @@ def test_a_training_that_breaks_is_recorded_as_failed_and_the_forecast_goes_on(
     assert shop.log.all()[1].because == "RuntimeError: out of order"
     assert shop.releases.get(shop.current).about["champion"] == first
     assert shop.releases.get(shop.current).about["cutoff"] == shop.log.all()[0].as_of
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["whole", "in partitions"])
+def test_a_pass_that_fails_is_recorded_and_told_once_until_it_succeeds(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, cut: bool
+) -> None:
+    told = []
+    monkeypatch.setattr(loop_records, "emit_event", lambda event, *_, payload: told.append((event, payload)))
+    broken = Path(shop.raw(253))
+    train = pd.read_csv(broken / "train.csv")
+    train.rename(columns={"sales": "turnover"}).to_csv(broken / "train.csv", index=False)
+    ground = Watch("synthetic", str(broken), shop.policy(), str(shop.home), None)
+    parts = Partitions(ground, lambda *_: [], 1)
+    one_pass = flow(parts.run) if cut else lambda: shop.watch(str(broken), shop.policy())
+    for _ in range(2):
+        with pytest.raises(DataError, match="sales"):
+            one_pass()
+    (failed,) = shop.log.all()
+    assert (failed.action, failed.rule, failed.follows) == ("failed", "pass", "")
+    assert "sales" in failed.because
+    assert [(event, payload["id"]) for event, payload in told] == [("storecast.failure", failed.id)]
+    shop.raw(253)
+    assert actions(shop.watch(str(broken), shop.policy())) == ["nothing", "refresh"]
 
 
 def test_a_training_that_was_decided_on_a_platform_is_asked_for_until_it_has_ended(

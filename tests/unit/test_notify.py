@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from pipelines import loop_records
 from pipelines.loop_records import Records
 from pipelines.notify import notify, tell
+from storecast.errors import StoreError
 from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import Check, Health
 from storecast.settings import Settings
@@ -82,6 +83,18 @@ def test_a_decision_reaches_a_webhook_with_what_was_seen(receiver: Receiver) -> 
 def test_what_people_need_not_know_is_not_sent(receiver: Receiver) -> None:
     assert tell(Settings(notify_urls=(receiver.url,)), DECISION, "nothing")
     assert receiver.got == []
+
+
+def test_people_are_told_of_a_pass_that_fails_because_of_its_store(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_records, "emit_event", lambda *_, **__: None)
+    (tmp_path / "loop").write_text("where a folder should be")
+    records = Records(DecisionLog(str(tmp_path), "shop"), Settings(notify_urls=(receiver.url,)))
+    records.failed("shop", StoreError("the object store does not answer"))
+    (message,) = receiver.got
+    assert message["title"] == "shop: A step failed"
+    assert "the object store does not answer" in message["message"]
 
 
 def test_a_breach_that_goes_on_is_told_once_though_no_newer_data_come(
