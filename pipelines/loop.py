@@ -150,7 +150,7 @@ class Watch(Ground):
             )
         except Exception as error:
             minutes = round((time.monotonic() - began) / 60, 3)
-            self._follow(decision, "failed", "training", cause(error), {"minutes": minutes})
+            self.follow(decision, "failed", "training", cause(error), {"minutes": minutes})
             raise
         return self._trained(decision, outcome, round((time.monotonic() - began) / 60, 3))
 
@@ -162,12 +162,12 @@ class Watch(Ground):
         current = outcome.current.id if outcome.current else ""
         shadow = made if promoted and made != current else ""
         result = {"promoted": promoted, "release": made, "shadow": shadow, "minutes": minutes}
-        said = [self._follow(decision, "trained", "gate", why, result)]
+        said = [self.follow(decision, "trained", "gate", why, result)]
         if not promoted:
-            said.append(self._follow(said[0], "reject", "gate", why, {}))
+            said.append(self.follow(said[0], "reject", "gate", why, {}))
         elif not shadow:
             result = {"release": made, "before": self._before_current()}
-            promote = self._follow(said[0], "promote", "gate", why, result)
+            promote = self.follow(said[0], "promote", "gate", why, result)
             said += [promote, *self._served_or_back(promote)]
         return said
 
@@ -184,13 +184,10 @@ class Watch(Ground):
         release, before = (str(promoted.outcome[name]) for name in ("release", "before"))
         found = probe(self.settings, self.config.name, release)
         said = f"The service {found.status} it: {found.found}"
-        probed = self._follow(promoted, "probed", "probe", said, {"release": release, "status": found.status})
+        probed = self.follow(promoted, "probed", "probe", said, {"release": release, "status": found.status})
         if found.status not in {"refused", "another"} or not before:
             return [probed]
-        if not self.activate(self.releases.get(before), "rolled back by the loop: probe", release):
-            return [probed]
-        because = f"{release} was not served, so {before} is current again. {said}"
-        return [probed, self._follow(probed, "rollback", "probe", because, {"release": before})]
+        return [probed, *self.taken_back(probed, before)]
 
     def _judge(self, panel: Dataset, health: Health) -> None:
         """The challenger in shadow, and the release on trial."""
@@ -274,13 +271,6 @@ class Watch(Ground):
     def _duel(self, panel: Dataset, newer: Release, older: Release) -> Duel:
         arguments: dict[str, Argument] = {"panel": panel.uri, "release": newer.uri, "other": older.uri}
         return read_duel(self.store.path(self.made("shadow", arguments)))
-
-    def _follow(
-        self, decision: Decision, action: str, rule: str, why: str, outcome: Mapping[str, Any]
-    ) -> Decision:
-        made = decision.next(action, rule, why, datetime.now(UTC), outcome)
-        self.records.add(made)
-        return made
 
     def _state(self) -> Any:
         current = self.releases.current()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 from prefect import get_run_logger
 
@@ -16,7 +18,7 @@ from pipelines.pods import PodOptions, executor_for
 from storecast.actuals import Actuals
 from storecast.configs import config_file
 from storecast.dataset_config import DatasetConfig, load_dataset_config
-from storecast.loop.decisions import DecisionLog
+from storecast.loop.decisions import Decision, DecisionLog
 from storecast.loop.policy import Policy, load_policy
 from storecast.settings import Settings, load_settings
 from storecast.store import uri as uris
@@ -90,6 +92,26 @@ class Ground:
                 current,
             )
         return current == release.id
+
+    def taken_back(self, probed: Decision, before: str) -> list[Decision]:
+        """Make the release before current again, where the service does not serve a new one.
+
+        Returns:
+            The rollback; nothing where people have made another release current meanwhile.
+        """
+        release = str(probed.outcome["release"])
+        if not self.activate(self.releases.get(before), "rolled back by the loop: probe", release):
+            return []
+        because = f"{release} was not served, so {before} is current again. {probed.because}"
+        return [self.follow(probed, "rollback", "probe", because, {"release": before})]
+
+    def follow(
+        self, decision: Decision, action: str, rule: str, why: str, outcome: Mapping[str, Any]
+    ) -> Decision:
+        """Record what follows on a decision."""
+        made = decision.next(action, rule, why, datetime.now(UTC), outcome)
+        self.records.add(made)
+        return made
 
     @cached_property
     def config(self) -> DatasetConfig:

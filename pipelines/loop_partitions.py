@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 from prefect import get_run_logger
@@ -67,12 +68,13 @@ class Partitions:
         done, failed = each_partition(attempt, self.names, self.at_once)
         with ground.failures_told():
             try:
-                self._join()
+                joined = self._join()
             except ReleaseError as error:  # the one that is current stays
                 log.warning("the partitions' releases are not made one: %s", error)
+                joined = []
         if failed:
             raise failure(ground.config.name, failed)
-        return [decision for made in done.values() for decision in made]
+        return [decision for made in [*done.values(), joined] for decision in made]
 
     @cached_property
     def cut(self) -> Dataset:
@@ -87,8 +89,11 @@ class Partitions:
         """The partitions' names."""
         return [str(about["name"]) for about in self.cut.counts["partitions"]]
 
-    def _join(self) -> None:
+    def _join(self) -> list[Decision]:
         """Make the partitions' current releases one, where they are others than those of the last one.
+
+        Returns:
+            Whether the service serves it, and that the one before is current again, where it refuses it.
 
         Raises:
             ReleaseError: they cannot be one.
@@ -98,7 +103,7 @@ class Partitions:
         current = {name: release for name, release in found.items() if release is not None}
         joined_before = before.lineage() if before else {}
         if all(name in current and joined_before.get(name) == current[name].id for name in self.names):
-            return
+            return []
         if without := sorted(set(self.names) - set(current)):
             raise ReleaseError("not every partition has a release", found=f"none of {', '.join(without)}")
         parts: dict[str, Argument] = {"partition": self.cut.uri, "workspace": ground.workspace}
@@ -108,13 +113,14 @@ class Partitions:
         )
         releases = [release.uri for release in current.values()]
         made = join(ground.executor, ground.releases, {**parts, "report": report, "release": releases})
-        if before and ground.releases.current() == made:
-            self._see_that_it_is_served(made, before)
+        return self._served_or_back(made, before) if before and ground.releases.current() == made else []
 
-    def _see_that_it_is_served(self, release: Release, before: Release) -> None:
-        """Go back to the release before where the service refuses this one."""
-        found = probe(self.ground.settings, self.ground.config.name, release.id)
-        get_run_logger().info("the service %s %s: %s", found.status, release.id, found.found)
-        if found.status == "refused":
-            why = f"rolled back by the loop: the service refused {release.id}"
-            self.ground.activate(before, why, release.id)
+    def _served_or_back(self, release: Release, before: Release) -> list[Decision]:
+        """See whether the service takes the release; where it refuses it, the one before is current again."""
+        name, now = self.ground.config.name, datetime.now(UTC).isoformat(timespec="milliseconds")
+        found = probe(self.ground.settings, name, release.id)
+        said = f"The service {found.status} it: {found.found}"
+        probed = Decision(name, str(release.about["cutoff"]), now, release.id, "probed", "probe", said)
+        probed = probed.with_outcome({"release": release.id, "status": found.status})
+        self.ground.records.add(probed)
+        return [probed, *(self.ground.taken_back(probed, before.id) if found.status == "refused" else [])]

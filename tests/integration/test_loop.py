@@ -417,6 +417,23 @@ def test_a_challenger_out_of_shadow_that_the_service_refuses_is_taken_back(
     assert shop.releases.get(shop.current).about["fitted_to"] == first.about["fitted_to"]
 
 
+def test_a_release_of_all_partitions_that_the_service_refuses_is_taken_back_and_people_are_told(
+    shop: Shop, refused: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+    monkeypatch.setattr(loop_records, "tell", lambda _, decision, topic: told.append((topic, decision)))
+    before, joined = shop.releases.get(shop.current), shop.another("joined")
+    shop.releases.activate(joined.id, "the partitions' current releases")
+    refused[joined.id] = "a model is missing"
+    whole = Partitions(Watch("synthetic", "", shop.policy(), str(shop.home), None), lambda *_: [], 1)
+    made = flow(whole._served_or_back)(joined, before)
+    assert actions(made) == ["probed", "rollback"]
+    assert shop.log.all() == made
+    assert told == [("rollback", made[1])]
+    assert "a model is missing" in made[1].because
+    assert shop.current == before.id
+
+
 @pytest.mark.parametrize(
     ("stage", "done"),
     [
