@@ -33,7 +33,7 @@ from pipelines.training import reasons, training_flow
 from storecast.loop.decisions import Decision
 from storecast.loop.judge import Duel, judge_release, judge_shadow
 from storecast.loop.policy import decide
-from storecast.loop.state import on_trial, state_of, unfinished
+from storecast.loop.state import ENDS, on_trial, state_of, unfinished
 from storecast.monitor.health import Health, read_health
 from storecast.store import uri as uris
 from storecast.store.datasets import Dataset
@@ -135,7 +135,7 @@ class Watch(Ground):
     def train(self, decision: Decision) -> list[Decision]:
         """Train as decided; a decision whose training has ended is not carried out again."""
         log = self.records.log.all()
-        if any(d.follows == decision.id and d.action in {"trained", "failed"} for d in log):
+        if any(d.follows == decision.id and d.action in ENDS for d in log):
             return []
         began = time.monotonic()
         try:

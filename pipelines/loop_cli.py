@@ -17,6 +17,7 @@ from components.stage import open_store
 from pipelines.command import run_flow
 from storecast.errors import ConfigError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog, pending
+from storecast.loop.state import unfinished
 from storecast.settings import Settings, load_settings
 from storecast.store import locks
 from storecast.store import uri as uris
@@ -31,7 +32,7 @@ DatasetConfigOption = Annotated[
 DataOption = Annotated[str, typer.Option("--data", help="Folder or URI of the raw files.")]
 PolicyOption = Annotated[str, typer.Option("--policy", help="Retraining policy: a YAML file, or a name.")]
 DatasetOption = Annotated[str, typer.Option("--dataset", help="Data set; needed where there are several.")]
-DecisionId = Annotated[str, typer.Argument(help="Id of the question, or its beginning.")]
+DecisionId = Annotated[str, typer.Argument(help="Id of the decision, or its beginning.")]
 
 
 @loop.command("run")
@@ -74,7 +75,7 @@ def approve(question: DecisionId, dataset: DatasetOption = "") -> None:
 
 @loop.command("decline")
 def decline(question: DecisionId, dataset: DatasetOption = "") -> None:
-    """Say no to a training."""
+    """Say no to a training: one that was asked about, or one that was started and has not ended."""
     _answer(question, dataset, "decline", "said no")
 
 
@@ -124,7 +125,10 @@ def _answer(question: str, dataset: str, action: str, said: str) -> None:
         )
     (log,) = logs
     asked = log.get(question)
-    open_ones = [each.id for each in pending(log.all())]
+    decided = log.all()
+    open_ones = [each.id for each in pending(decided)]
+    if action == "decline" and (started := unfinished(decided)):
+        open_ones.append(started.id)
     if asked.id not in open_ones:
         raise ConfigError(
             "this decision does not wait for an answer",

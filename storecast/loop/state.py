@@ -12,6 +12,10 @@ PASSES = ("nothing", "wait", "ask", "train")
 """Actions of a pass over new data; the others follow on one, or are about releases."""
 
 
+ENDS = ("trained", "failed", "decline")
+"""Actions by which a training that was started has ended; declined is one that a person gives up."""
+
+
 @dataclass(frozen=True)
 class Training:
     """A training that the loop has started.
@@ -87,7 +91,7 @@ def state_of(decisions: Sequence[Decision], trained_to: str) -> LoopState:
 
 def unfinished(decisions: Sequence[Decision]) -> Decision | None:
     """The last training that was started and of which no end is recorded; None where there is none."""
-    ended = {d.follows for d in decisions if d.action in {"trained", "failed"}}
+    ended = {d.follows for d in decisions if d.action in ENDS}
     started = [d for d in decisions if d.action == "train"]
     return started[-1] if started and started[-1].id not in ended else None
 
@@ -126,7 +130,7 @@ def approved(decisions: Sequence[Decision]) -> str:
 
 
 def _training(decision: Decision, decisions: Sequence[Decision]) -> Training:
-    ends = [d for d in decisions if d.action in {"trained", "failed"} and d.follows == decision.id]
+    ends = [d for d in decisions if d.action in ENDS and d.follows == decision.id]
     minutes = sum(float(end.outcome.get("minutes", 0.0)) for end in ends)
-    failed = any(end.action == "failed" for end in ends)
+    failed = bool(ends) and all(end.action != "trained" for end in ends)
     return Training(datetime.fromisoformat(decision.at), decision.as_of, minutes, failed)

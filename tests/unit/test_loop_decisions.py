@@ -11,8 +11,10 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from storecast.errors import StoreError
+from pipelines.cli import app
+from storecast.errors import ConfigError, StoreError
 from storecast.loop.decisions import Decision, DecisionLog, pending
 from storecast.loop.judge import Duel, judge_release, judge_shadow
 from storecast.loop.policy import Policy, Rollback
@@ -110,6 +112,22 @@ def test_a_training_is_unfinished_until_its_end_is_recorded() -> None:
     ended = started.next("trained", "gate", "", NOW, {"minutes": 3.0})
     assert unfinished([started, ended]) is None
     assert state_of([started, ended], "").trainings[0].minutes == 3.0
+
+
+def test_a_training_that_a_person_gives_up_has_ended_and_taught_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
+    log, started = DecisionLog(str(tmp_path), "shop"), decision("train")
+    log.record(started)
+    refused = CliRunner().invoke(app, ["loop", "approve", started.id])
+    assert isinstance(refused.exception, ConfigError), "there is nothing to say yes to"
+    assert unfinished(log.all()) == started
+    assert CliRunner().invoke(app, ["loop", "decline", started.id]).exit_code == 0
+    assert unfinished(log.all()) is None
+    assert state_of(log.all(), "").learnt_to == ""
+    again = CliRunner().invoke(app, ["loop", "decline", started.id])
+    assert isinstance(again.exception, ConfigError), "it has ended"
 
 
 def test_a_challenger_is_in_shadow_until_it_is_judged() -> None:
