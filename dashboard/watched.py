@@ -79,10 +79,19 @@ def _table(uri: str, name: str) -> pd.DataFrame:
         raise StoreError(f"{name} of monitoring cannot be read", where=uri, found=str(error)) from error
 
 
-@st.cache_data(max_entries=2_000, show_spinner=False)
 def _health(uri: str) -> Health | None:
-    file = uris.join(uri, FILE)
-    return Health.from_dict(json.loads(uris.read_text(file))) if uris.exists(file) else None
+    """A day's record; None where there is none, or none yet."""
+    try:
+        return _read(uris.join(uri, FILE))
+    except FileNotFoundError:
+        return None
+
+
+@st.cache_data(max_entries=2_000, show_spinner=False)
+def _read(file: str) -> Health:
+    if not uris.exists(file):
+        raise FileNotFoundError(file)  # which is not kept: it may be there the next time
+    return Health.from_dict(json.loads(uris.read_text(file)))
 
 
 def decisions(dataset: str) -> DecisionLog:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,8 +28,9 @@ from orchestrator.api import PAGE, connected, of_runs
 from orchestrator.runs import Run, below, deployment, read
 
 SHARD = re.compile(r"(?P<stage>.+), shard (?P<number>\d+) of (?P<count>\d+)")
-VERDICTS = ("decision", "tuning")
-"""Artifacts that say what a run came to."""
+VERDICTS = {"partitioned": ("partitions",)}
+"""Artifacts that say what a run of a flow came to; of others, `VERDICT`."""
+VERDICT = ("decision", "tuning")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ class RunDetails:
         parameters: what it was given.
         stages: in the order in which they began.
         log: the last lines, the oldest first.
-        verdict: the gate's reasons and what followed, or what a tuning found, as Markdown; "" before.
+        verdict: the gate's reasons and what followed, what a tuning found, or the partitions' releases, as
+            Markdown; "" before.
         trials: of a tuning, a row each, the best first; of other runs none.
     """
 
@@ -97,11 +99,11 @@ def details(run: str, log_lines: int = PAGE) -> RunDetails:
         found = read(client, run)
         tree = [found, *below(client, found.id)]
         flow = client.read_flow(found.flow_id).name
-        progress = _progress(client, [each.id for each in tree])
-        tasks = _tasks(client, tree)
+        tasks, parents = _tasks(client, tree)
+        progress = _progress(client, tree, parents)
         stages = [_stage(task, progress) for task in tasks]
         log = _log(client, tree, tasks, log_lines)
-        verdict = _latest(client, tree, VERDICTS)
+        verdict = _latest(client, tree, VERDICTS.get(flow, VERDICT))
         trials = json.loads(_latest(client, tree, ("trials",)) or "[]")
     return RunDetails(Run.of(found), flow, dict(found.parameters), stages, log, verdict, trials)
 
@@ -117,8 +119,8 @@ def form_of(flow: str) -> tuple[dict[str, Any], dict[str, Any]]:
         return dict(found.parameter_openapi_schema or {}), dict(found.parameters)
 
 
-def _tasks(client: SyncPrefectClient, tree: Sequence[FlowRun]) -> list[TaskRun]:
-    """The stages' task runs: those that stand for a run below are left out."""
+def _tasks(client: SyncPrefectClient, tree: Sequence[FlowRun]) -> tuple[list[TaskRun], dict[UUID, UUID]]:
+    """The stages' task runs, and of every run below another that one: a task run stands for it there."""
 
     def read(runs: list[UUID], limit: int, offset: int) -> list[TaskRun]:
         return client.read_task_runs(
@@ -129,10 +131,17 @@ def _tasks(client: SyncPrefectClient, tree: Sequence[FlowRun]) -> list[TaskRun]:
         )
 
     found = of_runs([run.id for run in tree], read)
-    return [task for task in found if not (task.state and task.state.state_details.child_flow_run_id)]
+    tasks, parents = [], dict[UUID, UUID]()
+    for task in found:
+        below = task.state.state_details.child_flow_run_id if task.state else None
+        if below and task.flow_run_id:
+            parents[below] = task.flow_run_id
+        else:
+            tasks.append(task)
+    return tasks, parents
 
 
-def _stage(task: TaskRun, progress: dict[str, float]) -> StageRun:
+def _stage(task: TaskRun, progress: Mapping[tuple[UUID | None, str], float]) -> StageRun:
     shard = SHARD.fullmatch(task.name)
     return StageRun(
         stage=shard["stage"] if shard else task.name,
@@ -140,14 +149,27 @@ def _stage(task: TaskRun, progress: dict[str, float]) -> StageRun:
         state=(task.state.name or task.state.type.value) if task.state else "unknown",
         started=task.start_time,
         seconds=task.estimated_run_time.total_seconds(),
-        progress=progress.get(task.name),
+        progress=progress.get((task.flow_run_id, task.name)),
     )
 
 
-def _progress(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[str, float]:
-    """Percent by label: stages write it as Prefect's progress artifacts."""
-    found = _artifacts(client, runs, ArtifactFilter(type=ArtifactFilterType(any_=["progress"])))
-    return {str(each["description"]): float(each["data"]) for each in found if each["data"] is not None}
+def _progress(
+    client: SyncPrefectClient, tree: Sequence[FlowRun], parents: Mapping[UUID, UUID]
+) -> dict[tuple[UUID | None, str], float]:
+    """Percent by run and label, since two partitions' stages are called the same.
+
+    Stages write it as Prefect's progress artifacts: in process those of the stage's own run, in a pod those
+    of a run below that one, which has the stage's label for a name. Of several attempts the latest counts.
+    """
+    wanted = ArtifactFilter(type=ArtifactFilterType(any_=["progress"]))
+    names = {run.id: run.name for run in tree}
+    found: dict[tuple[UUID | None, str], float] = {}
+    for each in _artifacts(client, list(names), wanted):
+        run, label = UUID(each["flow_run_id"]), str(each["description"])
+        if each["data"] is not None:
+            of = parents.get(run, run) if names[run] == label else run
+            found.setdefault((of, label), float(each["data"]))
+    return found
 
 
 def _latest(client: SyncPrefectClient, tree: Sequence[FlowRun], keys: Sequence[str]) -> str:

@@ -87,8 +87,13 @@ def error_of(run: FlowRun, label: str, diagnosis: str) -> Exception:
     if isinstance(kind, type) and issubclass(kind, StorecastError) and not issubclass(kind, StoreError):
         return StageFailedError(message, where=label)
     if run.state and run.state.is_cancelled():
-        return StageFailedError("the stage's run was cancelled", where=label, cure="start the run again")
+        return was_cancelled(label)
     return PodLostError("; ".join(part for part in (f"{label}: {message}", diagnosis) if part))
+
+
+def was_cancelled(label: str) -> StageFailedError:
+    """The error of a stage that was cancelled, or did not begin because its run was."""
+    return StageFailedError("the stage's run was cancelled", where=label, cure="start the run again")
 
 
 def diagnoses(client: SyncPrefectClient, runs: Sequence[UUID]) -> dict[UUID, str]:

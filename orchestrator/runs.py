@@ -65,19 +65,23 @@ class Run:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a run: its label and state."""
+    """A stage of a run: its id, label and state; two partitions have stages of the same label."""
 
+    id: str
     label: str
     state: str
 
 
-def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | None = None) -> Run:
+def start(
+    flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | None = None, key: str = ""
+) -> Run:
     """Start a run of a deployment.
 
     Args:
         flow: one of `FLOWS`.
         parameters: of the flow; what is not given is as the deployment says.
         pods: how stages run as pods; what is not given is as the deployment says.
+        key: who asks again with the same one gets the run that was started the first time.
 
     Raises:
         StoreError: the Prefect API cannot be reached or has no such deployment.
@@ -87,7 +91,10 @@ def start(flow: str, parameters: Mapping[str, Any], pods: Mapping[str, Any] | No
         given = dict(parameters)
         if pods:
             given["pods"] = {**wanted.parameters.get("pods", {}), **pods}
-        return Run.of(client.create_flow_run_from_deployment(wanted.id, parameters=given))
+        made = client.create_flow_run_from_deployment(
+            wanted.id, parameters=given, idempotency_key=key or None
+        )
+        return Run.of(made)
 
 
 def latest(limit: int = 20) -> list[Run]:
@@ -126,13 +133,28 @@ def _ended(run: FlowRun) -> bool:
 
 
 def cancel(run: str) -> Run:
-    """Cancel a run and the stages it has under way; one that has ended stays as it is."""
+    """Cancel a run and the stages it has under way; one that has ended stays as it is.
+
+    The run itself comes first, since it begins no stage from then on (`pipelines.pods`); a stage that it was
+    about to begin is found by the second look.
+    """
     with connected() as client:
         found = read(client, run)
-        for each in [*below(client, found.id), found]:
-            if not _ended(each):
-                client.set_flow_run_state(each.id, _ending(each), force=False)
+        _cancel(client, [found])
+        for _ in range(2):
+            _cancel(client, below(client, found.id))
         return Run.of(read(client, run))
+
+
+def _cancel(client: SyncPrefectClient, some: list[FlowRun]) -> None:
+    for each in some:
+        if not (_ended(each) or is_cancelled(each.state)):
+            client.set_flow_run_state(each.id, _ending(each), force=False)
+
+
+def is_cancelled(state: State[Any] | None) -> bool:
+    """Whether a run in a state is cancelled, or is to be."""
+    return bool(state and (state.is_cancelled() or state.is_cancelling()))
 
 
 def watch(
@@ -155,7 +177,8 @@ def watch(
             with connected() as client:
                 found = read(client, run)
                 stages = [
-                    Stage(r.name, (r.state.name or "") if r.state else "") for r in below(client, found.id)
+                    Stage(str(r.id), r.name, (r.state.name or "") if r.state else "")
+                    for r in below(client, found.id)
                 ]
         except RefusedError:
             raise

@@ -10,6 +10,7 @@ for a pod to start counts from when none of them works.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -30,7 +31,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from components.stage import open_store
 from orchestrator.api import SILENCE_SECONDS
-from orchestrator.pod_failures import GIVEN_UP, NotStartedError, failure_of, not_started
+from orchestrator.pod_failures import GIVEN_UP, NotStartedError, failure_of, not_started, was_cancelled
+from orchestrator.runs import is_cancelled
 from pipelines.executor import Argument, Executor, InProcess, Made, stage_task
 from storecast.store import uri as uris
 
@@ -143,9 +145,12 @@ class Pods:
         context = TaskRunContext.get()
         if context is None:
             raise RuntimeError("stages run in pods only from within a flow")
-        name = f"{context.task_run.flow_run_id}/{re.sub(r'[^a-z0-9-]+', '-', label.lower())}-{pool}"
+        mine = context.task_run.flow_run_id
+        name = f"{mine}/{re.sub(r'[^a-z0-9-]+', '-', label.lower())}-{pool}"
         result = uris.join(open_store(str(arguments["workspace"])).root, "runs", name)
         parameters = {"stage": stage, "label": label, "arguments": dict(arguments), "result": result}
+        if mine and _cancelled(mine):
+            raise was_cancelled(label)
         started = self._started(pool, label, name, parameters).id
         try:
             ended = self._ended(started, self.at_work[pool])
@@ -207,6 +212,13 @@ class Pods:
         with get_client(sync_client=True) as client:
             client.set_flow_run_state(run.id, Cancelling(message=GIVEN_UP), force=True)
         return error
+
+
+def _cancelled(run: UUID) -> bool:
+    """Whether a run, or the run above it that this process was started for, is cancelled or is to be."""
+    asked = {run, UUID(os.environ.get("PREFECT__FLOW_RUN_ID", str(run)))}
+    with get_client(sync_client=True) as client:
+        return any(is_cancelled(client.read_flow_run(each).state) for each in asked)
 
 
 def executor_for(pods: PodOptions | None) -> Executor:

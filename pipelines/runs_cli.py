@@ -150,8 +150,8 @@ def _watch(run: str) -> None:
     shown: dict[str, str] = {}
     for now, stages in api.watch(run, away):
         for stage in stages:
-            if shown.get(stage.label) != stage.state:
-                shown[stage.label] = stage.state
+            if shown.get(stage.id) != stage.state:
+                shown[stage.id] = stage.state
                 console.print(
                     f"  {DONE.get(stage.state, '·')} {stage.label:<44} {stage.state}", highlight=False
                 )

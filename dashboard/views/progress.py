@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import streamlit as st
 
@@ -14,6 +16,11 @@ from orchestrator.details import RunDetails, StageRun
 REFRESH_SECONDS = 3
 LEVELS = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "critical"}
 DONE = "Completed"
+VERDICTS = {
+    "tune": ("What was found", ":material/tune:"),
+    "partitioned": ("What became of the partitions", ":material/splitscreen:"),
+}
+"""Title and icon of what a run came to, by flow."""
 
 
 def draw(run: str) -> None:
@@ -54,12 +61,9 @@ def _draw(found: RunDetails) -> None:
         say = st.error if run.state in states.FAILED else st.info
         say(run.message.splitlines()[0][:400])
     if found.verdict:
-        tuned = found.flow == "tune"
-        title, icon = (
-            ("What was found", ":material/tune:") if tuned else ("What the gate said", ":material/gavel:")
-        )
+        title, icon = VERDICTS.get(found.flow, ("What the gate said", ":material/gavel:"))
         with st.expander(title, expanded=True, icon=icon):
-            st.markdown(found.verdict.replace("## The gate", "").replace("## The tuning", ""))
+            st.markdown(re.sub(r"^## .*\n", "", found.verdict))
     if found.trials:
         with st.expander(f"Trials ({len(found.trials)})", icon=":material/format_list_numbered:"):
             st.dataframe(pd.DataFrame(found.trials), hide_index=True, alt="Every trial, the best first")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -133,12 +134,23 @@ def _start(
         wanted = {**given, "training": _kept(changed) if changed else training}
         about = {name: str(value) for name, value in {"flow": flow, **wanted}.items()}
         with st.spinner("Starting"):
-            run = audit.perform(who, "start run", about, lambda: runs.start(flow, wanted, pods))
+            run = audit.perform(
+                who, "start run", about, lambda: runs.start(flow, wanted, pods, _key(wanted, pods))
+            )
     except StorecastError as error:
         st.error(text_of(error))
         return
     st.session_state["begun"] = run.id
+    st.session_state.pop("start", None)
     st.toast(f"Started {run.name}", icon=":material/play_arrow:")
+
+
+def _key(*given: Mapping[str, Any]) -> str:
+    """The same until it is known that the run was started: a second click starts no second run."""
+    asked = json.dumps(given, sort_keys=True, default=str)
+    if st.session_state.get("start", ("", ""))[0] != asked:
+        st.session_state["start"] = (asked, secrets.token_hex(8))
+    return str(st.session_state["start"][1])
 
 
 def _kept(entered: dict[str, Any]) -> str:

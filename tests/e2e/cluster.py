@@ -17,6 +17,7 @@ import httpx
 
 ROOT = Path(__file__).parents[2]
 RELEASE = "storecast"
+RELEASES = "storecast/storecast/releases/synthetic"
 Found = TypeVar("Found")
 
 
@@ -268,6 +269,14 @@ class Platform:
 
             until("the service at hand", answers, 30)
             yield client
+
+    def activations(self) -> list[dict[str, str]]:
+        """What became the synthetic sales' current release when, the last one last; none before a release."""
+        with self.store() as files:
+            if not files.find(f"{RELEASES}/current.json"):
+                return []
+            found: list[dict[str, str]] = json.loads(files.read(f"{RELEASES}/current.json"))["history"]
+        return found
 
     def pod_of(self, stage_run: str) -> str:
         """The name of a stage's pod."""

@@ -15,14 +15,13 @@ import httpx
 import pandas as pd
 import pytest
 import yaml
-from cluster import RELEASE, ROOT, Platform, until
+from cluster import RELEASE, RELEASES, ROOT, Platform, until
 
 from storecast.synthetic import raw_tables
 
 RUN_SECONDS = 900.0
 BUCKET = "storecast"
 RAW, CONFIGS = f"{BUCKET}/raw/shop", f"{BUCKET}/configs/loop"
-RELEASES = f"{BUCKET}/storecast/releases/synthetic"
 DECISIONS = f"{BUCKET}/storecast/loop/synthetic/decisions"
 DAYS = 310
 SIZES = {"n_stores": 5, "n_families": 3, "n_days": DAYS}

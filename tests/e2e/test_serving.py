@@ -13,22 +13,12 @@ from typing import Any
 
 import httpx
 import pytest
-from cluster import RELEASE, ROOT, Platform, until
+from cluster import RELEASE, RELEASES, ROOT, Platform, until
 
 RUN_SECONDS = 900.0
 SERVICE = f"{RELEASE}-serving"
 PODS = "app.kubernetes.io/component=serving"
-RELEASES = "storecast/storecast/releases/synthetic"
 LOAD = Path(__file__).with_name("load.py")
-
-
-def history(platform: Platform) -> list[dict[str, str]]:
-    """The activations of releases, the last one last."""
-    with platform.store() as files:
-        if not files.find(f"{RELEASES}/current.json"):
-            return []
-        found: list[dict[str, str]] = json.loads(files.read(f"{RELEASES}/current.json"))["history"]
-    return found
 
 
 def ready_pods(platform: Platform) -> set[str]:
@@ -50,10 +40,10 @@ def one_pod(platform: Platform) -> bool:
 def released(platform: Platform) -> list[str]:
     """Ids of two releases or more, the current one last; made here if there are none."""
     for seed in (108, 109):
-        if len({entry["id"] for entry in history(platform)}) < 2:
+        if len({entry["id"] for entry in platform.activations()}) < 2:
             with platform.timeline.step("a training run, for a release to serve"):
                 platform.completed(platform.start("demo", seed=seed, training="smoke"), RUN_SECONDS)
-    entries = [entry["id"] for entry in history(platform)]
+    entries = [entry["id"] for entry in platform.activations()]
     return [*(i for i in dict.fromkeys(entries) if i != entries[-1]), entries[-1]]
 
 
@@ -183,7 +173,7 @@ def test_a_new_release_is_soon_in_use_by_every_pod(
     until("answers of the current release", lambda: old in users.counts()["last"], 30)
     with users.during("forecasts: another release"):
         activate(new)
-        moved = datetime.fromisoformat(history(platform)[-1]["at"]).timestamp()
+        moved = datetime.fromisoformat(platform.activations()[-1]["at"]).timestamp()
 
         def swapped() -> dict[str, float] | None:
             last: dict[str, float] = users.counts()["last"]

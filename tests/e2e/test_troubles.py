@@ -55,13 +55,6 @@ def message(run: dict[str, object]) -> str:
     return str(state["message"])
 
 
-def releases(platform: Platform) -> list[str]:
-    """What was current when, as the store's pointer tells it."""
-    with platform.store() as files:
-        pointer = files.read("storecast/storecast/releases/synthetic/current.json")
-    return [str(entry["id"]) for entry in json.loads(pointer)["history"]]
-
-
 @contextmanager
 def gpu_taken(platform: Platform) -> Iterator[None]:
     """A cluster whose GPU is taken: a pod that does nothing holds it."""
@@ -146,7 +139,7 @@ def ended(platform: Platform) -> dict[str, dict[str, Any]]:
 def test_training_pods_killed_or_driven_off_their_node_are_followed_by_others_that_go_on(
     platform: Platform,
 ) -> None:
-    node, before = f"{platform.cluster}-worker", len(releases(platform))
+    node, before = f"{platform.cluster}-worker", len(platform.activations())
     with (
         platform.store() as files,
         platform.timeline.step("a training pod killed, the next one's node drained"),
@@ -169,7 +162,7 @@ def test_training_pods_killed_or_driven_off_their_node_are_followed_by_others_th
         (True, "CRASHED"),
         (False, "COMPLETED"),
     ]
-    made = releases(platform)[before:]
+    made = [entry["id"] for entry in platform.activations()[before:]]
     assert len(set(made)) == len(made)
 
 

@@ -139,6 +139,15 @@ def test_what_could_not_be_judged_is_never_shown_as_all_well(
     assert not any(text in calm for text in not_shown)
 
 
+def test_a_day_that_is_still_being_written_is_shown_once_it_is_there(shop: Path, nobody_home: Path) -> None:
+    shutil.copytree(shop / "releases", nobody_home / "releases")
+    (nobody_home / "datasets" / "monitor" / "a-day").mkdir(parents=True)
+    assert KNOWN.note not in words(draw("overview"))
+    shutil.rmtree(nobody_home / "datasets")
+    record(nobody_home, LATE)
+    assert LATE.note in words(draw("overview"))
+
+
 def test_without_a_store_the_monitoring_page_says_so_and_goes_on(
     nobody_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.states import Cancelled, Completed, Crashed, Failed, Pending, Running
 
 from components.stage import open_store
-from orchestrator import api, failures, pod_failures, runs
+from orchestrator import api, details, failures, pod_failures, runs
 from orchestrator.pod_failures import GIVEN_UP, NotStartedError, OutOfMemoryError, StageFailedError
 from pipelines import old_runs, partitioned, pods
 from pipelines.executor import Argument, call_stage
@@ -254,6 +254,54 @@ def test_all_runs_below_a_run_are_found_however_many(
         monkeypatch.setattr(api, "PAGE", 1)
         assert [run.id for run in runs.below(client, mine)] == whole
     assert len(whole) == 3
+
+
+def test_once_a_run_is_cancelled_no_stage_of_it_begins(platform: PlatformConfig, cluster: Cluster) -> None:
+    def somebody_cancels(client: SyncPrefectClient, run: FlowRun) -> None:
+        runs.cancel(str(recent("three")[0]))
+        client.set_flow_run_state(run.id, Cancelled(), force=True)
+
+    cluster.scripts = {"first": [somebody_cancels], "second": [somebody_cancels]}
+    with pytest.raises(Exception, match=r"cancelled"):
+        run_stages(platform, at_once=1)
+    assert len(cluster.seen) == 1
+
+
+def test_no_stage_of_a_partition_begins_once_the_run_above_it_is_to_be_cancelled(
+    platform: PlatformConfig, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with get_client(sync_client=True) as client:
+        above = str(client.create_flow_run(partitioned_flow, state=Running()).id)
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", above)  # as in the pod that was started for it
+    assert run_stages(platform)[0] == "made/first"
+    runs.cancel(above)
+    before = len(cluster.seen)
+    with pytest.raises(StageFailedError, match="cancelled"):
+        run_stages(platform)
+    assert len(cluster.seen) == before
+
+
+def test_the_progress_of_a_stage_is_its_own_where_two_partitions_have_stages_of_that_name(
+    platform: PlatformConfig, cluster: Cluster
+) -> None:
+    def has_done(percent: float) -> Callable[[SyncPrefectClient, FlowRun], None]:
+        def work(client: SyncPrefectClient, run: FlowRun) -> None:
+            made = {"type": "progress", "description": run.name, "data": percent, "flow_run_id": str(run.id)}
+            client.request("POST", "/artifacts/", json=made).raise_for_status()
+            does_well(client, run)
+
+        return work
+
+    cluster.scripts["first"] = [has_done(40.0), has_done(90.0)]
+
+    @flow(name="two of three", persist_result=False)
+    def both() -> None:
+        run_stages(platform)
+        run_stages(platform)
+
+    both()
+    found = details.details(str(recent("two of three")[0]))
+    assert [stage.progress for stage in found.stages if stage.stage == "first"] == [40.0, 90.0]
 
 
 def recent(name: str) -> list[UUID]:

@@ -25,7 +25,7 @@ from streamlit.testing.v1 import AppTest
 
 from orchestrator import details, runs
 from orchestrator.details import RunDetails
-from pipelines import local_runner
+from pipelines import local_runner, runs_cli
 from pipelines.executor import stage_task
 from pipelines.loop import retrain_flow, watch_flow
 from pipelines.progress import Reporter
@@ -219,6 +219,57 @@ def test_a_run_that_waits_is_listed_and_cancelled() -> None:
     assert details.details(run.id).parameters["seed"] == 3
 
 
+def test_who_asks_twice_with_one_key_starts_one_run() -> None:
+    run = runs.start("demo", {"seed": 6}, key="once")
+    assert runs.start("demo", {"seed": 6}, key="once").id == run.id
+    assert runs.start("demo", {"seed": 6}).id != run.id
+
+
+def test_a_start_whose_answer_was_lost_starts_no_second_run_when_it_is_pressed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    monkeypatch.setenv("STORECAST_HOME", str(tmp_path))
+    begun: list[str] = []
+    begin = runs.start
+
+    def loses_its_first_answer(*given: Any) -> runs.Run:
+        begun.append(begin(*given).id)
+        if len(begun) == 1:
+            raise StoreError("the Prefect API refused or cannot be reached")
+        return begin(*given)
+
+    monkeypatch.setattr(runs, "start", loses_its_first_answer)
+    with on_loopback():
+        page = draw("training")
+        start(page, "Start the run")
+        assert "cannot be reached" in words(page)
+        start(page, "Start the run")
+        assert page.session_state["run"] == begun[0]
+        start(page, "Start the run")
+        assert page.session_state["run"] != begun[0], "once it is known to be started, another is another"
+    for run in set(begun):
+        runs.cancel(run)
+
+
+def test_a_run_in_partitions_comes_to_what_became_of_them_and_not_to_one_gates_verdict() -> None:
+    @flow(name="train", persist_result=False)
+    def one_partition() -> None:
+        create_markdown_artifact(key="decision", markdown="## The gate\n\n- it beats the naive")
+
+    @flow(name="partitioned", persist_result=False)
+    def partitions(ended: bool) -> None:
+        one_partition()
+        if ended:
+            create_markdown_artifact(key="partitions", markdown="## The partitions' releases\n\n- a: `b`")
+
+    under_way, ended = (
+        details.details(str(partitions(done, return_state=True).state_details.flow_run_id))
+        for done in (False, True)
+    )
+    assert (under_way.verdict, "- a: `b`" in ended.verdict) == ("", True)
+
+
 def test_the_loop_is_listed_by_its_trainings_the_passes_under_way_and_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +350,16 @@ def test_who_watches_a_run_is_told_once_that_the_api_is_away_and_is_not_kept_for
     assert (len(told), len(tries) > 2) == (1, True)
     monkeypatch.undo()
     runs.cancel(run)
+
+
+def test_who_watches_a_run_in_partitions_sees_each_stage_though_two_have_one_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = [runs.Stage(number, "features", "Completed") for number in ("1", "2")]
+    done = runs.Run("0", "in partitions", "Completed", "", None, ended=True)
+    monkeypatch.setattr(runs, "watch", lambda *_: iter([(done, both)]))
+    runs_cli.watch_run("0")
+    assert capsys.readouterr().out.count("features") == 2
 
 
 def test_a_run_that_does_not_exist_is_refused_by_name() -> None:
