@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -121,7 +122,8 @@ def settle_duplicates(
 ) -> pd.DataFrame:
     """One row for each combination of `by`: identical rows are merged, conflicting ones handled by `rule`.
 
-    Where "sum" adds up `total`, identical rows are added up too: each is a sale of its own.
+    Where "sum" adds up `total`, identical rows are added up too: each is a sale of its own. Where the last
+    row stands, identical ones are merged into their last: a value that was corrected back stands.
 
     Args:
         frame: rows, indexed by their position in the raw table.
@@ -139,10 +141,11 @@ def settle_duplicates(
         return frame
     if rule == "sum" and total is not None:
         return _summed(frame, frame[twice], keys, audit, total)
-    same = frame[twice].duplicated(keep="first")
+    keep: Literal["first", "last"] = "last" if rule in ("sum", "last") else "first"
+    same = frame[twice].duplicated(keep=keep)
     identical = same.index[same].to_numpy(dtype=np.int64)
     if len(identical):
-        audit.merge("identical", identical, "identical rows of one key merged into the first")
+        audit.merge("identical", identical, f"identical rows of one key merged into the {keep}")
         frame = frame.drop(index=pd.Index(identical))
     clash = frame.duplicated(keys, keep=False)
     if not clash.any():

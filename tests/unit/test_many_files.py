@@ -62,6 +62,32 @@ def test_rows_of_one_key_in_two_files_follow_the_rule_for_duplicates(tmp_path: P
     assert panel.y[row, 0] == float(first["sales"]) + 100
 
 
+@pytest.mark.parametrize("cuts", [(), (N_TRAIN + 1,)])
+def test_where_the_last_row_stands_a_value_that_was_corrected_back_stands(
+    cuts: tuple[int, ...], tmp_path: Path
+) -> None:
+    raw = Raw()
+    raw.rules(conflicting_duplicates="last", max_quarantined_share=0.1)
+    first = raw.tables["train"]["sales"][0]
+    raw.repeat(1, sales="99")
+    raw.repeat(1, sales=first)
+    result = (in_files(raw, *cuts) if cuts else raw).ingest(tmp_path)
+    assert result.panel.y[result.panel.ids.tolist().index("1|BREAD"), 0] == float(first)
+    files = [file for file in result.quality.files if file.role == "train"]
+    assert sum(sum(change.count for change in file.merged.values()) for file in files) == 2
+    assert all(file.adds_up for file in files)
+
+
+def test_where_sales_are_summed_a_plan_that_was_corrected_back_stands(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.rules(conflicting_duplicates="sum")
+    first = raw.tables["test"]["promo"][0]
+    raw.repeat(1, "test", promo="99")
+    raw.repeat(1, "test", promo=first)
+    panel = raw.ingest(tmp_path).panel
+    assert panel.known["promo"][panel.ids.tolist().index("1|BREAD"), panel.n_history] == float(first)
+
+
 def test_what_arrives_stands_for_the_rows_of_all_files(tmp_path: Path) -> None:
     raw = in_files(Raw(), 50)
     source = raw.write(tmp_path / "raw")
