@@ -96,10 +96,9 @@ def ingest(
     for table in config.tables:
         if table.kind != "static":
             target = known if table.kind == "known" else past
-            covariates, planned = read_dated(context, table, static, axes.dates, axes.n_history)
+            covariates, untold = read_dated(context, table, static, axes.dates, axes.n_history)
             target.update(covariates)
-            if table.kind == "known" and not planned:
-                unplanned |= dict.fromkeys(covariates, "last" if table.fill == "forward" else "zero")
+            unplanned |= untold
     panel = Panel(
         ids=axes.ids,
         dates=axes.dates,

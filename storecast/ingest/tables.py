@@ -80,9 +80,9 @@ def join_static(
 
 def read_dated(
     context: Context, table: Table, static: pd.DataFrame, dates: pd.DatetimeIndex, n_history: int
-) -> tuple[dict[str, Floats], bool]:
-    """The covariates of a known-future or past-only table, each (n_series, n_dates), and whether it says
-    anything of the future."""
+) -> tuple[dict[str, Floats], dict[str, str]]:
+    """The covariates of a known-future or past-only table, each (n_series, n_dates); and by which rule
+    those of a known-future one are told ahead that it says nothing of after the cutoff."""
     past = table.kind == "past"
     fields = table_fields(context.config, table)
     keys = [name for name in table.join if name != "date"]
@@ -104,12 +104,14 @@ def read_dated(
             audit.leave_out(name, place[mask], why)
     good = ~outside & (rows >= 0)
     context.close(audit, frame.index[good])
-    out = {}
+    out, unplanned = dict[str, Floats](), dict[str, str]()
     for name in table.columns:
         block = np.full((len(groups), len(dates)), np.nan)
         block[rows[good], columns[good]] = frame[name].to_numpy()[good]
+        if not past and not np.isfinite(block[:, n_history:]).any():  # rows may say nothing: a calendar
+            unplanned[name] = "last" if table.fill == "forward" else "zero"
         out[name] = _filled(block, table, n_history)[of_series]
-    return out, bool((columns[good] >= n_history).any())
+    return out, unplanned
 
 
 def _groups(static: pd.DataFrame, keys: list[str]) -> tuple[pd.Index, NDArray[np.int64]]:
