@@ -5,6 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import fnmatch
 import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -42,6 +45,29 @@ def table_of(config: DatasetConfig, name: str) -> str:
             if same and len(candidate) > len(best[0]):
                 best = (candidate, table)
     return best[1]
+
+
+def table_with(config: DatasetConfig, file: str) -> str:
+    """The raw table that has a file's name among its candidates, first of all the one that begins with it;
+    "" where none has."""
+    tables = raw_tables(config)
+    if file in tables:
+        return file
+    has = (table for table, files in tables.items() if any(_stands_for(name, file) for name in files))
+    return next(has, "")
+
+
+def connected(config: DatasetConfig, arrivals: Sequence[Arrival]) -> tuple[list[Arrival], list[str]]:
+    """The arrivals, each with the raw table it belongs to as the config is now, and notes on those that
+    belong to none: a table keeps what has arrived of it while the name it had stays among its candidates."""
+    tables = {name: table_with(config, name) for name in dict.fromkeys(a.table for a in arrivals)}
+    ours = [replace(arrival, table=tables[arrival.table]) for arrival in arrivals if tables[arrival.table]]
+    lost = Counter(arrival.table for arrival in arrivals if not tables[arrival.table])
+    return ours, [
+        f"what has arrived for {name} is left out ({count} {'file' if count == 1 else 'files'}): no table of "
+        "the data set names it; put it among the files of the table it belongs to"
+        for name, count in lost.items()
+    ]
 
 
 def check_arrival(config: DatasetConfig, arrival: Arrival, today: dt.date | None = None) -> Context:
@@ -110,6 +136,10 @@ def require_files(config: DatasetConfig, source: str) -> None:
     for table, files in raw_tables(config).items():
         for file in Source(source, config.csv).open(files):
             file.columns(*columns_of(config, table))
+
+
+def _stands_for(candidate: str, file: str) -> bool:
+    return candidate == file or (is_pattern(candidate) and fnmatch.fnmatchcase(file, candidate))
 
 
 def _stem(name: str) -> str:

@@ -20,7 +20,8 @@ class Arrival:
     Attributes:
         hash: sha256 of its bytes.
         name: its name when it arrived.
-        table: the raw table it belongs to: the first candidate file name of that table in the config.
+        table: the raw table it belongs to: the first candidate file name of that table in the config, as it
+            was when the file arrived.
         uri: the file.
         at: when it arrived, ISO 8601 in UTC.
     """

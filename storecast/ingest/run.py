@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from storecast.dataset_config import DatasetConfig
 from storecast.errors import DataError
+from storecast.ingest.arrived import connected
 from storecast.ingest.assemble import Axes, history_target, known_covariates, make_axes, split_future
 from storecast.ingest.audit import QUARANTINE
 from storecast.ingest.context import Context
@@ -72,13 +73,16 @@ def ingest(
         source: folder of the raw files: a path or an fsspec URI.
         folder: where the panel goes; must exist.
         today: history rows after it are wrong; default: the day of the call (UTC).
-        arrivals: files that have arrived after the base files, the latest last.
+        arrivals: files that have arrived after the base files, the latest last; those of a table that the
+            config no longer has are left out with a note.
 
     Raises:
         DataError: a file is missing, damaged or has too many wrong rows; names file, row, column and cure.
     """
     now = today if today is not None else dt.datetime.now(dt.UTC).date()
-    context = Context(config, Source(str(source), config.csv), pd.Timestamp(now), arrivals)
+    ours, notes = connected(config, arrivals)
+    context = Context(config, Source(str(source), config.csv), pd.Timestamp(now), ours)
+    context.report.notes.extend(notes)
     tables = read_static(context)
     allowed = allowed_keys(tables, list(config.keys))
     future = read_future(context, allowed)

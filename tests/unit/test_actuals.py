@@ -127,6 +127,29 @@ def test_rows_of_a_store_that_nobody_knows_do_not_stop_what_else_has_arrived(
     assert any("strange.csv is left out" in note for note in result.quality.notes)
 
 
+@pytest.mark.parametrize("train", [["train.parquet", "train.csv"], ["tr*.csv"]])
+def test_what_has_arrived_stays_where_its_table_is_given_further_files(
+    train: list[str], raw: Raw, tmp_path: Path
+) -> None:
+    _actuals(raw, tmp_path).add(_write(_sales(raw), tmp_path / "day.csv"))
+    raw.config["train"] = train
+    actuals = _actuals(raw, tmp_path)
+    actuals.add(_write(_sales(raw, days=2, sales="60"), tmp_path / "days.csv"))
+    result = _ingest(raw, tmp_path, actuals)
+    assert [arrival.table for arrival in actuals.arrivals()] == ["train.csv", train[0]]
+    assert result.panel.cutoff == LAST + pd.Timedelta(days=2)
+    assert result.quality.rows_superseded == 4
+
+
+def test_what_has_arrived_for_a_table_that_is_no_more_is_told(raw: Raw, tmp_path: Path) -> None:
+    _actuals(raw, tmp_path).add(_write(_sales(raw), tmp_path / "day.csv"))
+    raw.config["train"] = "sales.csv"
+    raw.tables["sales"] = raw.tables.pop("train")
+    result = _ingest(raw, tmp_path, _actuals(raw, tmp_path))
+    assert result.panel.cutoff == LAST
+    assert any("what has arrived for train.csv is left out (1 file)" in note for note in result.quality.notes)
+
+
 def test_holidays_promotions_of_the_days_to_come_and_further_tables_arrive_too(
     raw: Raw, tmp_path: Path
 ) -> None:
