@@ -16,10 +16,25 @@ from storecast.errors import StoreError
 from storecast.gate import Decision
 from storecast.store import parquet
 from storecast.store import uri as uris
-from storecast.store.releases import Release, named
+from storecast.store.releases import Release, ReleaseStore, named
 from storecast.training_config import NAIVE
 
 HOLDS = ("unique_id", "ds", "cutoff", "model", "y", "yhat")
+
+
+def every(store: ReleaseStore) -> list[Release]:
+    """All releases of a data set, oldest cutoff first; each is looked into once."""
+    known = _known(store.root)
+    ids = store.ids(known)
+    known.update({each: store.get(each) for each in ids if each not in known})
+    return [known[each] for each in ids]
+
+
+@st.cache_resource(show_spinner=False)
+def _known(root: str) -> dict[str, Release]:
+    """The releases of a place that were seen before, by id; `root` tells the places apart."""
+    del root
+    return {}
 
 
 @st.cache_data(max_entries=50, show_spinner=False)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard import backends
 from storecast.errors import StoreError
-from storecast.loop.decisions import Decision, DecisionLog
+from storecast.loop.decisions import Decision, DecisionLog, read_decision
 from storecast.monitor.health import FILE, Health
 from storecast.settings import load_settings
 from storecast.store import parquet
@@ -95,8 +95,18 @@ def _read(file: str) -> Health:
 
 
 def decisions(dataset: str) -> DecisionLog:
-    """What the loop has decided on a data set."""
-    return DecisionLog(backends.store().root, dataset)
+    """What the loop has decided on a data set; each record is read once."""
+    return _Kept(backends.store().root, dataset)
+
+
+class _Kept(DecisionLog):
+    def read(self, name: str) -> Decision:
+        return _decision(uris.join(self.root, name))
+
+
+@st.cache_resource(max_entries=10_000, show_spinner=False)
+def _decision(uri: str) -> Decision:
+    return read_decision(uri)
 
 
 def answer(dataset: str, asked: Decision, action: str, who: str) -> None:

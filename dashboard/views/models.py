@@ -34,7 +34,7 @@ def page() -> None:
 
 def _releases(store: ReleaseStore) -> None:
     current = store.current()
-    every = [store.get(each) for each in store.ids()]
+    every = released.every(store)
     table = _table(store, every, current)
     st.header("Releases")
     st.dataframe(

@@ -156,7 +156,7 @@ class DecisionLog:
             since: date (YYYY-MM-DD) of the first data to be told of; "": from the beginning.
         """
         names = [name for name in uris.children(self.root) if name.endswith(".json") and name >= since]
-        found = [self._read(name) for name in names if not name.startswith(".")]
+        found = [self.read(name) for name in names if not name.startswith(".")]
         by_id = {decision.id: decision for decision in found}
 
         def order(decision: Decision) -> tuple[str, str, int, str]:
@@ -177,19 +177,32 @@ class DecisionLog:
                 where=self.root,
                 cure="storecast loop decisions lists them",
             )
-        return self._read(names[0])
+        return self.read(names[0])
 
-    def _read(self, name: str) -> Decision:
-        where = uris.join(self.root, name)
-        try:
-            return Decision.from_dict(json.loads(uris.read_text(where)))
-        except (KeyError, TypeError, ValueError) as error:
-            raise StoreError(
-                "this is not a decision's record",
-                where=where,
-                found=str(error),
-                cure="restore the file from a backup, or move it away",
-            ) from error
+    def read(self, name: str) -> Decision:
+        """The decision in a file of the folder.
+
+        Raises:
+            StoreError: the file holds none.
+        """
+        return read_decision(uris.join(self.root, name))
+
+
+def read_decision(uri: str) -> Decision:
+    """The decision in a file.
+
+    Raises:
+        StoreError: the file holds none.
+    """
+    try:
+        return Decision.from_dict(json.loads(uris.read_text(uri)))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(
+            "this is not a decision's record",
+            where=uri,
+            found=str(error),
+            cure="restore the file from a backup, or move it away",
+        ) from error
 
 
 def pending(decisions: Sequence[Decision]) -> list[Decision]:

@@ -13,7 +13,9 @@ from serving_shop import make_shop
 from streamlit import config
 from streamlit.testing.v1 import AppTest
 
+from storecast.loop.decisions import Decision, DecisionLog
 from storecast.monitor.health import Check, Health, write_health
+from storecast.store import uri as uris
 
 PAGES = ("overview", "data", "forecasts", "training", "models", "monitoring", "settings")
 
@@ -146,6 +148,32 @@ def test_a_day_that_is_still_being_written_is_shown_once_it_is_there(shop: Path,
     shutil.rmtree(nobody_home / "datasets")
     record(nobody_home, LATE)
     assert LATE.note in words(draw("overview"))
+
+
+@pytest.mark.parametrize("page", ["models", "monitoring"])
+def test_releases_and_decisions_which_never_change_are_read_once(
+    page: str, shop: Path, nobody_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(shop / "releases", nobody_home / "releases")
+    log = DecisionLog(str(nobody_home), "shop")
+    for day in ("2023-07-25", "2023-07-26"):
+        log.record(Decision("shop", day, f"{day}T01:00:00.000+00:00", "r1", "nothing", "breach", "calm"))
+    read: list[str] = []
+    read_text = uris.read_text
+
+    def counted(uri: str) -> str:
+        read.append(uris.name_of(uri))
+        return read_text(uri)
+
+    monkeypatch.setattr(uris, "read_text", counted)
+
+    def reads() -> list[str]:
+        read.clear()
+        draw(page)
+        return [name for name in read if name == "release.json" or name.startswith("2023-07-2")]
+
+    assert len(reads()) >= 2
+    assert len(reads()) <= 1, "but for the current release"
 
 
 def test_without_a_store_the_monitoring_page_says_so_and_goes_on(
