@@ -3,12 +3,14 @@
     actuals/<data set>/<hash>/           the file as it came, arrival.json, quality.json, quarantine.parquet
     actuals/<data set>/refused/<hash>/   the same for files that were not taken, with the reason
 
-A file is known by the hash of its bytes: the same file again changes nothing. What is kept is never changed;
-of rows for the same series and day, those of the file that arrived later stand.
+A file is known by the hash of its bytes: one that was taken changes nothing when it comes again. One that was
+refused is looked at again where the data set's YAML is another, or the day. What is kept is never changed; of
+rows for the same series and day, those of the file that arrived later stand.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -21,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from storecast.dataset_config import DatasetConfig
-from storecast.errors import DataError, StoreError
+from storecast.errors import DataError, StorecastError, StoreError
 from storecast.ingest.arrived import check_arrival, raw_tables, table_of
 from storecast.ingest.audit import QUARANTINE
 from storecast.ingest.ledger import Arrival
@@ -32,6 +34,7 @@ from storecast.store.draft import UNFINISHED
 
 ABOUT = "arrival.json"
 REFUSED = "refused"
+REPLACED = "another file of its name has come meanwhile, which is taken the next time"
 KEPT = "kept"
 """Stands for what the workspace has kept of all that arrived for a data set, where a URI could be said."""
 
@@ -93,7 +96,7 @@ class Actuals:
 
         Files whose names begin with a dot or end with .part or .tmp are still being written. Folders in it
         stay as they are; a file that is gone meanwhile has been taken by somebody else. One that may not be
-        removed is known the next time.
+        removed is known the next time, and one that has replaced what was read waits for it.
 
         Args:
             inbox: folder or URI; it need not exist.
@@ -102,24 +105,30 @@ class Actuals:
         for name in uris.files(inbox):
             if name.startswith(".") or name.endswith(UNFINISHED):
                 continue
-            source = uris.join(inbox, name)
-            filesystem, path = uris.filesystem(source)
             try:
-                receipts.append(replace(self._add(source), left=_remove(filesystem, path)))
+                receipts.append(self._take(uris.join(inbox, name)))
             except FileNotFoundError:
                 continue
         return receipts
 
+    def _take(self, source: str) -> Receipt:
+        """Take a file and remove it; raises FileNotFoundError where it is gone."""
+        filesystem, path = uris.filesystem(source)
+        before = _version(filesystem, path)
+        receipt = self._add(source)
+        replaced = _version(filesystem, path) != before
+        return replace(receipt, left=REPLACED if replaced else _remove(filesystem, path))
+
     def _add(self, source: str, table: str = "") -> Receipt:
         """Take a file; raises FileNotFoundError where it is gone."""
-        name, digest = uris.name_of(source), uris.content_hash(source)
-        if known := self._find(digest):
-            return known
-        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        name, at = uris.name_of(source), datetime.now(UTC).isoformat(timespec="microseconds")
         with tempfile.TemporaryDirectory(prefix="storecast-arrival-") as temporary:
-            folder = Path(temporary) / digest
+            folder = Path(temporary) / "arrival"
             folder.mkdir()
             _copy(source, folder / name)
+            digest = uris.content_hash(str(folder / name))
+            if known := self._find(digest):
+                return known
             arrival = Arrival(digest, name, self._table(name, table), str(folder / name), at)
             return self._keep(arrival, folder)
 
@@ -135,11 +144,19 @@ class Actuals:
             expected=", ".join(raw_tables(self.config)),
         )
 
+    def _checked(self) -> str:
+        """By what a file is checked: the day, after which no sale may be, and the data set's YAML."""
+        config = hashlib.sha256(self.config.model_dump_json().encode()).hexdigest()
+        return f"{datetime.now(UTC).date()} {config}"
+
     def _find(self, digest: str) -> Receipt | None:
+        """What became of a file that was taken, or would be refused as it was before."""
         for status, folder in (("known", self.uri), (REFUSED, uris.join(self.uri, REFUSED))):
             about = uris.join(folder, digest, ABOUT)
             if uris.exists(about):
                 content = json.loads(uris.read_text(about))
+                if status == REFUSED and content.get("checked") != self._checked():
+                    return None
                 return Receipt(
                     _arrival(uris.join(folder, digest), content),
                     status,
@@ -151,7 +168,7 @@ class Actuals:
 
     def _keep(self, arrival: Arrival, folder: Path) -> Receipt:
         """Check a file that lies in a folder of its own, and move that folder to where it stays."""
-        status, reason, target = "taken", "", self.uri
+        status, reason, target, refused = "taken", "", self.uri, uris.join(self.uri, REFUSED)
         quarantine, rows, read = QUARANTINE.empty_table(), 0, 0
         try:
             arrival = _readable(arrival, folder)
@@ -161,14 +178,20 @@ class Actuals:
             quarantine = pa.concat_tables(context.quarantine)
             write_json(context.report.to_dict(), folder / "quality.json")
         except DataError as error:
-            status, reason, target = REFUSED, str(error), uris.join(self.uri, REFUSED)
+            status, reason, target = REFUSED, str(error), refused
+        except (StorecastError, OSError, MemoryError):  # of the machine, not of the file
+            raise
+        except Exception as error:  # whatever else a file does to its reader: others wait behind it  # noqa: BLE001
+            said = (str(error).splitlines() or [""])[0]
+            status, reason, target = REFUSED, f"{arrival.name} cannot be read: {said}", refused
         parquet.write_table(quarantine, folder / "quarantine.parquet")
-        about = {**asdict(arrival), "rows": rows, "read": read, "reason": reason}
+        about = {**asdict(arrival), "rows": rows, "read": read, "reason": reason, "checked": self._checked()}
         del about["uri"]
         write_json(about, folder / ABOUT)
         parquet.encrypt_file(folder / arrival.name)
         kept = uris.join(target, arrival.hash)
         staged = _beside(folder, kept)
+        uris.remove(uris.join(refused, arrival.hash))  # what was said of it before
         uris.publish(staged, kept, last=ABOUT)
         return Receipt(_arrival(kept, about), status, rows, read, reason)
 
@@ -186,6 +209,12 @@ def list_arrivals(uri: str) -> list[Arrival]:
 def _arrival(folder: str, about: Mapping[str, Any]) -> Arrival:
     name = str(about["name"])
     return Arrival(str(about["hash"]), name, str(about["table"]), uris.join(folder, name), str(about["at"]))
+
+
+def _version(filesystem: Any, path: str) -> tuple[Any, ...]:
+    """What tells a file from another one of its name; raises FileNotFoundError where it is gone."""
+    about = filesystem.info(path)
+    return tuple(about.get(key) for key in ("size", "mtime", "ino", "ETag", "LastModified", "created"))
 
 
 def _remove(filesystem: Any, path: str) -> str:
@@ -222,8 +251,8 @@ def _readable(arrival: Arrival, folder: Path) -> Arrival:
     if not arrival.name.endswith(".json"):
         return arrival
     try:
-        table = pa.Table.from_pylist(_rows((folder / arrival.name).read_text(encoding="utf-8")))
-    except (ValueError, pa.ArrowException) as error:
+        table = _columns(_rows((folder / arrival.name).read_text(encoding="utf-8")))
+    except (ValueError, OverflowError, RecursionError, pa.ArrowException) as error:
         raise DataError(
             "cannot be read as a list of rows",
             where=arrival.name,
@@ -241,3 +270,12 @@ def _rows(text: str) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise ValueError("it is not a list of objects")
     return rows
+
+
+def _columns(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as a table with a column for each name that any has: who writes no nulls leaves names out."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    for number, row in enumerate(rows, 1):
+        if nested := [name for name, value in row.items() if isinstance(value, (list, dict))]:
+            raise ValueError(f"row {number}, {nested[0]}: a list or an object, not one value")
+    return pa.table({name: [row.get(name) for row in rows] for name in names})

@@ -98,7 +98,10 @@ class CsvFile:
             text = line.decode("utf-8-sig" if handle.encoding in UTF_8 else handle.encoding)
         except UnicodeError as error:
             raise self._wrong_encoding(str(error)) from error
-        header = next(csv.reader([text], delimiter=self.form.separator))
+        try:
+            header = next(csv.reader([text], delimiter=self.form.separator))
+        except csv.Error as error:
+            raise self._damaged(error) from error
         if set(columns) - set(header):
             self._refuse_other_separator(text, columns)
         return present(self.name, header, columns, optional)

@@ -32,7 +32,16 @@ class ParquetFile:
     def columns(self, columns: Sequence[str], optional: Sequence[str]) -> list[str]:
         """The wanted columns that the file has; see `RawFile`."""
         with self._open() as file:
-            return present(self.name, file.schema_arrow.names, columns, optional)
+            there = present(self.name, file.schema_arrow.names, columns, optional)
+            nested = [name for name in there if pa.types.is_nested(file.schema_arrow.field(name).type)]
+        if nested:
+            raise DataError(
+                f"column {nested[0]!r} holds lists or structures",
+                where=self.name,
+                expected="one value a row",
+                cure="write the column with one value a row, or leave it out of the dataset config",
+            )
+        return there
 
     def batches(
         self, columns: Sequence[str], malformed: Callable[[Malformed], None]

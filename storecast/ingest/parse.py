@@ -85,13 +85,20 @@ def _dates(column: pa.ChunkedArray, form: CsvFormat) -> Parsed:
         return pd.Series(days), np.isnat(days) & column.is_valid().to_numpy().astype(bool)
 
     def read(words: list[str]) -> NDArray[Any]:
-        dates = pd.to_datetime(pd.Series(words, dtype=object), format=form.date_format, errors="coerce")
-        if isinstance(dates.dtype, pd.DatetimeTZDtype):
-            dates = dates.dt.tz_localize(None)
+        try:
+            dates = _wall_clock(words, form)
+        except ValueError:  # the words' offsets differ, as where clocks change, and a series has one
+            dates = pd.concat([_wall_clock([word], form) for word in words])
         return _of_years(dates.to_numpy(dtype="datetime64[ms]"))
 
     values, unreadable = _by_word(column, read)
     return pd.Series(values), unreadable
+
+
+def _wall_clock(words: list[str], form: CsvFormat) -> pd.Series:
+    """The dates that words tell, without their offsets; NaT where a word is none."""
+    dates = pd.to_datetime(pd.Series(words, dtype=object), format=form.date_format, errors="coerce")
+    return dates.dt.tz_localize(None) if isinstance(dates.dtype, pd.DatetimeTZDtype) else dates
 
 
 def _of_years(dates: NDArray[Any]) -> NDArray[Any]:

@@ -48,6 +48,21 @@ def test_a_panel_reads_back_as_it_was_ingested(tmp_path: Path) -> None:
     assert event_days(panel).sum() == 4 + 2  # Founding for all, Quito Day for the two series of Quito
 
 
+def test_days_are_those_of_the_shops_clock_also_where_clocks_change(tmp_path: Path) -> None:
+    raw = Raw()
+    raw.config |= {"csv": {"date_format": "%Y-%m-%d %H:%M:%S%z"}, "holidays": None, "future": [], "id": None}
+    raw.config["tables"] = [table for table in raw.config["tables"] if "date" not in table["join"]]
+    days = pd.to_datetime(raw.tables["train"]["date"]) + pd.Timedelta(days=30)
+    raw.tables["train"]["date"] = days.dt.tz_localize("Europe/Berlin").dt.strftime("%Y-%m-%d %H:%M:%S%z")
+    raw.rules(future_known="zero")
+
+    panel = raw.ingest(tmp_path).panel
+
+    assert raw.tables["train"]["date"].str[-5:].nunique() == 2
+    assert panel.n_history == DAYS
+    assert panel.cutoff == days.max()
+
+
 def test_the_long_table_has_every_series_on_every_date_and_no_sales_after_the_cutoff(tmp_path: Path) -> None:
     result = Raw().ingest(tmp_path)
 
