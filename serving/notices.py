@@ -1,6 +1,6 @@
 """What the processes of a machine tell each other through the folder of local copies.
 
-<data set>/in-use.json              the release that was last in use, from which a worker starts
+<data set>/in-use.json              the release in use, from which a worker starts, and the one before
 <data set>/<release>/verdict.json   whether the release's model forecasts what was released
 """
 
@@ -42,8 +42,15 @@ def in_use(local: Path) -> str:
 
 
 def use(local: Path, release: str) -> None:
-    """Note the release that is in use."""
-    _write(local / IN_USE, {"release": release})
+    """Note the release that is in use; what was until now is the one before, which workers go back to."""
+    if (before := in_use(local)) != release:
+        _write(local / IN_USE, {"release": release, "before": before})
+
+
+def needed(local: Path) -> set[str]:
+    """The releases of a data set whose local copies are read: the one in use and the one before."""
+    content = _read(local / IN_USE)
+    return {str(content[key]) for key in ("release", "before") if content.get(key)}
 
 
 def datasets(home: Path) -> list[str]:

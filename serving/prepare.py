@@ -22,6 +22,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from serving import notices
 from serving.table import FORMAT, POINT, ReleaseTable, is_whole, series_json, sums
 from storecast.errors import ConfigError, ReleaseError, StorecastError, StoreError
 from storecast.settings import load_settings
@@ -223,7 +224,7 @@ def main(arguments: list[str]) -> int:
     try:
         load_settings()  # they name the keys of encrypted releases
         folder = prepare(root, dataset, release_id, Path(local))
-        prune(Path(local), {folder.name}, copies_of(DatasetStore(root)))
+        prune(Path(local), {folder.name} | notices.needed(Path(local)), copies_of(DatasetStore(root)))
     except (ReleaseError, KeyError, ValueError, pa.ArrowInvalid) as error:
         print(
             f"{type(error).__name__}: {error}" if not isinstance(error, StorecastError) else error,

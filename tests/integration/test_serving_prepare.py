@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from serving_shop import ROOT, Shop, make_shop, publish, stored
 from serving import prepare, questions
 from serving.problems import Problem
 from serving.table import ReleaseTable
+from serving.watcher import Watcher
 from storecast.calendar import EVENT_KINDS
 from storecast.errors import ReleaseError
 from storecast.panel import Panel
+from storecast.store.releases import Release
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +104,38 @@ def test_no_more_copies_are_kept_than_needed(shop: Shop, tmp_path: Path) -> None
     assert {path.name for path in tmp_path.iterdir()} == {".fetched", *kept}
     assert len(kept) in {prepare.KEPT, prepare.KEPT + 1}
     assert "a" in kept
+
+
+def test_the_copies_in_use_and_before_outlive_the_releases_that_are_refused(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """Without the store, the service starts from the one and goes back to the other."""
+
+    def bad_from_the_third(folder: Path) -> ReleaseTable:
+        if folder.name not in good:
+            raise ReleaseError("the model says otherwise")
+        return ReleaseTable.open(folder)
+
+    good = [shop.first.id, shop.second.id]
+    bad = [like_the_first(shop, number).id for number in range(prepare.KEPT)]
+    settings = shop.settings.model_copy(update={"serving_folder": tmp_path})
+    watcher = Watcher(settings, bad_from_the_third)
+    for release in (*good, *bad):
+        shop.store.activate(release, "the next")
+        watcher.look()
+    assert list(watcher.refused) == bad
+    assert {path.name for path in (tmp_path / "shop").iterdir() if path.is_dir()} == {*good, *bad}
+    again = Watcher(settings, ReleaseTable.open)
+    again.resume()
+    assert again.release == shop.second.id
+
+
+def like_the_first(shop: Shop, number: int) -> Release:
+    with shop.store.store.building(f"like-{number}") as folder:
+        shutil.copytree(shop.first.uri, folder, dirs_exist_ok=True)
+        (folder / "checksums.json").unlink()
+        (folder / "lineage.json").write_text(json.dumps({"panel": {"hash": f"like-{number}"}}))
+        return shop.store.publish(folder, shop.first.about)
 
 
 def test_what_a_killed_process_has_left_is_removed_by_the_next(shop: Shop, tmp_path: Path) -> None:
