@@ -23,7 +23,7 @@ from storecast.blend import BLEND
 from storecast.bundle import Bundle
 from storecast.errors import DataError, ModelError
 from storecast.gate import Decision, decide
-from storecast.metrics import KEYS
+from storecast.metrics import CV_COLUMNS, KEYS
 from storecast.panel import Panel
 from storecast.segments import attach
 from storecast.store import parquet
@@ -124,12 +124,14 @@ def _beside_champion(cv: pd.DataFrame, panel: Panel, release: Path) -> pd.DataFr
     theirs = parquet.read_frame(release / "backtest.parquet", where={"model": [BLEND]}).assign(model=CHAMPION)
     known = cv.loc[cv["model"] == BLEND, ["unique_id", "ds", "y"]]  # sales came late or were corrected since
     theirs = theirs.drop(columns="y").merge(known, on=["unique_id", "ds"], how="left")
-    both = pd.concat([cv[theirs.columns], theirs]).assign(cutoff=cutoffs[-1])
+    columns = list(CV_COLUMNS)  # static columns may be others since; segments come from the panel as it is
+    both = pd.concat([cv[columns], theirs[columns]]).assign(cutoff=cutoffs[-1])
     return _common(both, ["unique_id", "ds"])
 
 
 def _forecast_anew(release: Path, panel: Panel, cutoffs: Sequence[pd.Timestamp]) -> pd.DataFrame | None:
-    """The champion's rows of the folds after its cutoff; None without such folds, or if it does not load."""
+    """The champion's rows of the folds after its cutoff; None without such folds, or if it does not load or
+    misses a column of the panel that it has learnt."""
     about = json.loads((release / "bundle" / "bundle.json").read_text())
     unseen = [c for c in cutoffs if c >= pd.Timestamp(about["fitted_to"])]
     if not unseen:
@@ -137,7 +139,7 @@ def _forecast_anew(release: Path, panel: Panel, cutoffs: Sequence[pd.Timestamp])
     try:
         bundle = Bundle.load(release / "bundle")
         forecasts = [bundle.forecast(panel.at(c, panel.horizon)) for c in unseen]
-    except ModelError:
+    except (ModelError, DataError):
         return None
     return pd.concat([cv_rows(panel, CHAMPION, c, f) for c, f in zip(unseen, forecasts, strict=True)])
 
