@@ -52,7 +52,7 @@ class Watcher(Generic[T]):
         before: what was in use before that.
         lookout: the store as it was last seen.
         refused: the releases that were refused, with the reason.
-        empty: whether the store was seen without any release.
+        empty: whether the store was seen without any release, and none was refused since.
         looked: set after the first look, whatever came of it.
         swaps: how many releases were taken into use.
         refusals: how many releases were refused.
@@ -236,6 +236,7 @@ class Watcher(Generic[T]):
 
     def _refuse(self, release_id: str, why: str) -> None:
         self._retry[release_id] = time.monotonic() + RETRY_SECONDS
+        self.empty = False
         if self.refused.get(release_id) != why:
             self.refusals += 1
             self.refused[release_id] = why

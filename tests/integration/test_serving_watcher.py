@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from serving_shop import Shop, eventually, make_shop, publish
+from serving_shop import Shop, ask, eventually, make_shop, publish
 
 from serving import watcher as watching
 from serving.champion import LoadedModel
@@ -18,6 +18,7 @@ from serving.table import ReleaseTable
 from serving.watcher import Watcher
 from storecast.errors import StorecastError
 from storecast.store import uri as uris
+from storecast.store.releases import POINTER
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,43 @@ def test_a_bad_verdict_after_the_first_start_takes_the_release_away(shop: Shop) 
     judge(shop, shop.second.id, good=False)
     watcher.look()
     assert watcher.release == shop.first.id
+
+
+def test_a_service_that_started_before_the_first_release_is_not_ready_once_that_is_refused(
+    shop: Shop, tmp_path: Path
+) -> None:
+    other = Shop(tmp_path, shop.first, shop.second, shop.key)
+    watcher = Watcher(other.settings, ReleaseTable.open, waits=True)
+    watcher.start()
+    assert watcher.looked.wait(20)
+    watcher.stop()
+    assert ask(watcher, other, "GET", "/readyz").status_code == 200, "nothing was released yet"
+    bad = publish(tmp_path, 1, lambda f: f.assign(yhat=-f["yhat"] - 1))
+    other.store.activate(bad.id, "first")
+    watcher.look()
+    assert list(watcher.refused) == [bad.id]
+    assert ask(watcher, other, "GET", "/readyz").status_code == 503
+    good = publish(tmp_path, 2)
+    other.store.activate(good.id, "the next")
+    watcher.look()
+    assert ask(watcher, other, "GET", "/readyz").status_code == 200
+    judge(other, good.id, good=False)
+    watcher.look()
+    assert ask(watcher, other, "GET", "/readyz").status_code == 503, "its model was refused after all"
+
+
+def test_a_service_is_ready_while_the_first_release_comes(shop: Shop, tmp_path: Path) -> None:
+    other = Shop(tmp_path, shop.first, shop.second, shop.key)
+    watcher = Watcher(other.settings, ReleaseTable.open)
+    watcher.start()
+    assert watcher.looked.wait(20)
+    made = publish(tmp_path, 1)
+    eventually(lambda: POINTER in watcher.seen.trouble, 10, "a look at what is not current yet")
+    assert ask(watcher, other, "GET", "/readyz").status_code == 200
+    other.store.activate(made.id, "first")
+    eventually(lambda: watcher.release == made.id, 20, "the first release")
+    watcher.stop()
+    assert ask(watcher, other, "GET", "/readyz").status_code == 200
 
 
 def test_a_local_copy_whose_model_was_refused_is_not_started_from(shop: Shop) -> None:
