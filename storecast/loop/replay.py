@@ -155,6 +155,7 @@ class Replay:
                 self.log.append(Decision.of(health, action, "rollback", said, now, policy=self.policy.name))
                 if action == "rollback":
                     models.current = models.previous
+                    self.promised = self._promise(models.current)
                 models.previous = None
 
     def _promote(self, fitted: pd.Timestamp, day: pd.Timestamp) -> None:

@@ -53,6 +53,15 @@ def shifted(days: int = 60, factor: float = 3.0) -> tuple[Levels, pd.DatetimeInd
     return Levels(replace(panel, y=y)), panel.dates[end - days : end]
 
 
+def a_rush() -> tuple[Levels, pd.DatetimeIndex]:
+    """The same with a rush that ends when a model has learnt it."""
+    levels, days = shifted()
+    bump = levels.panel.dates.get_loc(days[20])
+    y = levels.panel.y.copy()
+    y[:, bump : bump + 6] *= 6
+    return Levels(replace(levels.panel, y=y)), days
+
+
 def run(levels: Levels, days: pd.DatetimeIndex, policy: Policy) -> Replay:
     replay = Replay(levels, policy, RULES, days, "shop")
     assert list(replay.run()) == list(days)
@@ -60,6 +69,7 @@ def run(levels: Levels, days: pd.DatetimeIndex, policy: Policy) -> Replay:
 
 
 POLICY = Policy(name="p", every_days=0, consecutive=2, cooldown_days=5, budget=Budget(runs=1))
+TAKES_BACK = POLICY.model_copy(update={"rollback": Rollback(days=4, margin=0.05)})
 
 
 def test_after_a_level_shift_the_loop_gains_most_of_what_training_daily_gains_at_less_cost() -> None:
@@ -126,16 +136,23 @@ def test_the_gate_keeps_a_model_that_is_no_better() -> None:
 
 
 def test_a_release_that_turns_out_worse_is_taken_back() -> None:
-    levels, days = shifted()
-    bump = levels.panel.dates.get_loc(days[20])
-    y = levels.panel.y.copy()
-    y[:, bump : bump + 6] *= 6  # a rush that ends when the model has learnt it
-    rush = Levels(replace(levels.panel, y=y))
-    policy = POLICY.model_copy(update={"rollback": Rollback(days=4, margin=0.05)})
-    replay = run(rush, days, policy)
+    rush, days = a_rush()
+    replay = run(rush, days, TAKES_BACK)
     taken = [d for d in replay.log if d.action == "rollback"]
     assert taken
     assert "against" in taken[0].because
+
+
+def test_after_it_is_taken_back_the_model_before_is_held_to_its_own_promise() -> None:
+    rush, days = a_rush()
+    replay = Replay(rush, TAKES_BACK, RULES, days, "shop")
+    promises = [(replay.promised, replay.loop.current) for _ in replay.run()]
+    assert any(d.action == "rollback" for d in replay.log)
+
+    def own(model: pd.Timestamp) -> float:
+        return Replay(rush, TAKES_BACK, RULES, days[days >= model], "shop").promised
+
+    assert all(promised == own(model) for promised, model in promises)
 
 
 def test_a_challenger_in_shadow_serves_nobody() -> None:
